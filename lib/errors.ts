@@ -1,0 +1,41 @@
+/**
+ * The closed set of error codes. A code is stable: scripts and operators may rely on it (SPEC 12).
+ * Codes are grouped by area; a refusal (a decision) is a value, never one of these (SPEC 9).
+ */
+export type ErrorCode =
+  // agent and configuration
+  | 'agent-unreachable'
+  | 'config-invalid'
+  | 'usage-invalid'
+  // bytes and encodings
+  | 'encoding-invalid'
+  | 'limit-exceeded'
+  // libvirt
+  | 'libvirt-call-failed'
+  | 'libvirt-connection-lost'
+  | 'domain-not-found'
+  | 'domain-xml-invalid'
+  // TPM
+  | 'tpm-call-failed'
+  | 'tpm-unreachable'
+  | 'tpm-not-provisioned'
+  | 'tpm-structure-invalid'
+  // internal
+  | 'internal';
+
+/** An operational fault: something that could not be done, with a stable code and a cause. */
+export class TvmmpError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; details?: Record<string, unknown> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'TvmmpError';
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}
