@@ -20,6 +20,8 @@ export type ErrorCode =
   | 'tpm-unreachable'
   | 'tpm-not-provisioned'
   | 'tpm-structure-invalid'
+  // worker threads
+  | 'worker-failed'
   // internal
   | 'internal';
 
