@@ -1,0 +1,35 @@
+/** Every bound of the product in one place (SPEC 11). Units are in the names. */
+export const limits = {
+  /** One frame between agents. */
+  frameBytesMax: 4 * 1024 * 1024,
+  /** A hello or evidence message. */
+  helloBytesMax: 64 * 1024,
+  /** Nesting of CBOR from outside. */
+  cborDepthMax: 8,
+  /** Items in one CBOR array or map from outside. */
+  cborItemsMax: 65_536,
+  proofEntriesMax: 20_000,
+  proofCertificatesMax: 4_096,
+  proofPoliciesMax: 1_024,
+  merkleDepthMax: 16,
+  certificateBytesMax: 16 * 1024,
+  policyBytesMax: 1024 * 1024,
+  policyStatesMax: 1_000,
+  domainXmlBytesMax: 1024 * 1024,
+  domainXmlDepthMax: 32,
+  hostNameBytesMax: 253,
+  /** From the first hello until staged. */
+  sessionDeadlineMs: 30_000,
+  /** Each wait for one message of the peer. */
+  messageDeadlineMs: 15_000,
+  /** From staged until the hook has to have used it. */
+  permitLifeMs: 60_000,
+  /** How long an appraisal stands for. */
+  trustedPeerLifeMs: 60_000,
+  sessionsPerPeerMax: 8,
+  sessionsMax: 64,
+  sessionIdMemoryMs: 7 * 24 * 3600 * 1000,
+  hookFrameBytesMax: 4 * 1024 * 1024,
+  migrateHookDeadlineMs: 55_000,
+  prepareHookDeadlineMs: 25_000,
+} as const;
