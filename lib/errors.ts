@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'tpm-structure-invalid'
   // worker threads
   | 'worker-failed'
+  // ledger
+  | 'journal-failed'
   // internal
   | 'internal';
 

@@ -1,0 +1,254 @@
+import Database from 'better-sqlite3';
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type {
+  Credential,
+  PermitRecord,
+  RefusalRecord,
+  SessionRecord,
+  SessionRole,
+  SessionState,
+  VmRecord,
+  VmState,
+} from './records.ts';
+import { schema, schemaVersion } from './schema.ts';
+
+/** What `putSession` may change of a session that is there already. */
+export interface SessionChange {
+  readonly state?: SessionState;
+  readonly peer?: string;
+  readonly address?: string;
+}
+
+/**
+ * What this host has decided, durable before its effect: VMs, their chains, sessions, permits, refusals. Every method is
+ * synchronous and one transaction; `transaction` makes several one. Errors: `journal-failed`.
+ */
+export class Journal {
+  readonly #db: Database.Database;
+
+  /** Opens or creates the journal; `:memory:` for tests. */
+  constructor(file: string) {
+    this.#db = open(file);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Runs several changes as one durable write; a throw undoes all of them. */
+  transaction<T>(change: () => T): T {
+    return this.#db.transaction(change).immediate();
+  }
+
+  // Virtual machines
+
+  vm(uuid: string): VmRecord | null {
+    const row = this.#db.prepare<[string], VmRecord>('SELECT * FROM vm WHERE uuid = ?').get(uuid);
+    return row ?? null;
+  }
+
+  vms(): readonly VmRecord[] {
+    return this.#db.prepare<[], VmRecord>('SELECT * FROM vm ORDER BY name').all();
+  }
+
+  putVm(vm: VmRecord): void {
+    this.#db
+      .prepare(
+        `INSERT OR REPLACE INTO vm VALUES (@uuid, @name, @state, @epoch, @sequence, @head, @facts, @vtpm, @secret, @sealed,
+         @context, @holder)`,
+      )
+      .run(vm);
+  }
+
+  setVmState(uuid: string, state: VmState): void {
+    this.#db.prepare('UPDATE vm SET state = ? WHERE uuid = ?').run(state, uuid);
+  }
+
+  /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
+  removeVm(uuid: string): void {
+    this.transaction(() => {
+      for (const table of ['entry', 'credential', 'permit']) {
+        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
+      }
+      this.#db.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
+    });
+  }
+
+  // Chains
+
+  /** Signed entries in order of their sequence. */
+  entries(uuid: string): readonly Uint8Array[] {
+    return this.#db
+      .prepare<[string], { bytes: Uint8Array }>('SELECT bytes FROM entry WHERE vm = ? ORDER BY sequence')
+      .all(uuid)
+      .map((row) => row.bytes);
+  }
+
+  /** Adds one signed entry; a sequence number that is taken is refused: chains do not fork here. */
+  appendEntry(uuid: string, sequence: number, bytes: Uint8Array): void {
+    this.#db.prepare('INSERT INTO entry VALUES (?, ?, ?)').run(uuid, sequence, bytes);
+  }
+
+  /** Replaces a VM's chain by one that was received whole and verified. */
+  replaceEntries(uuid: string, entries: readonly Uint8Array[]): void {
+    this.transaction(() => {
+      this.#db.prepare('DELETE FROM entry WHERE vm = ?').run(uuid);
+      entries.forEach((bytes, sequence) => {
+        this.appendEntry(uuid, sequence, bytes);
+      });
+    });
+  }
+
+  credentials(uuid: string): readonly Credential[] {
+    return this.#db
+      .prepare<[string], Credential>(
+        'SELECT kind, digest, bytes FROM credential WHERE vm = ? ORDER BY kind, digest',
+      )
+      .all(uuid);
+  }
+
+  putCredential(uuid: string, credential: Credential): void {
+    this.#db
+      .prepare('INSERT OR IGNORE INTO credential (vm, digest, kind, bytes) VALUES (?, ?, ?, ?)')
+      .run(uuid, credential.digest, credential.kind, credential.bytes);
+  }
+
+  // Sessions
+
+  /** Notes a session id for the first time; false when it was seen before (SPEC 6.1: an id is good once). */
+  openSession(session: SessionRecord): boolean {
+    return this.transaction(() => {
+      this.#db
+        .prepare(
+          `DELETE FROM session WHERE updated < ? AND state IN ('open', 'refused', 'departed', 'aborted', 'done')`,
+        )
+        .run(session.started - limits.sessionIdMemoryMs);
+      const { changes } = this.#db
+        .prepare(
+          `INSERT OR IGNORE INTO session VALUES (@id, @vm, @role, @state, @peer, @address, @started, @updated)`,
+        )
+        .run(session);
+      return changes === 1;
+    });
+  }
+
+  changeSession(id: Uint8Array, change: SessionChange, now: number): void {
+    this.#db
+      .prepare(
+        `UPDATE session SET state = coalesce(@state, state), peer = coalesce(@peer, peer),
+         address = coalesce(@address, address), updated = @now WHERE id = @id`,
+      )
+      .run({
+        state: change.state ?? null,
+        peer: change.peer ?? null,
+        address: change.address ?? null,
+        now,
+        id,
+      });
+  }
+
+  session(id: Uint8Array): SessionRecord | null {
+    return (
+      this.#db.prepare<[Uint8Array], SessionRecord>('SELECT * FROM session WHERE id = ?').get(id) ?? null
+    );
+  }
+
+  /** Newest first; all of them, or those of one VM. */
+  sessions(vm?: string): readonly SessionRecord[] {
+    return vm === undefined
+      ? this.#db.prepare<[], SessionRecord>('SELECT * FROM session ORDER BY started DESC, rowid DESC').all()
+      : this.#db
+          .prepare<[string], SessionRecord>(
+            'SELECT * FROM session WHERE vm = ? ORDER BY started DESC, rowid DESC',
+          )
+          .all(vm);
+  }
+
+  /** Sessions that are neither over nor refused: what has to be finished or undone. */
+  unfinishedSessions(role?: SessionRole): readonly SessionRecord[] {
+    const over = new Set<SessionState>(['refused', 'departed', 'aborted', 'done']);
+    return this.sessions().filter((row) => !over.has(row.state) && (role === undefined || row.role === role));
+  }
+
+  // Permits
+
+  permit(vm: string): PermitRecord | null {
+    return this.#db.prepare<[string], PermitRecord>('SELECT * FROM permit WHERE vm = ?').get(vm) ?? null;
+  }
+
+  putPermit(permit: PermitRecord): void {
+    this.#db
+      .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @expires, @consumed)')
+      .run(permit);
+  }
+
+  /** Uses the permit up; false when there is none, it is another session's, it has expired, or it was used (SPEC 8.1). */
+  consumePermit(vm: string, session: Uint8Array, now: number): boolean {
+    const { changes } = this.#db
+      .prepare(
+        'UPDATE permit SET consumed = ? WHERE vm = ? AND session = ? AND consumed IS NULL AND expires > ?',
+      )
+      .run(now, vm, session, now);
+    return changes === 1;
+  }
+
+  removePermit(vm: string): void {
+    this.#db.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
+  }
+
+  // What the operator reads
+
+  addRefusal(refusal: RefusalRecord): void {
+    this.#db
+      .prepare(
+        `INSERT INTO refusal (time, vm, peer, operation, reason, verdict)
+         VALUES (@time, @vm, @peer, @operation, @reason, @verdict)`,
+      )
+      .run(refusal);
+  }
+
+  /** Newest first. */
+  refusals(countMax: number): readonly RefusalRecord[] {
+    return this.#db
+      .prepare<[number], RefusalRecord>(
+        'SELECT time, vm, peer, operation, reason, verdict FROM refusal ORDER BY id DESC LIMIT ?',
+      )
+      .all(countMax);
+  }
+
+  setting(key: string): string | null {
+    const row = this.#db
+      .prepare<[string], { value: string }>('SELECT value FROM setting WHERE key = ?')
+      .get(key);
+    return row?.value ?? null;
+  }
+
+  putSetting(key: string, value: string): void {
+    this.#db.prepare('INSERT OR REPLACE INTO setting VALUES (?, ?)').run(key, value);
+  }
+}
+
+function open(file: string): Database.Database {
+  try {
+    const db = new Database(file);
+    db.pragma('journal_mode = WAL');
+    db.pragma('synchronous = FULL');
+    db.pragma('foreign_keys = ON');
+    const version = db.pragma('user_version', { simple: true }) as number;
+    if (version === 0) {
+      db.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+    } else if (version !== schemaVersion) {
+      throw new TvmmpError(
+        'journal-failed',
+        `${file} has schema version ${version}, this tvmmpd knows ${schemaVersion}`,
+      );
+    }
+    return db;
+  } catch (error) {
+    if (error instanceof TvmmpError) throw error;
+    throw new TvmmpError('journal-failed', `cannot open the journal ${file}: ${String(error)}`, {
+      cause: error,
+    });
+  }
+}

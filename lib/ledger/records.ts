@@ -1,0 +1,84 @@
+/** Where a VM stands on this host (SPEC 2). */
+export type VmState = 'stopped' | 'running' | 'paused' | 'saved' | 'departing' | 'staged' | 'gone';
+
+/** One protected VM as this host knows it: the head of its chain and, while this host is the holder, its sealed key. */
+export interface VmRecord {
+  /** Lower case with hyphens. */
+  readonly uuid: string;
+  readonly name: string;
+  readonly state: VmState;
+  readonly epoch: number;
+  /** Of the last entry. */
+  readonly sequence: number;
+  /** H("tvmmp/entry/1", last entry). */
+  readonly head: Uint8Array;
+  /** Facts digest of the last entry. */
+  readonly facts: Uint8Array;
+  /** Name of the vTPM's EK, 34 bytes. */
+  readonly vtpm: Uint8Array | null;
+  /** UUID of the libvirt secret that carries the vTPM key. */
+  readonly secret: string;
+  /** Sealed key and the context that it was sealed under (SPEC 5.3); null where this host does not hold the key. */
+  readonly sealed: Uint8Array | null;
+  readonly context: Uint8Array | null;
+  /** Host name of the holder as far as this host knows. */
+  readonly holder: string;
+}
+
+export type SessionRole = 'source' | 'target';
+
+/** States of SPEC 6.8 that survive a restart; earlier ones die with the connection. */
+export type SessionState =
+  | 'open'
+  | 'refused'
+  | 'offered'
+  | 'staged'
+  | 'destroying'
+  | 'departed'
+  | 'aborted'
+  | 'arriving'
+  | 'arrived'
+  | 'done';
+
+/** One run of the protocol. */
+export interface SessionRecord {
+  readonly id: Uint8Array;
+  readonly vm: string;
+  readonly role: SessionRole;
+  readonly state: SessionState;
+  /** Attested host name of the other side; empty before it is known. */
+  readonly peer: string;
+  /** HOST:PORT of the other side's agent. */
+  readonly address: string;
+  readonly started: number;
+  readonly updated: number;
+}
+
+/** Lets one VM in, once (SPEC 8.1). */
+export interface PermitRecord {
+  readonly vm: string;
+  readonly session: Uint8Array;
+  readonly facts: Uint8Array;
+  readonly expires: number;
+  readonly consumed: number | null;
+}
+
+/** A decision against something, kept for the operator. */
+export interface RefusalRecord {
+  readonly time: number;
+  readonly vm: string | null;
+  readonly peer: string | null;
+  /** What was refused: `migrate-in`, `migrate-out`, `start`, ... */
+  readonly operation: string;
+  /** One line, the reason first. */
+  readonly reason: string;
+  /** The verdict as JSON, where there was an appraisal. */
+  readonly verdict: string | null;
+}
+
+/** Something that must travel with a proof so that it verifies offline. */
+export interface Credential {
+  readonly kind: 'certificate' | 'policy';
+  readonly digest: Uint8Array;
+  readonly bytes: Uint8Array;
+}

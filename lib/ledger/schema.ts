@@ -1,0 +1,66 @@
+/**
+ * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
+ * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
+ */
+export const schemaVersion = 1;
+
+export const schema = `
+CREATE TABLE vm (
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  facts BLOB NOT NULL,
+  vtpm BLOB,
+  secret TEXT NOT NULL,
+  sealed BLOB,
+  context BLOB,
+  holder TEXT NOT NULL
+) STRICT;
+CREATE TABLE entry (
+  vm TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (vm, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE credential (
+  vm TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  kind TEXT NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (vm, kind, digest)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE session (
+  id BLOB PRIMARY KEY,
+  vm TEXT NOT NULL,
+  role TEXT NOT NULL,
+  state TEXT NOT NULL,
+  peer TEXT NOT NULL,
+  address TEXT NOT NULL,
+  started INTEGER NOT NULL,
+  updated INTEGER NOT NULL
+) STRICT;
+CREATE INDEX session_vm ON session (vm, role, state);
+CREATE TABLE permit (
+  vm TEXT PRIMARY KEY,
+  session BLOB NOT NULL,
+  facts BLOB NOT NULL,
+  expires INTEGER NOT NULL,
+  consumed INTEGER
+) STRICT;
+CREATE TABLE refusal (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  time INTEGER NOT NULL,
+  vm TEXT,
+  peer TEXT,
+  operation TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  verdict TEXT
+) STRICT;
+CREATE TABLE setting (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
