@@ -22,6 +22,10 @@ export type ErrorCode =
   | 'tpm-structure-invalid'
   // worker threads
   | 'worker-failed'
+  // peers
+  | 'peer-timeout'
+  | 'peer-unreachable'
+  | 'peer-untrusted'
   // ledger
   | 'journal-failed'
   // internal

@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { TvmmpError } from '../errors.ts';
+
+/** What an operator sets in `/etc/tvmmp/tvmmpd.json`; every member has a default. */
+export interface AgentConfig {
+  /** Host name as enrolled; the machine's host name by default. */
+  readonly name: string;
+  readonly tpm: { readonly tcti: string };
+  readonly libvirt: { readonly uri: string };
+  readonly listen: { readonly address: string; readonly port: number };
+  /** HOST:PORT under which peers reach this agent; written into the metadata of this host's VMs. */
+  readonly advertise: string;
+  readonly directories: {
+    /** Certificates, agent key, signed policy. */
+    readonly identity: string;
+    /** Journal. */
+    readonly state: string;
+    /** Sockets. */
+    readonly run: string;
+    /** Where QEMU's migration TLS credentials are. */
+    readonly migrationTls: string;
+    /** Where libvirt keeps vTPM state. */
+    readonly vtpmState: string;
+    /** libvirt's own status files of running domains. */
+    readonly libvirtStatus: string;
+  };
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
+  /** Address and port of the metrics endpoint (Prometheus text); null: none. */
+  readonly metrics: { readonly address: string; readonly port: number } | null;
+}
+
+export const defaultConfigFile = '/etc/tvmmp/tvmmpd.json';
+export const agentPort = 16515;
+
+const known: Readonly<Record<string, readonly string[]>> = {
+  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'log', 'metrics'],
+  tpm: ['tcti', 'eventLog'],
+  libvirt: ['uri'],
+  listen: ['address', 'port'],
+  directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
+  log: ['level'],
+  metrics: ['address', 'port'],
+};
+
+/** Reads the configuration; a missing default file means all defaults. Errors: `config-invalid`. */
+export function readConfig(file = defaultConfigFile): AgentConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (file === defaultConfigFile && (error as NodeJS.ErrnoException).code === 'ENOENT')
+      return parseConfig('{}');
+    throw new TvmmpError('config-invalid', `cannot read ${file}: ${String(error)}`, { cause: error });
+  }
+  return parseConfig(text, file);
+}
+
+/** Checks a configuration text; unknown members are refused, so that a misspelt one is not silently ignored. */
+export function parseConfig(text: string, file = 'configuration'): AgentConfig {
+  const root = object(parseJson(text, file), '', file);
+  const part = (name: string): Readonly<Record<string, unknown>> => object(root[name] ?? {}, name, file);
+  const name = string(root['name'], 'name', hostname());
+  const listen = part('listen');
+  const address = string(listen['address'], 'listen.address', '0.0.0.0');
+  const port = portNumber(listen['port'], 'listen.port', agentPort);
+  const directories = part('directories');
+  const directory = (key: string, fallback: string): string =>
+    string(directories[key], `directories.${key}`, fallback);
+  return {
+    name,
+    tpm: { tcti: string(part('tpm')['tcti'], 'tpm.tcti', 'device:/dev/tpmrm0') },
+    libvirt: { uri: string(part('libvirt')['uri'], 'libvirt.uri', 'qemu:///system') },
+    listen: { address, port },
+    advertise: string(root['advertise'], 'advertise', `${address === '0.0.0.0' ? name : address}:${port}`),
+    directories: {
+      identity: directory('identity', '/etc/tvmmp'),
+      state: directory('state', '/var/lib/tvmmp'),
+      run: directory('run', '/run/tvmmp'),
+      migrationTls: directory('migrationTls', '/etc/tvmmp/migration-tls'),
+      vtpmState: directory('vtpmState', '/var/lib/libvirt/swtpm'),
+      libvirtStatus: directory('libvirtStatus', '/run/libvirt/qemu'),
+    },
+    log: { level: level(part('log')['level']) },
+    metrics: root['metrics'] === undefined ? null : metrics(part('metrics')),
+  };
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TvmmpError('config-invalid', `${file} is not JSON: ${String(error)}`, { cause: error });
+  }
+}
+
+function object(value: unknown, name: string, file: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid(name || file, 'an object');
+  const allowed = known[name] ?? [];
+  for (const key of Object.keys(value)) {
+    if (!allowed.includes(key)) {
+      throw new TvmmpError(
+        'config-invalid',
+        `${file}: unknown member ${name === '' ? key : `${name}.${key}`}`,
+      );
+    }
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function string(value: unknown, name: string, fallback: string): string {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'string' || value === '') throw invalid(name, 'a text');
+  return value;
+}
+
+function portNumber(value: unknown, name: string, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > 65_535) {
+    throw invalid(name, 'a port number');
+  }
+  return value;
+}
+
+function level(value: unknown): AgentConfig['log']['level'] {
+  if (value === undefined) return 'info';
+  if (value === 'debug' || value === 'info' || value === 'warn' || value === 'error') return value;
+  throw invalid('log.level', 'debug, info, warn or error');
+}
+
+function metrics(part: Readonly<Record<string, unknown>>): AgentConfig['metrics'] {
+  return {
+    address: string(part['address'], 'metrics.address', '127.0.0.1'),
+    port: portNumber(part['port'], 'metrics.port', 16_516),
+  };
+}
+
+function invalid(name: string, wanted: string): TvmmpError {
+  return new TvmmpError('config-invalid', `${name} must be ${wanted}`);
+}

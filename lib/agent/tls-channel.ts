@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import { connect } from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { verifyAgentCertificate } from '../certificates/agent-certificate.ts';
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { decodeMessage, encodeMessage } from '../protocol/codec.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Message } from '../protocol/messages.ts';
+import { frame, FrameReader } from './frames.ts';
+
+/** SPEC 6.2: label of the TLS exporter. */
+const exporterLabel = 'EXPORTER-tvmmp-1';
+
+/** What one side brings to a connection: its agent certificate and key, and the authority's root. PEM texts. */
+export interface TlsIdentity {
+  readonly certificate: string;
+  readonly key: string;
+  readonly root: RootCertificate;
+  readonly rootPem: string;
+}
+
+/** Options that hold for both ends: TLS 1.3 alone, both sides authenticated, no resumption (a resumed session has no certificate). */
+export function tlsOptions(identity: TlsIdentity): ConnectionOptions {
+  return {
+    cert: identity.certificate,
+    key: identity.key,
+    ca: identity.rootPem,
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    rejectUnauthorized: true,
+  };
+}
+
+/** Opens a connection to a peer's agent. Errors: `peer-unreachable`, `peer-timeout`, `peer-untrusted`. */
+export async function openChannel(
+  address: string,
+  identity: TlsIdentity,
+  deadlineMs: number,
+): Promise<TlsChannel> {
+  const { host, port } = splitAddress(address);
+  const socket = connect({ ...tlsOptions(identity), host, port, checkServerIdentity: () => undefined });
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new TvmmpError('peer-timeout', `${address} did not answer within ${deadlineMs / 1000} s`));
+    }, deadlineMs);
+    const settle = (error?: Error): void => {
+      clearTimeout(timer);
+      if (error === undefined) resolve();
+      else
+        reject(
+          new TvmmpError('peer-unreachable', `cannot reach the agent at ${address}: ${error.message}`, {
+            cause: error,
+          }),
+        );
+    };
+    socket.once('secureConnect', () => {
+      settle();
+    });
+    socket.once('error', settle);
+    socket.once('close', () => {
+      settle(new Error('connection closed'));
+    });
+  }).catch((error: unknown) => {
+    socket.destroy();
+    throw error;
+  });
+  return TlsChannel.over(socket, identity, address);
+}
+
+/** HOST:PORT or [IPv6]:PORT. */
+export function splitAddress(address: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s[\]]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535) {
+    throw new TvmmpError('usage-invalid', `${JSON.stringify(address)} is not HOST:PORT`);
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+/** A `Channel` over one TLS 1.3 socket. */
+export class TlsChannel implements Channel {
+  readonly peerName: string;
+  readonly peerAddress: string;
+  readonly exporter: Uint8Array;
+  readonly ownCertificateHash: Uint8Array;
+  readonly peerCertificateHash: Uint8Array;
+  readonly #socket: TLSSocket;
+  readonly #inbox: Message[] = [];
+  #waiting: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
+  #failure: TvmmpError | null = null;
+
+  private constructor(socket: TLSSocket, identity: TlsIdentity, peerAddress: string) {
+    this.#socket = socket;
+    this.peerAddress = peerAddress;
+    const own = socket.getCertificate() as { raw?: Buffer } | null;
+    const peer = socket.getPeerCertificate();
+    if (socket.getProtocol() !== 'TLSv1.3' || own?.raw === undefined || !socket.authorized) {
+      throw new TvmmpError('peer-untrusted', `${peerAddress} did not authenticate with TLS 1.3`);
+    }
+    this.peerName = verifyAgentCertificate(peer.raw, identity.root, new Date()).name;
+    this.ownCertificateHash = sha256(own.raw);
+    this.peerCertificateHash = sha256(peer.raw);
+    this.exporter = socket.exportKeyingMaterial(32, exporterLabel, Buffer.alloc(0));
+    this.#listen();
+  }
+
+  /** Takes over a socket whose handshake is done. Errors: `peer-untrusted`, `certificate-invalid`; the socket is then destroyed. */
+  static over(socket: TLSSocket, identity: TlsIdentity, peerAddress: string): TlsChannel {
+    try {
+      return new TlsChannel(socket, identity, peerAddress);
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  }
+
+  send(message: Message): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#socket.write(frame(encodeMessage(message)), (error) => {
+        if (error === undefined || error === null) resolve();
+        else reject(this.#unreachable(error.message));
+      });
+    });
+  }
+
+  receive(deadlineMs: number): Promise<Message> {
+    const ready = this.#inbox.shift();
+    if (ready !== undefined) return Promise.resolve(ready);
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    if (this.#waiting !== null)
+      return Promise.reject(new TvmmpError('internal', 'two readers on one channel'));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting = null;
+        reject(new TvmmpError('peer-timeout', `${this.peerName} sent nothing for ${deadlineMs / 1000} s`));
+      }, deadlineMs);
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting = null;
+      };
+      this.#waiting = {
+        resolve: (message) => {
+          done();
+          resolve(message);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+    });
+  }
+
+  close(): void {
+    this.#socket.end();
+    this.#socket.destroySoon();
+  }
+
+  #listen(): void {
+    const reader = new FrameReader(limits.frameBytesMax);
+    this.#socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const bytes of reader.push(chunk)) this.#deliver(decodeMessage(bytes));
+      } catch (error) {
+        this.#fail(error instanceof TvmmpError ? error : new TvmmpError('internal', String(error)));
+      }
+    });
+    this.#socket.on('error', (error) => {
+      this.#fail(this.#unreachable(error.message));
+    });
+    this.#socket.on('close', () => {
+      this.#fail(this.#unreachable('connection closed'));
+    });
+  }
+
+  /** A peer that talks ahead of its turn gets a small inbox, not our memory. */
+  #deliver(message: Message): void {
+    if (this.#waiting !== null) this.#waiting.resolve(message);
+    else if (this.#inbox.length < 4) this.#inbox.push(message);
+    else throw new TvmmpError('limit-exceeded', `${this.peerName} sends more than it was asked for`);
+  }
+
+  #fail(error: TvmmpError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#socket.destroy();
+    this.#waiting?.reject(error);
+  }
+
+  #unreachable(why: string): TvmmpError {
+    return new TvmmpError(
+      'peer-unreachable',
+      `the connection to ${this.peerName} (${this.peerAddress}) is gone: ${why}`,
+    );
+  }
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(bytes).digest());
+}

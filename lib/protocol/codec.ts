@@ -1,0 +1,109 @@
+import { decode, encode } from '../encoding/cbor.ts';
+import type { CborValue } from '../encoding/cbor.ts';
+import {
+  bytesUpTo,
+  hash,
+  hostName,
+  listOf,
+  literal,
+  mapped,
+  numbered,
+  record,
+  textMap,
+  textUpTo,
+  uuid,
+} from '../encoding/shape.ts';
+import type { Shape } from '../encoding/shape.ts';
+import { TvmmpError } from '../errors.ts';
+import { claim } from '../evidence/claim.ts';
+import { limits } from '../limits.ts';
+import { policyId, signedEntry } from '../proof/entry.ts';
+import type {
+  Arrived,
+  Bare,
+  Departed,
+  EvidenceMessage,
+  Hello,
+  Message,
+  MessageKind,
+  Offer,
+  Staged,
+} from './messages.ts';
+
+const certificate = bytesUpTo(limits.certificateBytesMax);
+const tpmPublic = bytesUpTo(2048);
+const sealed = bytesUpTo(256);
+
+const hello: Shape<Hello> = mapped(
+  record({
+    kind: literal('hello'),
+    version: literal(1),
+    session: hash,
+    role: numbered({ source: 0, target: 1 }),
+    vm: uuid,
+    nonce: hash,
+    host: hostName,
+    akCertificate: certificate,
+    akPublic: tpmPublic,
+    receivePublic: tpmPublic,
+    policy: policyId,
+    versions: textMap(16, 64),
+  }),
+  ({ version: _, ...rest }) => rest,
+  (value) => ({ ...value, version: 1 as const }),
+);
+
+const evidence: Shape<EvidenceMessage> = record({ kind: literal('evidence'), session: hash, claim });
+const offer: Shape<Offer> = record({
+  kind: literal('offer'),
+  session: hash,
+  claim,
+  proof: bytesUpTo(limits.frameBytesMax),
+  sealed,
+});
+const staged: Shape<Staged> = record({ kind: literal('staged'), session: hash, head: hash });
+const arrived: Shape<Arrived> = record({
+  kind: literal('arrived'),
+  session: hash,
+  entry: signedEntry,
+  certificates: listOf(certificate, { max: 8 }),
+  policies: listOf(textUpTo(limits.policyBytesMax), { max: 2 }),
+});
+const departed: Shape<Departed> = record({ kind: literal('departed'), session: hash, entry: signedEntry });
+const bare = <K extends Bare['kind']>(kind: K): Shape<Bare> =>
+  record({ kind: literal(kind), session: hash }) as Shape<Bare>;
+
+/** One grammar per message kind (SPEC 6), in one table: a kind that is not here does not exist. */
+const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>> } = {
+  hello,
+  evidence,
+  offer,
+  staged,
+  arrived,
+  departed,
+  abort: bare('abort'),
+  aborted: bare('aborted'),
+  query: bare('query'),
+  refused: bare('refused'),
+};
+
+/** Encodes one message for the wire, without its frame. */
+export function encodeMessage(message: Message): Uint8Array {
+  return encode((shapes[message.kind] as Shape<Message>).write(message));
+}
+
+/** Decodes untrusted bytes. Errors: `encoding-invalid`, `limit-exceeded`. */
+export function decodeMessage(bytes: Uint8Array): Message {
+  const value = decode(bytes, { bytesMax: limits.frameBytesMax });
+  const kind = kindOf(value);
+  if ((kind === 'hello' || kind === 'evidence') && bytes.length > limits.helloBytesMax) {
+    throw new TvmmpError('limit-exceeded', `${kind} of ${bytes.length} bytes`);
+  }
+  return (shapes[kind] as Shape<Message>).read(value, kind);
+}
+
+function kindOf(value: CborValue): MessageKind {
+  const tag: unknown = Array.isArray(value) ? value[0] : undefined;
+  if (typeof tag === 'string' && Object.hasOwn(shapes, tag)) return tag as MessageKind;
+  throw new TvmmpError('encoding-invalid', 'message of unknown kind');
+}

@@ -1,0 +1,77 @@
+import type { Claim } from '../evidence/claim.ts';
+import type { PolicyId, SignedEntry } from '../proof/entry.ts';
+
+/** Which side of a migration a host is. On the wire: source 0, target 1. */
+export type Role = 'source' | 'target';
+
+/** First message of either side: who speaks, about which VM, and which keys (SPEC 6). UNVERIFIED until appraised. */
+export interface Hello {
+  readonly kind: 'hello';
+  readonly session: Uint8Array;
+  readonly role: Role;
+  /** UUID, lower case with hyphens. */
+  readonly vm: string;
+  /** 32 fresh random bytes. */
+  readonly nonce: Uint8Array;
+  readonly host: string;
+  /** DER. */
+  readonly akCertificate: Uint8Array;
+  /** TPMT_PUBLIC wire bytes. */
+  readonly akPublic: Uint8Array;
+  /** TPMT_PUBLIC wire bytes. */
+  readonly receivePublic: Uint8Array;
+  readonly policy: PolicyId;
+  /** Component name to version; for the operator's eyes, nothing is decided by it in version 1. */
+  readonly versions: ReadonlyMap<string, string>;
+}
+
+/** The target attests itself (SPEC 6.3). */
+export interface EvidenceMessage {
+  readonly kind: 'evidence';
+  readonly session: Uint8Array;
+  readonly claim: Claim;
+}
+
+/** The source attests itself, commits itself, and hands over (SPEC 6.4). */
+export interface Offer {
+  readonly kind: 'offer';
+  readonly session: Uint8Array;
+  readonly claim: Claim;
+  /** Proof file bytes; its last entry is *departing*. */
+  readonly proof: Uint8Array;
+  readonly sealed: Uint8Array;
+}
+
+/** The target holds everything durably (SPEC 6.7). */
+export interface Staged {
+  readonly kind: 'staged';
+  readonly session: Uint8Array;
+  /** Hash of the *departing* entry. */
+  readonly head: Uint8Array;
+}
+
+/** The CPUs run at the target, which is the holder of the next epoch. */
+export interface Arrived {
+  readonly kind: 'arrived';
+  readonly session: Uint8Array;
+  readonly entry: SignedEntry;
+  readonly certificates: readonly Uint8Array[];
+  readonly policies: readonly string[];
+}
+
+/** The source has destroyed its copy. */
+export interface Departed {
+  readonly kind: 'departed';
+  readonly session: Uint8Array;
+  readonly entry: SignedEntry;
+}
+
+/** Messages that carry nothing but their session. */
+export interface Bare {
+  readonly kind: 'abort' | 'aborted' | 'query' | 'refused';
+  readonly session: Uint8Array;
+}
+
+/** Everything that agents say to each other. */
+export type Message = Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | Bare;
+export type MessageKind = Message['kind'];

@@ -1,0 +1,197 @@
+import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import type { Arrived, EvidenceMessage, Hello, Message, Offer } from './messages.ts';
+import { checkPeerHello } from './hello.ts';
+import { ProtocolViolation, requireSession, unexpected } from './step.ts';
+import type { Step } from './step.ts';
+
+/** Where the source stands in one session (SPEC 6.8, left table). */
+export type SourceState =
+  | { readonly tag: 'idle' }
+  | { readonly tag: 'hello-sent'; readonly own: Hello }
+  | { readonly tag: 'greeted'; readonly own: Hello; readonly peer: Hello }
+  | {
+      readonly tag: 'appraising';
+      readonly own: Hello;
+      readonly peer: Hello;
+      readonly evidence: EvidenceMessage;
+    }
+  | { readonly tag: 'signing'; readonly own: Hello; readonly peer: Hello; readonly trusted: TrustedPeer }
+  | { readonly tag: 'offered'; readonly session: Uint8Array; readonly head: Uint8Array }
+  | { readonly tag: 'staged'; readonly session: Uint8Array; readonly head: Uint8Array }
+  | { readonly tag: 'destroying'; readonly session: Uint8Array; readonly head: Uint8Array }
+  | { readonly tag: 'departed'; readonly session: Uint8Array }
+  | { readonly tag: 'aborted'; readonly session: Uint8Array }
+  | { readonly tag: 'refused'; readonly session: Uint8Array | null };
+
+/** What can happen to the source. */
+export type SourceInput =
+  /** The operator asked (`tvmmp migrate`); `own` is our hello. */
+  | { readonly kind: 'open'; readonly own: Hello }
+  /** The target opened; `own` is our answer to its hello. */
+  | { readonly kind: 'answer'; readonly peer: Hello; readonly own: Hello }
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'accepted'; readonly trusted: TrustedPeer }
+  /** The target was not accepted, or something at our side stands against the move. */
+  | { readonly kind: 'refuse' }
+  /** Statement and *departing* are signed, the key is sealed for the target. */
+  | { readonly kind: 'signed'; readonly offer: Offer; readonly head: Uint8Array }
+  /** libvirt: the job is over and the VM runs on here. */
+  | { readonly kind: 'stayed' }
+  /** *arrived* was verified against our chain. */
+  | { readonly kind: 'arrival-verified' }
+  /** Nothing of the VM is left here. */
+  | { readonly kind: 'destroyed' }
+  /** Deadline passed, connection closed, or a fault. */
+  | { readonly kind: 'failed' };
+
+/** What the driver has to do. */
+export type SourceEffect =
+  | { readonly do: 'send'; readonly message: Message }
+  | { readonly do: 'appraise'; readonly own: Hello; readonly peer: Hello; readonly evidence: EvidenceMessage }
+  /** Quote {statement, departing} and reseal the key: may be done for this peer alone. */
+  | {
+      readonly do: 'commit';
+      readonly own: Hello;
+      readonly peer: Hello;
+      readonly evidence: EvidenceMessage;
+      readonly trusted: TrustedPeer;
+    }
+  /** The target is ready: libvirt may move the VM. */
+  | { readonly do: 'release' }
+  | { readonly do: 'sign-aborted' }
+  /** The target says that it will not run the VM: ask libvirt now rather than later. */
+  | { readonly do: 'check-outcome' }
+  | { readonly do: 'verify-arrival'; readonly arrived: Arrived }
+  | { readonly do: 'destroy-copy' }
+  | { readonly do: 'sign-departed' };
+
+type SourceStep = Step<SourceState, SourceEffect>;
+
+export const sourceStart: SourceState = { tag: 'idle' };
+
+/** One step of the source. Pure; throws `ProtocolViolation` and leaves the state as it was (SPEC 6.8). */
+export function stepSource(state: SourceState, input: SourceInput): SourceStep {
+  if (input.kind === 'failed' || input.kind === 'refuse') return giveUp(state, input.kind);
+  switch (state.tag) {
+    case 'idle':
+      return fromIdle(input);
+    case 'hello-sent':
+      return fromHelloSent(state, input);
+    case 'greeted':
+      return fromGreeted(state, input);
+    case 'appraising':
+      if (input.kind !== 'accepted') throw unexpected(state.tag, nameOf(input));
+      return {
+        state: { tag: 'signing', own: state.own, peer: state.peer, trusted: input.trusted },
+        effects: [
+          {
+            do: 'commit',
+            own: state.own,
+            peer: state.peer,
+            evidence: state.evidence,
+            trusted: input.trusted,
+          },
+        ],
+      };
+    case 'signing':
+      if (input.kind !== 'signed') throw unexpected(state.tag, nameOf(input));
+      return {
+        state: { tag: 'offered', session: state.own.session, head: input.head },
+        effects: [{ do: 'send', message: input.offer }],
+      };
+    case 'offered':
+    case 'staged':
+      return fromCommitted(state, input);
+    case 'destroying':
+      if (input.kind !== 'destroyed') throw unexpected(state.tag, nameOf(input));
+      return { state: { tag: 'departed', session: state.session }, effects: [{ do: 'sign-departed' }] };
+    case 'departed':
+    case 'aborted':
+    case 'refused':
+      throw unexpected(state.tag, nameOf(input));
+  }
+}
+
+function fromIdle(input: SourceInput): SourceStep {
+  if (input.kind === 'open') {
+    return { state: { tag: 'hello-sent', own: input.own }, effects: [{ do: 'send', message: input.own }] };
+  }
+  if (input.kind === 'answer') {
+    checkPeerHello(input.own, input.peer);
+    return {
+      state: { tag: 'greeted', own: input.own, peer: input.peer },
+      effects: [{ do: 'send', message: input.own }],
+    };
+  }
+  throw unexpected('idle', nameOf(input));
+}
+
+function fromHelloSent(state: Extract<SourceState, { tag: 'hello-sent' }>, input: SourceInput): SourceStep {
+  if (input.kind !== 'message' || input.message.kind !== 'hello') throw unexpected(state.tag, nameOf(input));
+  checkPeerHello(state.own, input.message);
+  return { state: { tag: 'greeted', own: state.own, peer: input.message }, effects: [] };
+}
+
+function fromGreeted(state: Extract<SourceState, { tag: 'greeted' }>, input: SourceInput): SourceStep {
+  if (input.kind !== 'message' || input.message.kind !== 'evidence')
+    throw unexpected(state.tag, nameOf(input));
+  requireSession(input.message, state.own.session);
+  return {
+    state: { tag: 'appraising', own: state.own, peer: state.peer, evidence: input.message },
+    effects: [{ do: 'appraise', own: state.own, peer: state.peer, evidence: input.message }],
+  };
+}
+
+/** From the offer on, libvirt's outcome and *arrived* alone decide; the target's silence does not. */
+function fromCommitted(
+  state: Extract<SourceState, { tag: 'offered' | 'staged' }>,
+  input: SourceInput,
+): SourceStep {
+  const { session, head } = state;
+  if (input.kind === 'stayed') {
+    return {
+      state: { tag: 'aborted', session },
+      effects: [{ do: 'sign-aborted' }, { do: 'send', message: { kind: 'abort', session } }],
+    };
+  }
+  if (input.kind === 'arrival-verified') {
+    return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
+  }
+  if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
+  requireSession(input.message, session);
+  if (input.message.kind === 'arrived') {
+    return { state, effects: [{ do: 'verify-arrival', arrived: input.message }] };
+  }
+  if (input.message.kind === 'staged' && state.tag === 'offered') {
+    if (!bytesEqual(input.message.head, head)) throw new ProtocolViolation('staged for another head');
+    return { state: { tag: 'staged', session, head }, effects: [{ do: 'release' }] };
+  }
+  if (input.message.kind === 'refused' || input.message.kind === 'aborted') {
+    return { state, effects: [{ do: 'check-outcome' }] };
+  }
+  throw unexpected(state.tag, nameOf(input));
+}
+
+/** Before the offer the source owes nobody anything; after it, only libvirt's outcome ends the session. */
+function giveUp(state: SourceState, why: 'failed' | 'refuse'): SourceStep {
+  switch (state.tag) {
+    case 'idle':
+      return { state: { tag: 'refused', session: null }, effects: [] };
+    case 'hello-sent':
+    case 'greeted':
+    case 'appraising':
+    case 'signing': {
+      const { session } = state.own;
+      const tell: SourceEffect[] =
+        why === 'refuse' ? [{ do: 'send', message: { kind: 'refused', session } }] : [];
+      return { state: { tag: 'refused', session }, effects: tell };
+    }
+    default:
+      return { state, effects: [] };
+  }
+}
+
+function nameOf(input: SourceInput): string {
+  return input.kind === 'message' ? input.message.kind : input.kind;
+}
