@@ -6,6 +6,7 @@ import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { decode, encode } from './cbor.ts';
 import type { CborValue, DecodeOptions } from './cbor.ts';
+import { uuidBytes, uuidText } from './uuid.ts';
 
 /** How one type of the grammar is read from CBOR and written to it. `path` names the place for errors. */
 export interface Shape<T> {
@@ -165,20 +166,8 @@ function isArray(value: CborValue): value is readonly CborValue[] {
   return Array.isArray(value);
 }
 
-const uuidText = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
 /** `uuid`: 16 bytes, in memory the lower-case text with hyphens that libvirt uses. */
-export const uuid: Shape<string> = mapped(
-  bytesOf(16),
-  (bytes) =>
-    Buffer.from(bytes)
-      .toString('hex')
-      .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
-  (text) =>
-    uuidText.test(text)
-      ? new Uint8Array(Buffer.from(text.replaceAll('-', ''), 'hex'))
-      : invalid('uuid', 'lower-case text with hyphens'),
-);
+export const uuid: Shape<string> = mapped(bytesOf(16), uuidText, uuidBytes);
 
 /** `hash`: 32 bytes. */
 export const hash = bytesOf(32);

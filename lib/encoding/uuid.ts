@@ -1,0 +1,19 @@
+/** A VM's UUID: 16 bytes in messages and entries, lower-case text with hyphens elsewhere, as libvirt prints it. */
+import { TvmmpError } from '../errors.ts';
+
+const form = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** The 16 bytes of a UUID's text. Throws `encoding-invalid` for any other form, upper case included. */
+export function uuidBytes(text: string): Uint8Array {
+  if (!form.test(text))
+    throw new TvmmpError('encoding-invalid', `not a UUID in lower case with hyphens: ${text}`);
+  return Uint8Array.from(Buffer.from(text.replaceAll('-', ''), 'hex'));
+}
+
+/** The text of a UUID of 16 bytes. */
+export function uuidText(bytes: Uint8Array): string {
+  if (bytes.byteLength !== 16)
+    throw new TvmmpError('encoding-invalid', `a UUID has 16 bytes, not ${bytes.byteLength}`);
+  const hex = Buffer.from(bytes).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
