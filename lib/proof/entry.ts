@@ -4,16 +4,22 @@ import {
   decodeAs,
   encodeAs,
   hash,
-  hostName,
   literal,
   nullable,
   numbered,
+  record,
+  time,
+  tpmName,
+  uintUpTo,
+  uuid,
 } from '../encoding/shape.ts';
-import { record, textUpTo, time, tpmName, uintUpTo, uuid } from '../encoding/shape.ts';
 import type { Of } from '../encoding/shape.ts';
 import { H } from '../encoding/hash.ts';
+import { hostId, policyId } from '../evidence/identity.ts';
 import { attestBytes, signatureBytes } from '../evidence/claim.ts';
 import { leafHash, merklePath } from '../evidence/merkle.ts';
+
+export type { HostId, PolicyId } from '../evidence/identity.ts';
 
 /** Numbers of the entry kinds on the wire (SPEC 2). */
 export const entryKinds = {
@@ -36,14 +42,6 @@ export type EntryKind = keyof typeof entryKinds;
 
 /** Largest encoded entry, in bytes: two host names and a policy id of full length fit. */
 const ENTRY_BYTES_MAX = 2048;
-
-/** `host-id`: a host by its name, its AK's TPM name, and SHA-256 of its AK certificate's DER. */
-export const hostId = record({ name: hostName, akName: tpmName, certificate: hash });
-export type HostId = Of<typeof hostId>;
-
-/** `policy-id`: a policy by its id, version, and SHA-256 of its DSSE payload. */
-export const policyId = record({ id: textUpTo(128), version: uintUpTo(), digest: hash });
-export type PolicyId = Of<typeof policyId>;
 
 /** `entry` of SPEC 4. Members in the order of the encoding. */
 export const entryShape = record({

@@ -1,0 +1,42 @@
+/** Explains to an operator why PCRs are in no approved state: against the nearest state, PCR by PCR. */
+import { bytesEqual } from '../bytes/compare.ts';
+import type { ClaimedPcr } from '../evidence/claim.ts';
+import type { Policy, PolicyState } from './policy.ts';
+
+/** PCRs named in one line; the rest is counted. */
+const NAMED_MAX = 3;
+const STATES_NAMED_MAX = 3;
+
+/** One line. `told` are PCR values that the quote covers; none when the peer did not tell the truth about them. */
+export function explainPcrs(told: readonly ClaimedPcr[], policy: Policy): string {
+  if (told.length === 0) return 'PCRs in a state that is not approved, and no true values to compare';
+  const [nearest] = policy.states
+    .map((state) => ({ state, differing: differing(told, state) }))
+    .sort((a, b) => a.differing.length - b.differing.length);
+  if (nearest === undefined) return 'a policy without states';
+  const named = nearest.differing.slice(0, NAMED_MAX).map((pcr) => describe(pcr, policy));
+  const more = nearest.differing.length - named.length;
+  return `${named.join('; ')}${more > 0 ? `; and ${more} other PCRs` : ''} (nearest state: ${nearest.state.name})`;
+}
+
+function differing(told: readonly ClaimedPcr[], state: PolicyState): readonly ClaimedPcr[] {
+  return told.filter(({ bank, index, value }) => {
+    const approved = state.pcrs.get(index);
+    return bank !== 'sha256' || approved === undefined || !bytesEqual(approved, value);
+  });
+}
+
+function describe({ index, value }: ClaimedPcr, policy: Policy): string {
+  const approved = new Map<string, string>();
+  for (const { name, pcrs } of policy.states) {
+    const digest = pcrs.get(index);
+    if (digest !== undefined && !approved.has(short(digest))) approved.set(short(digest), name);
+  }
+  const named = [...approved].slice(0, STATES_NAMED_MAX).map(([digest, name]) => `${name}: ${digest}`);
+  const more = approved.size - named.length;
+  return `PCR ${index} is ${short(value)}, approved: ${named.join(', ')}${more > 0 ? ` and ${more} others` : ''}`;
+}
+
+function short(digest: Uint8Array): string {
+  return `${Buffer.from(digest).toString('hex').slice(0, 8)}...`;
+}

@@ -1,0 +1,259 @@
+/** The checks of SPEC 6.5 on one peer, each a function of its own; appraise.ts runs them all and draws the conclusion. */
+import { bytesEqual } from '../bytes/compare.ts';
+import { verifyHostCertificate } from '../certificates/host-certificate.ts';
+import type { HostCertificate } from '../certificates/host-certificate.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { TvmmpError } from '../errors.ts';
+import type { Claim } from '../evidence/claim.ts';
+import { leafHash } from '../evidence/merkle.ts';
+import type { Role } from '../evidence/statement.ts';
+import type { PolicyId } from '../evidence/identity.ts';
+import { OBJECT_ATTRIBUTE } from '../tpm/algorithms.ts';
+import type { QuoteAttest } from '../tpm/attest.ts';
+import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
+import type { PublicArea } from '../tpm/public-area.ts';
+import { explainPcrs } from './pcr-explanation.ts';
+import type { Policy, PolicyState } from './policy.ts';
+import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy, tellsTrue } from './quote.ts';
+import { notChecked } from './verdict.ts';
+import type { Check, PeerCheck } from './verdict.ts';
+
+/** Everything that an appraisal looks at. The peer's parts are UNTRUSTED; all others are this host's own. */
+export interface AppraisalInput {
+  /** Role of the peer. */
+  readonly role: Role;
+  readonly vm: string;
+  readonly session: Uint8Array;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  readonly root: RootCertificate;
+  readonly ownPolicy: Policy;
+  /** authPolicy that a receive key of this authority has (SPEC 5.2), 32 bytes. */
+  readonly receivePolicy: Uint8Array;
+  /** This host's name: a peer must be another. */
+  readonly selfName: string;
+  /** Lowest policy version that the VM's proof allows (SPEC 6.5). */
+  readonly requiredPolicyVersion: number;
+  /** Host name in the certificate that the TLS connection was authenticated with. */
+  readonly tlsPeerName: string;
+  /** What the peer's quote must state: `evidenceStatement` over our own view of the transcript. */
+  readonly statement: Uint8Array;
+  /** From the peer's hello. */
+  readonly hello: {
+    readonly host: string;
+    readonly akCertificate: Uint8Array;
+    readonly akPublic: Uint8Array;
+    readonly receivePublic: Uint8Array;
+    readonly policy: PolicyId;
+  };
+  readonly claim: Claim;
+}
+
+/** What the checks established, as far as they came. */
+export interface Findings {
+  readonly checks: readonly Check[];
+  readonly certificate?: HostCertificate;
+  readonly state?: PolicyState;
+}
+
+/** Runs every check; what cannot be looked at because of an earlier failure fails too. */
+export function checkPeer(input: AppraisalInput): Findings {
+  const certificate = attempt(() =>
+    verifyHostCertificate(input.hello.akCertificate, input.root, new Date(input.now)),
+  );
+  const host = certificate.value;
+  const parsed = quoteOf(input.claim.attest);
+  const signed = host !== undefined && signedBy(host.publicKey, input.claim.attest, input.claim.signature);
+  const quote = signed && parsed.type === 'quote' ? parsed : undefined;
+  const state = quote === undefined ? undefined : approvedState(quote, input.ownPolicy);
+  const because = host === undefined ? 'ak-certificate' : signed ? 'quote-type' : 'quote-signature';
+  const checks = [
+    peerName(input, host),
+    check('ak-certificate', host !== undefined, {
+      expected: 'an AK certificate of this authority that is valid now',
+      found: certificate.error ?? `that of ${host?.name ?? ''}`,
+      remedy: 'enrol the peer again with `tvmmp enrol`, and check the clocks of both hosts',
+    }),
+    akPublic(input, host),
+    receiveKey(input, host),
+    host === undefined ? skipped('quote-signature', 'ak-certificate') : quoteSignature(signed),
+    check('quote-type', parsed.type === 'quote', {
+      expected: 'a quote made by a TPM',
+      found: parsed.type === 'quote' ? 'a quote' : parsed.why,
+      remedy: 'the evidence is damaged or forged: look at the peer',
+    }),
+    quote === undefined ? skipped('quote-binding', because) : quoteBinding(input, quote),
+    quote === undefined ? skipped('pcr-selection', because) : pcrSelection(input, quote),
+    quote === undefined ? skipped('pcr-values', because) : pcrValues(input, quote),
+    quote === undefined ? skipped('pcr-state', because) : pcrState(input, quote, state),
+    policyVersion(input),
+  ];
+  return {
+    checks,
+    ...(host === undefined ? {} : { certificate: host }),
+    ...(state === undefined ? {} : { state }),
+  };
+}
+
+function peerName(input: AppraisalInput, host: HostCertificate | undefined): Check {
+  const names = { TLS: input.tlsPeerName, hello: input.hello.host, 'AK certificate': host?.name ?? '(none)' };
+  const one = Object.values(names).every((name) => name === input.hello.host);
+  return check('peer-name', one && input.hello.host !== input.selfName, {
+    expected: `one host by TLS certificate, hello and AK certificate, other than ${input.selfName}`,
+    found: Object.entries(names)
+      .map(([where, name]) => `${where} ${name}`)
+      .join(', '),
+    remedy: 'install the AK and agent certificates of one enrolment on the peer',
+  });
+}
+
+function akPublic({ hello }: AppraisalInput, host: HostCertificate | undefined): Check {
+  if (host === undefined) return skipped('ak-public', 'ak-certificate');
+  const area = attempt(() => parsePublicArea(hello.akPublic));
+  const key = attempt(() => (area.value === undefined ? undefined : keyObjectOf(area.value)));
+  const named = area.value !== undefined && bytesEqual(nameOf(hello.akPublic), host.akName);
+  const restricted =
+    area.value !== undefined &&
+    hasAttributes(area.value, ['fixedTpm', 'fixedParent', 'sensitiveDataOrigin', 'restricted', 'sign']);
+  const same = key.value?.equals(host.publicKey) ?? false;
+  return check('ak-public', named && restricted && same, {
+    expected: `the restricted signing key ${shortHex(host.akName)} of the AK certificate`,
+    found:
+      area.error ??
+      key.error ??
+      `${restricted ? '' : 'not a restricted signing key: '}${nameText(hello.akPublic)}`,
+    remedy: 'enrol the peer again: its AK is not the one that was certified',
+  });
+}
+
+function receiveKey({ hello, receivePolicy }: AppraisalInput, host: HostCertificate | undefined): Check {
+  if (host === undefined) return skipped('receive-key', 'ak-certificate');
+  const area = attempt(() => parsePublicArea(hello.receivePublic));
+  const named = area.value !== undefined && bytesEqual(nameOf(hello.receivePublic), host.receiveKeyName);
+  const flaw = area.value === undefined ? area.error : receiveKeyFlaw(area.value, receivePolicy);
+  return check('receive-key', named && flaw === undefined, {
+    expected: `the receive key ${shortHex(host.receiveKeyName)} of the AK certificate, as SPEC 5.2 wants it`,
+    found: flaw ?? nameText(hello.receivePublic),
+    remedy: "enrol the peer again with this authority's policy key",
+  });
+}
+
+/** SPEC 5.2: usable in this TPM only, and only in a policy session that the authority's policy key approves. */
+function receiveKeyFlaw(area: PublicArea, receivePolicy: Uint8Array): string | undefined {
+  const wanted =
+    OBJECT_ATTRIBUTE.fixedTpm |
+    OBJECT_ATTRIBUTE.fixedParent |
+    OBJECT_ATTRIBUTE.sensitiveDataOrigin |
+    OBJECT_ATTRIBUTE.adminWithPolicy |
+    OBJECT_ATTRIBUTE.noDa |
+    OBJECT_ATTRIBUTE.decrypt;
+  if (area.type !== 'ecc' || area.curve !== 'nist-p256' || area.nameHash !== 'sha256')
+    return 'not an ECC P-256 key';
+  if (area.attributes !== wanted) return `attributes 0x${area.attributes.toString(16)}`;
+  return bytesEqual(area.authPolicy, receivePolicy) ? undefined : `authPolicy ${shortHex(area.authPolicy)}`;
+}
+
+function quoteSignature(signed: boolean): Check {
+  return check('quote-signature', signed, {
+    expected: 'the signature of the certified AK over the quote',
+    found: signed ? 'that signature' : 'another one',
+    remedy: 'the evidence is damaged or forged: look at the peer and at the path to it',
+  });
+}
+
+function quoteBinding({ claim, statement, role }: AppraisalInput, quote: QuoteAttest): Check {
+  const bound = boundTo(quote, leafHash(statement), claim.path);
+  return check('quote-binding', bound && (role === 'source' || claim.path.length === 0), {
+    expected: 'a quote made for this session, channel, VM and role',
+    found: bound ? 'that' : 'a quote made for something else',
+    remedy: 'somebody replays or relays evidence, or the connection was taken over: look at the network',
+  });
+}
+
+function pcrSelection({ ownPolicy }: AppraisalInput, quote: QuoteAttest): Check {
+  return check('pcr-selection', selects(quote, ownPolicy.selection), {
+    expected: selectionText(ownPolicy.selection),
+    found: selectionText(quote.pcrSelection),
+    remedy: 'give both hosts the same policy: `tvmmp policy install`',
+  });
+}
+
+function pcrValues({ claim }: AppraisalInput, quote: QuoteAttest): Check {
+  const matches = tellsTrue(quote, claim.pcrs);
+  return check('pcr-values', matches, {
+    expected: 'the values of the quoted PCRs',
+    found: matches ? 'those' : 'values that the quote does not cover',
+    remedy: 'PCRs changed while they were read, or the peer lies: try again, then look at the peer',
+  });
+}
+
+function pcrState(
+  { claim, ownPolicy, hello }: AppraisalInput,
+  quote: QuoteAttest,
+  state: PolicyState | undefined,
+): Check {
+  const told = tellsTrue(quote, claim.pcrs) ? claim.pcrs : [];
+  return check('pcr-state', state !== undefined && selects(quote, ownPolicy.selection), {
+    expected: `an approved state of policy ${ownPolicy.id} v${ownPolicy.version}`,
+    found: state === undefined ? explainPcrs(told, ownPolicy) : `state ${state.name}`,
+    remedy: `if ${hello.host} was updated on purpose, approve its new state in the policy; otherwise keep VMs away from it`,
+  });
+}
+
+function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInput): Check {
+  const { id, version, digest } = hello.policy;
+  const fresh = id === ownPolicy.id && version >= requiredPolicyVersion;
+  const consistent = version !== ownPolicy.version || bytesEqual(digest, ownPolicy.digest);
+  return check('policy-version', fresh && consistent, {
+    expected: `policy ${ownPolicy.id} v${requiredPolicyVersion} or later`,
+    found: `policy ${id} v${version}${fresh && !consistent ? ' with another content than ours' : ''}`,
+    remedy: `install the authority's current policy on ${hello.host}: \`tvmmp policy install\``,
+  });
+}
+
+function check(
+  name: PeerCheck,
+  pass: boolean,
+  texts: { expected: string; found: string; remedy: string },
+): Check {
+  const { expected, found, remedy } = texts;
+  return {
+    name,
+    outcome: pass ? 'pass' : 'fail',
+    expected: line(expected),
+    found: line(found),
+    remedy: pass ? '' : remedy,
+  };
+}
+
+function skipped(name: PeerCheck, because: PeerCheck): Check {
+  return {
+    name,
+    outcome: 'fail',
+    expected: `${because} to pass first`,
+    found: `${notChecked}, because ${because} failed`,
+    remedy: `see ${because}`,
+  };
+}
+
+/** What a peer wrote may end up in a terminal: printable, and short. */
+function line(text: string): string {
+  return text.replaceAll(/[^\P{C}]/gu, '?').slice(0, 400);
+}
+
+function attempt<T>(read: () => T): { value?: T; error?: string } {
+  try {
+    return { value: read() };
+  } catch (error) {
+    if (error instanceof TvmmpError) return { error: error.message };
+    throw error;
+  }
+}
+
+function nameText(publicArea: Uint8Array): string {
+  return attempt(() => `the key ${shortHex(nameOf(publicArea))}`).value ?? 'no key';
+}
+
+function shortHex(bytes: Uint8Array): string {
+  return `${Buffer.from(bytes).toString('hex').slice(0, 16)}...`;
+}

@@ -1,0 +1,83 @@
+/** What an appraisal found (SPEC 9): every check by name, what was expected, what was found, what to do about it. */
+import { H } from '../encoding/hash.ts';
+import { uuidBytes } from '../encoding/uuid.ts';
+import { roleNumbers } from '../evidence/statement.ts';
+import type { Role } from '../evidence/statement.ts';
+
+/** The checks of SPEC 6.5, in their order. */
+export const peerChecks = [
+  'peer-name',
+  'ak-certificate',
+  'ak-public',
+  'receive-key',
+  'quote-signature',
+  'quote-type',
+  'quote-binding',
+  'pcr-selection',
+  'pcr-values',
+  'pcr-state',
+  'policy-version',
+] as const;
+export type PeerCheck = (typeof peerChecks)[number];
+
+/** One check. `remedy` is empty where the outcome is `pass`. Texts are one line each. */
+export interface Check {
+  readonly name: PeerCheck;
+  readonly outcome: 'pass' | 'fail';
+  readonly expected: string;
+  readonly found: string;
+  readonly remedy: string;
+}
+
+/** All checks of one appraisal of one peer. */
+export interface Verdict {
+  readonly vm: string;
+  readonly session: Uint8Array;
+  /** The peer's role and the name that it gave itself. */
+  readonly role: Role;
+  readonly peer: string;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  /** Policy that was appraised against. */
+  readonly policy: { readonly id: string; readonly version: number; readonly digest: Uint8Array };
+  readonly checks: readonly Check[];
+}
+
+/** Whether every check of SPEC 6.5 is there, once, and passed. */
+export function isAccepted({ checks }: Verdict): boolean {
+  return (
+    checks.length === peerChecks.length &&
+    checks.every(({ name, outcome }, index) => name === peerChecks[index] && outcome === 'pass')
+  );
+}
+
+/** `H("tvmmp/verdict/1", appraisal)`: what *departing* and *arrived* entries say about the appraisal of the peer. */
+export function verdictDigest(verdict: Verdict): Uint8Array {
+  const { id, version, digest } = verdict.policy;
+  return H('tvmmp/verdict/1', [
+    uuidBytes(verdict.vm),
+    verdict.session,
+    roleNumbers[verdict.role],
+    verdict.peer,
+    verdict.time,
+    [id, version, digest],
+    verdict.checks.map(({ name, outcome, expected, found }) => [name, outcome, expected, found]),
+  ]);
+}
+
+/**
+ * One line for hook messages, journals and the CLI: the first failed check and what was found and expected, how many
+ * more failed, and the remedy. For an accepted verdict, that it was accepted.
+ */
+export function verdictReason(verdict: Verdict): string {
+  const failed = verdict.checks.filter(({ outcome }) => outcome === 'fail');
+  const [first] = failed;
+  if (first === undefined) return isAccepted(verdict) ? `accepted: ${verdict.peer}` : 'incomplete appraisal';
+  const own = failed.filter(({ found }) => !found.startsWith(notChecked));
+  const others = own.slice(1).map(({ name }) => name);
+  const more = others.length === 0 ? '' : `; also failed: ${others.join(', ')}`;
+  return `${first.name}: ${first.found}, expected ${first.expected}${more}; ${first.remedy}`;
+}
+
+/** How `found` begins where an earlier failure left a check without anything to look at; it counts as failed. */
+export const notChecked = 'not checked';
