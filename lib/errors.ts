@@ -10,6 +10,11 @@ export type ErrorCode =
   // bytes and encodings
   | 'encoding-invalid'
   | 'limit-exceeded'
+  // certificates, policy and enrolment
+  | 'certificate-invalid'
+  | 'policy-invalid'
+  | 'enrolment-refused'
+  | 'authority-invalid'
   // libvirt
   | 'libvirt-call-failed'
   | 'libvirt-connection-lost'

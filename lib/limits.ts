@@ -13,7 +13,11 @@ export const limits = {
   proofPoliciesMax: 1_024,
   merkleDepthMax: 16,
   certificateBytesMax: 16 * 1024,
+  /** Certificates whose verification is remembered. */
+  certificatesRememberedMax: 1_024,
   policyBytesMax: 1024 * 1024,
+  /** A signed policy: base64 of the payload, and the rest of the envelope. */
+  policyEnvelopeBytesMax: 1536 * 1024,
   policyStatesMax: 1_000,
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,

@@ -1,0 +1,89 @@
+/**
+ * DSSE envelopes (Dead Simple Signing Envelope 1.0.2) with exactly one signature: ECDSA P-256, SHA-256, DER encoded, as
+ * other DSSE tools make them. What is signed are the payload's bytes, so nothing has to be canonicalized before it
+ * is believed.
+ */
+import { createHash, sign, verify } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { JsonShapeError, arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import { limits } from '../limits.ts';
+import { policyError } from './policy-error.ts';
+
+/** Longest DER encoding of an ECDSA P-256 signature. */
+const SIGNATURE_BYTES_MAX = 72;
+
+/** An envelope that was read; its signature is not verified. */
+export interface UntrustedEnvelope {
+  readonly payloadType: string;
+  readonly payload: Uint8Array;
+  /** Hint at the key (SHA-256 of its SPKI, hexadecimal); not covered by the signature. */
+  readonly keyId: string;
+  readonly signature: Uint8Array;
+}
+
+/** Reads an envelope. Throws `policy-invalid`: too-large, malformed. */
+export function parseEnvelope(text: string): UntrustedEnvelope {
+  if (Buffer.byteLength(text) > limits.policyEnvelopeBytesMax) {
+    throw policyError('too-large', 'the policy envelope is too large');
+  }
+  try {
+    const envelope = objectOf(JSON.parse(text), 'the envelope', ['payloadType', 'payload', 'signatures']);
+    const [only] = arrayOf(envelope['signatures'], 'signatures', 1, 1);
+    const signature = objectOf(only, 'the signature', ['keyid', 'sig']);
+    return {
+      payloadType: textOf(envelope['payloadType'], 'payloadType', /^[\x21-\x7e]{1,128}$/),
+      payload: base64Of(envelope['payload'], 'payload', limits.policyBytesMax),
+      keyId: textOf(signature['keyid'], 'keyid', /^[0-9a-f]{64}$/),
+      signature: base64Of(signature['sig'], 'sig', SIGNATURE_BYTES_MAX),
+    };
+  } catch (cause) {
+    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
+    throw policyError('malformed', `the policy envelope cannot be read: ${cause.message}`, cause);
+  }
+}
+
+/** Whether `key` signed the envelope. */
+export function verifyEnvelope(envelope: UntrustedEnvelope, key: KeyObject): boolean {
+  return verify(
+    'sha256',
+    preAuthenticationEncoding(envelope),
+    { key, dsaEncoding: 'der' },
+    envelope.signature,
+  );
+}
+
+/** Signs a payload with an ECDSA P-256 private key; `publicKey` is its public half. */
+export function signEnvelope(
+  payloadType: string,
+  payload: Uint8Array,
+  keys: { readonly privateKey: KeyObject; readonly publicKey: KeyObject },
+): string {
+  const signature = sign('sha256', preAuthenticationEncoding({ payloadType, payload }), {
+    key: keys.privateKey,
+    dsaEncoding: 'der',
+  });
+  return JSON.stringify({
+    payloadType,
+    payload: base64(payload),
+    signatures: [{ keyid: keyIdOf(keys.publicKey), sig: base64(signature) }],
+  });
+}
+
+/** The hint at a key: SHA-256 of its SPKI DER, hexadecimal. */
+export function keyIdOf(publicKey: KeyObject): string {
+  return createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
+}
+
+/** PAE of the DSSE protocol: "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body. */
+function preAuthenticationEncoding({
+  payloadType,
+  payload,
+}: {
+  payloadType: string;
+  payload: Uint8Array;
+}): Buffer {
+  const head = `DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${payload.byteLength} `;
+  return Buffer.concat([Buffer.from(head), payload]);
+}

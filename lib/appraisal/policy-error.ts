@@ -1,0 +1,18 @@
+import { TvmmpError } from '../errors.ts';
+
+/** Why a policy was not accepted: `details.reason` of every `policy-invalid`. */
+export type PolicyReason =
+  | 'malformed'
+  | 'too-large'
+  | 'not-canonical'
+  | 'wrong-payload-type'
+  | 'untrusted-signer'
+  | 'bad-signature'
+  | 'bad-approval'
+  | 'rollback'
+  | 'version-conflict';
+
+/** Makes the error of a policy that is not accepted. */
+export function policyError(reason: PolicyReason, message: string, cause?: unknown): TvmmpError {
+  return new TvmmpError('policy-invalid', message, { cause, details: { reason } });
+}

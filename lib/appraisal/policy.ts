@@ -1,0 +1,174 @@
+/** Signed policies (SPEC 10): which platform states hosts accept, each approved so that a TPM accepts it as well. */
+import { sign, verify } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
+import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { H, sha256 } from '../encoding/hash.ts';
+import { TvmmpError } from '../errors.ts';
+import { formatPcrSelection } from '../tpm/pcr-selection.ts';
+import type { PcrSelection } from '../tpm/port.ts';
+import { parseEnvelope, signEnvelope, verifyEnvelope } from './dsse.ts';
+import type { UntrustedEnvelope } from './dsse.ts';
+import { policyError } from './policy-error.ts';
+import { formatPolicy, parsePolicyDocument } from './policy-text.ts';
+import type { DraftState, PolicyDraft } from './policy-text.ts';
+
+export { formatPolicyDraft, parsePolicyText } from './policy-text.ts';
+export type { PolicyDraft } from './policy-text.ts';
+
+/** payloadType of the envelope. */
+export const POLICY_PAYLOAD_TYPE = 'application/vnd.tvmmp.policy+json';
+
+/** An approved platform state. */
+export interface PolicyState {
+  readonly name: string;
+  /** Values of the selected PCRs of the SHA-256 bank. */
+  readonly pcrs: ReadonlyMap<number, Uint8Array>;
+  /** What a quote over the selection shows: SHA-256 of the values in order. */
+  readonly pcrDigest: Uint8Array;
+  /** Digest of a policy session after TPM2_PolicyPCR in this state. */
+  readonly approvedPolicy: Uint8Array;
+  /** The policy key's ECDSA signature (r || s, 64 bytes) over SHA-256(approvedPolicy || policyRef). */
+  readonly approval: Uint8Array;
+}
+
+/** A policy whose signature, signer and approvals were verified. */
+export interface Policy {
+  readonly id: string;
+  readonly version: number;
+  /** SHA-256 of the signed payload. */
+  readonly digest: Uint8Array;
+  readonly issuedAt: Date;
+  /** One bank, sha256, PCRs ascending. */
+  readonly selection: PcrSelection;
+  readonly states: readonly PolicyState[];
+  /** SubjectPublicKeyInfo DER of the policy key that signed it. */
+  readonly signerSpki: Uint8Array;
+  /** policyRef of its approvals (SPEC 5.2). */
+  readonly policyRef: Uint8Array;
+}
+
+/** Whom to believe, and when: certificates of policy signers (DER, untrusted) and the root they must chain to. */
+export interface PolicyTrust {
+  readonly root: RootCertificate;
+  readonly signers: readonly Uint8Array[];
+  readonly at: Date;
+}
+
+/** The policy key and its public half. */
+export interface PolicyKeys {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+}
+
+/** policyRef of SPEC 5.2: binds approvals to this project and to one policy key. */
+export function policyRefOf(signerSpki: Uint8Array): Uint8Array {
+  return H('tvmmp/policy-ref/1', signerSpki);
+}
+
+/**
+ * Verifies a DSSE envelope, its signer's certificate, and each approval in the policy. Throws `policy-invalid`
+ * (details: PolicyReason); nothing of an envelope that fails is returned.
+ */
+export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Policy {
+  const envelope = parseEnvelope(envelopeText);
+  if (envelope.payloadType !== POLICY_PAYLOAD_TYPE) {
+    throw policyError('wrong-payload-type', `the envelope holds ${envelope.payloadType}, not a policy`);
+  }
+  const signer = signerOf(envelope, trust);
+  const document = parsePolicyDocument(utf8(envelope.payload));
+  const policyRef = policyRefOf(signer.spki);
+  const selection: PcrSelection = [{ bank: 'sha256', pcrs: document.pcrs }];
+  const states = document.states.map((state) => {
+    const digests = digestsOf(selection, document.pcrs, state);
+    const signed = Buffer.concat([digests.approvedPolicy, policyRef]);
+    if (!verify('sha256', signed, { key: signer.publicKey, dsaEncoding: 'ieee-p1363' }, state.approval)) {
+      throw policyError('bad-approval', `the approval of the state "${state.name}" is not the policy key's`);
+    }
+    return { ...state, ...digests };
+  });
+  const { id, version, issuedAt } = document;
+  const digest = sha256(envelope.payload);
+  return { id, version, digest, issuedAt, selection, states, signerSpki: signer.spki, policyRef };
+}
+
+/** Approves each state of a draft and signs it all: the text of a DSSE envelope. */
+export function signPolicy(draft: PolicyDraft, issuedAt: Date, keys: PolicyKeys): string {
+  const policyRef = policyRefOf(new Uint8Array(keys.publicKey.export({ type: 'spki', format: 'der' })));
+  const selection: PcrSelection = [{ bank: 'sha256', pcrs: draft.pcrs }];
+  const states = draft.states.map((state) => {
+    const { approvedPolicy } = digestsOf(selection, draft.pcrs, state);
+    const approval = sign('sha256', Buffer.concat([approvedPolicy, policyRef]), {
+      key: keys.privateKey,
+      dsaEncoding: 'ieee-p1363',
+    });
+    return { ...state, approval: new Uint8Array(approval) };
+  });
+  const text = formatPolicy({ ...draft, states, issuedAt });
+  parsePolicyDocument(text);
+  return signEnvelope(POLICY_PAYLOAD_TYPE, Buffer.from(text), keys);
+}
+
+/**
+ * Throws `policy-invalid` where a policy must not follow the one in force (SPEC 10): a lower version of the same id
+ * (rollback), or the same version with other contents (version-conflict).
+ */
+export function assertSuccessor(current: Policy, next: Policy): void {
+  if (current.id !== next.id) return;
+  if (next.version < current.version) {
+    throw policyError(
+      'rollback',
+      `version ${next.version} of ${next.id} is below ${current.version}, in force`,
+    );
+  }
+  if (next.version === current.version && Buffer.compare(next.digest, current.digest) !== 0) {
+    throw policyError(
+      'version-conflict',
+      `version ${next.version} of ${next.id} is in force with other contents`,
+    );
+  }
+}
+
+/** The signer whose key made the envelope's signature, with a certificate that is good. */
+function signerOf(envelope: UntrustedEnvelope, trust: PolicyTrust): PolicySigner {
+  const causes: unknown[] = [];
+  const signers = trust.signers.flatMap((der) => {
+    try {
+      return [verifyPolicySignerCertificate(der, trust.root, trust.at)];
+    } catch (cause) {
+      if (!(cause instanceof TvmmpError)) throw cause;
+      causes.push(cause);
+      return [];
+    }
+  });
+  if (signers.length === 0) {
+    throw policyError('untrusted-signer', 'no certificate of a policy signer is good', causes[0]);
+  }
+  const signer = signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey));
+  if (signer === undefined) throw policyError('bad-signature', 'no known policy key signed the policy');
+  return signer;
+}
+
+function digestsOf(
+  selection: PcrSelection,
+  pcrs: readonly number[],
+  state: DraftState,
+): { pcrDigest: Uint8Array; approvedPolicy: Uint8Array } {
+  const pcrDigest = sha256(...pcrs.map((pcr) => state.pcrs.get(pcr) ?? new Uint8Array()));
+  return { pcrDigest, approvedPolicy: pcrPolicy(selection, pcrDigest) };
+}
+
+/** TPM2_PolicyPCR from a fresh session (TPM 2.0 Part 3, 23.7): H(0...0 || TPM_CC_PolicyPCR || selection || digest). */
+function pcrPolicy(selection: PcrSelection, pcrDigest: Uint8Array): Uint8Array {
+  const command = Uint8Array.of(0x00, 0x00, 0x01, 0x7f);
+  return sha256(new Uint8Array(32), command, formatPcrSelection(selection), pcrDigest);
+}
+
+function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw policyError('malformed', 'the policy is not UTF-8', cause);
+  }
+}
