@@ -32,8 +32,18 @@
     {
       'target_name': 'bridge',
       'sources': [
+        'native/arguments.cc',
         'native/bridge.cc',
+        'native/libvirt-secret.cc',
+        'native/operation-error.cc',
+        'native/own-key.cc',
         'native/peer-credentials.cc',
+        'native/receive-key.cc',
+        'native/sealed-key.cc',
+        'native/secret-buffer.cc',
+        'native/swtpm-process.cc',
+        'native/tpm-connection.cc',
+        'native/vtpm-state.cc',
       ],
       'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],
       'cflags': ['<!@(pkg-config --cflags tss2-esys tss2-mu tss2-tctildr tss2-rc libvirt)'],

@@ -1,15 +1,116 @@
-// bridge.node: everything that touches the vTPM passphrase, and SO_PEERCRED.
+// bridge.node: everything that touches the vTPM passphrase, and SO_PEERCRED. JavaScript gives and gets only what is not secret.
 #include <napi.h>
 
+#include "arguments.h"
+#include "libvirt-secret.h"
+#include "operation.h"
+#include "own-key.h"
 #include "peer-credentials.h"
+#include "receive-key.h"
+#include "sealed-key.h"
+#include "vtpm-state.h"
 
+namespace tvmmp {
 namespace {
 
+constexpr size_t kContextBytesMax = 1024;
+constexpr size_t kPublicBytesMax = 512;
+constexpr size_t kPathBytesMax = 4000;
+
+OwnKey TakeOwnKey(const Napi::Object& from) {
+  Napi::Object approval = GetObject(from, "approval");
+  OwnKey own;
+  own.tcti = GetString(from, "tcti", 1024);
+  own.receive_key_handle = GetUint32(from, "receiveKeyHandle");
+  own.receive_public = GetBytes(from, "receivePublic", 1, kPublicBytesMax);
+  own.approval.pcr_selection = GetBytes(approval, "pcrSelection", 4, 256);
+  own.approval.approved_policy = GetBytes(approval, "approvedPolicy", 32, 32);
+  own.approval.policy_ref = GetBytes(approval, "policyRef", 0, 64);
+  own.approval.key_sign_name = GetBytes(approval, "keySignName", 34, 34);
+  own.approval.ticket = GetBytes(approval, "ticket", 8, 128);
+  own.sealed = GetBytes(from, "blob", 0, 4096);
+  own.context = GetBytes(from, "context", 1, kContextBytesMax);
+  return own;
+}
+
+Napi::Value ToUint8Array(Napi::Env env, const SealedKey& sealed) {
+  Napi::Uint8Array array = Napi::Uint8Array::New(env, sealed.size());
+  std::copy(sealed.begin(), sealed.end(), array.Data());
+  return array;
+}
+
+Napi::Value CommandsOnly(Napi::Env env, const uint32_t& commands) {
+  Napi::Object result = Napi::Object::New(env);
+  result["tpmCommands"] = Napi::Number::New(env, commands);
+  return result;
+}
+
+Napi::Value CreateSealedKey(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "createSealedKey({recipientPublic, context})");
+  auto work = [recipient = GetBytes(options, "recipientPublic", 1, kPublicBytesMax),
+               context = GetBytes(options, "context", 1, kContextBytesMax)]() {
+    return Seal(RandomKey(), ReceiveKey::Parse(recipient), context);
+  };
+  return RunOperation<SealedKey>(info.Env(), "tvmmp:createSealedKey", work, ToUint8Array);
+}
+
+Napi::Value UnsealIntoLibvirt(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "unsealIntoLibvirt({tcti, receiveKeyHandle, ..., libvirtUri, secretUuid})");
+  auto work = [own = TakeOwnKey(options), uri = GetString(options, "libvirtUri", 1024), uuid = GetString(options, "secretUuid", 36)]() {
+    Unsealed unsealed = Unseal(own);
+    SetLibvirtSecret(uri, uuid, HexOf(unsealed.raw_key));
+    return unsealed.tpm_commands;
+  };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:unsealIntoLibvirt", work, CommandsOnly);
+}
+
+struct Resealed {
+  SealedKey sealed;
+  uint32_t tpm_commands;
+};
+
+Napi::Value ResealForDestination(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "resealForDestination({own, destinationPublic, destinationContext})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), recipient = GetBytes(options, "destinationPublic", 1, kPublicBytesMax),
+               context = GetBytes(options, "destinationContext", 1, kContextBytesMax)]() {
+    ReceiveKey destination = ReceiveKey::Parse(recipient);  // before the TPM is asked
+    Unsealed unsealed = Unseal(own);
+    return Resealed{Seal(unsealed.raw_key, destination, context), unsealed.tpm_commands};
+  };
+  return RunOperation<Resealed>(info.Env(), "tvmmp:resealForDestination", work, [](Napi::Env env, const Resealed& resealed) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result["blob"] = ToUint8Array(env, resealed.sealed);
+    result["tpmCommands"] = Napi::Number::New(env, resealed.tpm_commands);
+    return result;
+  });
+}
+
+Napi::Value ConvertVtpm(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "convertVtpmState({direction, stateDir, swtpmPath, own})");
+  std::string direction = GetString(options, "direction", 16);
+  if (direction != "encrypt" && direction != "decrypt") throw Napi::TypeError::New(info.Env(), "direction: 'encrypt' or 'decrypt' is needed");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
+               swtpm = GetString(options, "swtpmPath", kPathBytesMax),
+               conversion = direction == "encrypt" ? Conversion::kEncrypt : Conversion::kDecrypt]() {
+    Unsealed unsealed = Unseal(own);
+    ConvertVtpmState(conversion, dir, swtpm, HexOf(unsealed.raw_key));
+    return unsealed.tpm_commands;
+  };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:convertVtpmState", work, CommandsOnly);
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  exports["peerCredentials"] = Napi::Function::New(env, tvmmp::PeerCredentials, "peerCredentials");
+  exports["peerCredentials"] = Napi::Function::New(env, PeerCredentials, "peerCredentials");
+  exports["createSealedKey"] = Napi::Function::New(env, CreateSealedKey, "createSealedKey");
+  exports["unsealIntoLibvirt"] = Napi::Function::New(env, UnsealIntoLibvirt, "unsealIntoLibvirt");
+  exports["resealForDestination"] = Napi::Function::New(env, ResealForDestination, "resealForDestination");
+  exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
   return exports;
 }
 
 }  // namespace
+}  // namespace tvmmp
 
-NODE_API_MODULE(bridge, Init)
+static Napi::Object InitBridge(Napi::Env env, Napi::Object exports) { return tvmmp::Init(env, exports); }
+
+NODE_API_MODULE(bridge, InitBridge)

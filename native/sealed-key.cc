@@ -1,0 +1,158 @@
+#include "sealed-key.h"
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "operation-error.h"
+
+namespace tvmmp {
+namespace {
+
+constexpr uint8_t kVersion = 1;
+constexpr std::string_view kLabel = "tvmmp/seal/1";
+constexpr size_t kPointAt = 1;
+constexpr size_t kNonceAt = kPointAt + kPointBytes;
+constexpr size_t kCiphertextAt = kNonceAt + kNonceBytes;
+constexpr size_t kTagAt = kCiphertextAt + kRawKeyBytes;
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T* handle) const { Free(handle); }
+};
+using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Deleter<EVP_CIPHER_CTX_free>>;
+using Kdf = std::unique_ptr<EVP_KDF, Deleter<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, Deleter<EVP_KDF_CTX_free>>;
+
+void Expect(bool done, const char* what) {
+  if (!done) throw OperationError("internal", std::string("OpenSSL: ") + what);
+}
+
+// The public key of an uncompressed point, or null when it is not on P-256.
+Key PublicKey(std::span<const uint8_t, kPointBytes> point) {
+  char group[] = "P-256";
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, const_cast<uint8_t*>(point.data()), point.size()),
+      OSSL_PARAM_construct_end(),
+  };
+  KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  EVP_PKEY* raw = nullptr;
+  if (!context || EVP_PKEY_fromdata_init(context.get()) != 1) return nullptr;
+  if (EVP_PKEY_fromdata(context.get(), &raw, EVP_PKEY_PUBLIC_KEY, parameters) != 1) return nullptr;
+  Key key(raw);
+  KeyContext check(EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr));
+  if (!check || EVP_PKEY_public_check(check.get()) != 1) return nullptr;
+  return key;
+}
+
+// Key-encryption key: HKDF-SHA256(Z, no salt, label || SHA-256(recipient's TPMT_PUBLIC) || ephemeral point).
+SecretBuffer DeriveKek(const SecretBuffer& z, const ReceiveKey& recipient, std::span<const uint8_t> point) {
+  std::vector<uint8_t> information(kLabel.begin(), kLabel.end());
+  information.insert(information.end(), recipient.wire_digest.begin(), recipient.wire_digest.end());
+  information.insert(information.end(), point.begin(), point.end());
+  char digest[] = "SHA256";
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<uint8_t*>(z.data()), z.size()),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, information.data(), information.size()),
+      OSSL_PARAM_construct_end(),
+  };
+  Kdf kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
+  Expect(kdf != nullptr, "HKDF");
+  KdfContext context(EVP_KDF_CTX_new(kdf.get()));
+  SecretBuffer kek(32);
+  Expect(context && EVP_KDF_derive(context.get(), kek.data(), kek.size(), parameters) == 1, "HKDF");
+  return kek;
+}
+
+void CheckForm(std::span<const uint8_t> sealed) {
+  if (sealed.size() != kSealedKeyBytes) throw OperationError("seal-invalid", "sealed key: not of 126 bytes");
+  if (sealed[0] != kVersion) throw OperationError("seal-invalid", "sealed key: unknown version");
+}
+
+}  // namespace
+
+SecretBuffer RandomKey() {
+  SecretBuffer key(kRawKeyBytes);
+  Expect(RAND_priv_bytes(key.data(), static_cast<int>(key.size())) == 1, "random bytes");
+  return key;
+}
+
+SealedKey Seal(const SecretBuffer& raw_key, const ReceiveKey& recipient, std::span<const uint8_t> context) {
+  Expect(raw_key.size() == kRawKeyBytes, "key size");
+  Key peer = PublicKey(recipient.point);
+  if (!peer) throw OperationError("tpm-structure-invalid", "receive key: its point is not on the curve");
+  Key ephemeral(EVP_EC_gen("P-256"));
+  Expect(ephemeral != nullptr, "key generation");
+
+  SealedKey sealed;
+  sealed[0] = kVersion;
+  size_t point_bytes = 0;
+  Expect(EVP_PKEY_get_octet_string_param(ephemeral.get(), OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, sealed.data() + kPointAt,
+                                         kPointBytes, &point_bytes) == 1 &&
+             point_bytes == kPointBytes,
+         "public point");
+
+  SecretBuffer z(32);
+  size_t z_bytes = z.size();
+  KeyContext derive(EVP_PKEY_CTX_new_from_pkey(nullptr, ephemeral.get(), nullptr));
+  Expect(derive && EVP_PKEY_derive_init(derive.get()) == 1 && EVP_PKEY_derive_set_peer(derive.get(), peer.get()) == 1 &&
+             EVP_PKEY_derive(derive.get(), z.data(), &z_bytes) == 1 && z_bytes == z.size(),
+         "ECDH");
+  SecretBuffer kek = DeriveKek(z, recipient, std::span(sealed).subspan(kPointAt, kPointBytes));
+
+  uint8_t* nonce = sealed.data() + kNonceAt;
+  Expect(RAND_bytes(nonce, kNonceBytes) == 1, "random bytes");
+  CipherContext cipher(EVP_CIPHER_CTX_new());
+  int length = 0;
+  Expect(cipher && EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, kek.data(), nonce) == 1 &&
+             EVP_EncryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&
+             EVP_EncryptUpdate(cipher.get(), sealed.data() + kCiphertextAt, &length, raw_key.data(), kRawKeyBytes) == 1 &&
+             length == static_cast<int>(kRawKeyBytes) &&
+             EVP_EncryptFinal_ex(cipher.get(), sealed.data() + kTagAt, &length) == 1 && length == 0 &&
+             EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, sealed.data() + kTagAt) == 1,
+         "AES-256-GCM");
+  return sealed;
+}
+
+std::array<uint8_t, kPointBytes> EphemeralPoint(std::span<const uint8_t> sealed) {
+  CheckForm(sealed);
+  std::array<uint8_t, kPointBytes> point;
+  std::copy_n(sealed.begin() + kPointAt, kPointBytes, point.begin());
+  // Uncompressed only, and on the curve before the TPM sees it.
+  if (point[0] != 0x04 || !PublicKey(point)) throw OperationError("seal-invalid", "sealed key: its point is not on the curve");
+  return point;
+}
+
+SecretBuffer Open(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient, std::span<const uint8_t> context) {
+  CheckForm(sealed);
+  SecretBuffer kek = DeriveKek(z, recipient, sealed.subspan(kPointAt, kPointBytes));
+  SecretBuffer raw_key(kRawKeyBytes);
+  CipherContext cipher(EVP_CIPHER_CTX_new());
+  int length = 0;
+  Expect(cipher && EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, kek.data(), sealed.data() + kNonceAt) == 1 &&
+             EVP_DecryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&
+             EVP_DecryptUpdate(cipher.get(), raw_key.data(), &length, sealed.data() + kCiphertextAt, kRawKeyBytes) == 1 &&
+             length == static_cast<int>(kRawKeyBytes) &&
+             EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes, const_cast<uint8_t*>(sealed.data()) + kTagAt) == 1,
+         "AES-256-GCM");
+  uint8_t rest[16];
+  if (EVP_DecryptFinal_ex(cipher.get(), rest, &length) != 1 || length != 0) {
+    throw OperationError("seal-invalid", "sealed key: does not open (altered, or of another VM, epoch, session or host)");
+  }
+  return raw_key;
+}
+
+}  // namespace tvmmp

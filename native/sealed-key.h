@@ -1,0 +1,33 @@
+// The sealed key of SPEC 5.3: the 32 raw bytes of a vTPM key, readable by one TPM in one approved state.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "receive-key.h"
+#include "secret-buffer.h"
+
+namespace tvmmp {
+
+constexpr size_t kRawKeyBytes = 32;
+constexpr size_t kPointBytes = 65;
+constexpr size_t kNonceBytes = 12;
+constexpr size_t kTagBytes = 16;
+constexpr size_t kSealedKeyBytes = 1 + kPointBytes + kNonceBytes + kRawKeyBytes + kTagBytes;
+using SealedKey = std::array<uint8_t, kSealedKeyBytes>;
+
+// A fresh random vTPM key.
+SecretBuffer RandomKey();
+
+// Seals in software to `recipient`. `context` is associated data: it must be given again to open.
+SealedKey Seal(const SecretBuffer& raw_key, const ReceiveKey& recipient, std::span<const uint8_t> context);
+
+// The ephemeral point in `sealed`, checked to be on the curve. Throws "seal-invalid" for another length, version or point.
+std::array<uint8_t, kPointBytes> EphemeralPoint(std::span<const uint8_t> sealed);
+
+// Opens with Z, the x-coordinate that the recipient's TPM computed. Throws "seal-invalid" when anything was altered, or the
+// recipient or context is another.
+SecretBuffer Open(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient, std::span<const uint8_t> context);
+
+}  // namespace tvmmp
