@@ -25,6 +25,12 @@ export type ErrorCode =
   | 'tpm-unreachable'
   | 'tpm-not-provisioned'
   | 'tpm-structure-invalid'
+  // vTPM key and state (native bridge)
+  | 'native-missing'
+  | 'seal-invalid'
+  | 'seal-refused'
+  | 'vtpm-busy'
+  | 'vtpm-convert-failed'
   // worker threads
   | 'worker-failed'
   // peers

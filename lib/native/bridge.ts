@@ -1,0 +1,94 @@
+import { callNative, loadAddon } from './load.ts';
+
+/** What the authority signed for one state of the PCRs (TPM 2.0 Part 3, TPM2_PolicyAuthorize; SPEC 5.2, 10). */
+export interface ReceiveKeyApproval {
+  /** TPML_PCR_SELECTION, wire form. */
+  readonly pcrSelection: Uint8Array;
+  /** Digest of TPM2_PolicyPCR in the approved state, 32 bytes. */
+  readonly approvedPolicy: Uint8Array;
+  readonly policyRef: Uint8Array;
+  /** TPM name of the authority's policy key, 34 bytes. */
+  readonly keySignName: Uint8Array;
+  /** TPMT_TK_VERIFIED of this host's TPM for the authority's signature, wire form. */
+  readonly ticket: Uint8Array;
+}
+
+/** A sealed vTPM key of this host and all that its TPM needs to open it. */
+export interface OwnSealedKey {
+  /** TCTI configuration, such as `device:/dev/tpmrm0`. */
+  readonly tcti: string;
+  /** Persistent handle of the receive key. */
+  readonly receiveKeyHandle: number;
+  /** TPMT_PUBLIC of the receive key, wire form. */
+  readonly receivePublic: Uint8Array;
+  readonly approval: ReceiveKeyApproval;
+  /** Sealed key, 126 bytes (SPEC 5.3). */
+  readonly blob: Uint8Array;
+  /** The key-context it was sealed with (SPEC 5.3). */
+  readonly context: Uint8Array;
+}
+
+/** How many commands an operation has sent to the TPM: four, unless PCRs changed meanwhile. */
+export interface TpmCost {
+  readonly tpmCommands: number;
+}
+
+/** A peer of a UNIX socket, as the kernel recorded it when it connected. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * The operations on the vTPM key (SPEC 5). Each runs on a thread of its own; the key itself never enters the JavaScript heap.
+ * They reject with a TvmmpError: `seal-refused` (the TPM does not open in this host's state), `seal-invalid` (altered, or of
+ * another VM, epoch, session or host), `tpm-structure-invalid`, `tpm-unreachable`, `tpm-call-failed`, `libvirt-call-failed`.
+ */
+export interface Bridge {
+  /** A fresh random vTPM key, sealed in software to a receive key. */
+  createSealedKey(options: { recipientPublic: Uint8Array; context: Uint8Array }): Promise<Uint8Array>;
+  /** Opens the sealed key and makes it the value of a libvirt secret that is defined already. */
+  unsealIntoLibvirt(options: OwnSealedKey & { libvirtUri: string; secretUuid: string }): Promise<TpmCost>;
+  /** Opens the sealed key and seals it to the destination's receive key, for a migration. */
+  resealForDestination(options: {
+    own: OwnSealedKey;
+    destinationPublic: Uint8Array;
+    destinationContext: Uint8Array;
+  }): Promise<TpmCost & { blob: Uint8Array }>;
+  /**
+   * Encrypts the state of a vTPM that is not running with the sealed key, or decrypts it. At every instant the directory holds
+   * either the old or the new state, whole. Rejects with `vtpm-busy` or `vtpm-convert-failed` too.
+   */
+  convertVtpmState(options: {
+    direction: 'encrypt' | 'decrypt';
+    /** The directory with tpm2-00.permall. */
+    stateDir: string;
+    swtpmPath?: string;
+    own: OwnSealedKey;
+  }): Promise<TpmCost>;
+  /** Who is at the other end of a UNIX socket (SO_PEERCRED). Throws `internal` for another kind of descriptor. */
+  peerCredentials(fd: number): PeerCredentials;
+}
+
+/** The addon as C++ exports it: every member is there, and errors are plain. */
+interface BridgeAddon {
+  createSealedKey(options: object): Promise<Uint8Array>;
+  unsealIntoLibvirt(options: object): Promise<TpmCost>;
+  resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
+  convertVtpmState(options: object): Promise<TpmCost>;
+  peerCredentials(fd: number): PeerCredentials;
+}
+
+/** Loads bridge.node. Throws TvmmpError `native-missing` where it was not built. Does not need libvirt. */
+export function loadBridge(): Bridge {
+  const addon = loadAddon('bridge') as BridgeAddon;
+  return {
+    createSealedKey: (options) => callNative(() => addon.createSealedKey(options)),
+    unsealIntoLibvirt: (options) => callNative(() => addon.unsealIntoLibvirt(options)),
+    resealForDestination: (options) => callNative(() => addon.resealForDestination(options)),
+    convertVtpmState: (options) =>
+      callNative(() => addon.convertVtpmState({ swtpmPath: '/usr/bin/swtpm', ...options })),
+    peerCredentials: (fd) => callNative(() => addon.peerCredentials(fd)),
+  };
+}
