@@ -1,13 +1,14 @@
 /** Signed policies (SPEC 10): which platform states hosts accept, each approved so that a TPM accepts it as well. */
-import { sign, verify } from 'node:crypto';
+import { createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
 import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { H, sha256 } from '../encoding/hash.ts';
 import { TvmmpError } from '../errors.ts';
-import { formatPcrSelection } from '../tpm/pcr-selection.ts';
+import { approvalMessage, policyAuthorize, policyKeyPublicArea, policyPcr } from '../tpm/policy.ts';
 import type { PcrSelection } from '../tpm/port.ts';
+import { nameOf } from '../tpm/public-area.ts';
 import { parseEnvelope, signEnvelope, verifyEnvelope } from './dsse.ts';
 import type { UntrustedEnvelope } from './dsse.ts';
 import { policyError } from './policy-error.ts';
@@ -67,6 +68,12 @@ export function policyRefOf(signerSpki: Uint8Array): Uint8Array {
   return H('tvmmp/policy-ref/1', signerSpki);
 }
 
+/** authPolicy of every receive key of an authority (SPEC 5.2), from the SPKI DER of its policy key. */
+export function receivePolicyOf(signerSpki: Uint8Array): Uint8Array {
+  const key = createPublicKey({ key: Buffer.from(signerSpki), format: 'der', type: 'spki' });
+  return policyAuthorize(nameOf(policyKeyPublicArea(key)), policyRefOf(signerSpki));
+}
+
 /**
  * Verifies a DSSE envelope, its signer's certificate, and each approval in the policy. Throws `policy-invalid`
  * (details: PolicyReason); nothing of an envelope that fails is returned.
@@ -82,7 +89,7 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: document.pcrs }];
   const states = document.states.map((state) => {
     const digests = digestsOf(selection, document.pcrs, state);
-    const signed = Buffer.concat([digests.approvedPolicy, policyRef]);
+    const signed = approvalMessage(digests.approvedPolicy, policyRef);
     if (!verify('sha256', signed, { key: signer.publicKey, dsaEncoding: 'ieee-p1363' }, state.approval)) {
       throw policyError('bad-approval', `the approval of the state "${state.name}" is not the policy key's`);
     }
@@ -99,7 +106,7 @@ export function signPolicy(draft: PolicyDraft, issuedAt: Date, keys: PolicyKeys)
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: draft.pcrs }];
   const states = draft.states.map((state) => {
     const { approvedPolicy } = digestsOf(selection, draft.pcrs, state);
-    const approval = sign('sha256', Buffer.concat([approvedPolicy, policyRef]), {
+    const approval = sign('sha256', approvalMessage(approvedPolicy, policyRef), {
       key: keys.privateKey,
       dsaEncoding: 'ieee-p1363',
     });
@@ -156,13 +163,7 @@ function digestsOf(
   state: DraftState,
 ): { pcrDigest: Uint8Array; approvedPolicy: Uint8Array } {
   const pcrDigest = sha256(...pcrs.map((pcr) => state.pcrs.get(pcr) ?? new Uint8Array()));
-  return { pcrDigest, approvedPolicy: pcrPolicy(selection, pcrDigest) };
-}
-
-/** TPM2_PolicyPCR from a fresh session (TPM 2.0 Part 3, 23.7): H(0...0 || TPM_CC_PolicyPCR || selection || digest). */
-function pcrPolicy(selection: PcrSelection, pcrDigest: Uint8Array): Uint8Array {
-  const command = Uint8Array.of(0x00, 0x00, 0x01, 0x7f);
-  return sha256(new Uint8Array(32), command, formatPcrSelection(selection), pcrDigest);
+  return { pcrDigest, approvedPolicy: policyPcr(selection, pcrDigest) };
 }
 
 function utf8(bytes: Uint8Array): string {

@@ -1,0 +1,47 @@
+/** PKCS #10 requests (RFC 2986): proof that whoever asks for a TLS certificate has its key. Subject and names in them are ignored. */
+import { createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { bytesEqual } from '../bytes/compare.ts';
+import { limits } from '../limits.ts';
+import { certificateError } from './certificate-error.ts';
+import { importKeyPair } from './issue.ts';
+import type { KeyPair } from './issue.ts';
+import { x509 } from './x509-library.ts';
+
+/** Makes a request for an EC P-256 key: DER. */
+export async function createCertificateRequest(keys: KeyPair): Promise<Uint8Array> {
+  const request = await x509().Pkcs10CertificateRequestGenerator.create({
+    keys: await importKeyPair(keys),
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+  });
+  return new Uint8Array(request.rawData);
+}
+
+/** Verifies a request (DER, untrusted) and returns its EC P-256 key. Throws `certificate-invalid`. */
+export async function verifyCertificateRequest(der: Uint8Array): Promise<KeyObject> {
+  if (der.byteLength > limits.certificateBytesMax) {
+    throw certificateError('malformed', `a certificate request of ${der.byteLength} bytes`);
+  }
+  const { key, signed } = await readRequest(Uint8Array.from(der));
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw certificateError('wrong-usage', 'a TLS key has to be on the curve P-256');
+  }
+  if (!signed)
+    throw certificateError('bad-signature', 'the certificate request is not signed by its own key');
+  return key;
+}
+
+async function readRequest(der: Uint8Array): Promise<{ key: KeyObject; signed: boolean }> {
+  try {
+    const request = new (x509().Pkcs10CertificateRequest)(der);
+    if (!bytesEqual(new Uint8Array(request.rawData), der)) throw new Error('not exactly one DER request');
+    const spki = Buffer.from(request.publicKey.rawData);
+    return {
+      key: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
+      signed: await request.verify(),
+    };
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw certificateError('malformed', `the certificate request cannot be read: ${message}`, cause);
+  }
+}
