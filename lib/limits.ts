@@ -9,8 +9,12 @@ export const limits = {
   /** Items in one CBOR array or map from outside. */
   cborItemsMax: 65_536,
   proofEntriesMax: 20_000,
+  /** A proof file: what 20,000 entries and their policies need. */
+  proofBytesMax: 64 * 1024 * 1024,
   proofCertificatesMax: 4_096,
   proofPoliciesMax: 1_024,
+  /** Certificates of policy signers in one proof. */
+  proofSignersMax: 16,
   merkleDepthMax: 16,
   certificateBytesMax: 16 * 1024,
   /** Certificates whose verification is remembered. */

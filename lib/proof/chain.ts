@@ -1,0 +1,246 @@
+/**
+ * The rules that tie entries into one chain (SPEC 2 and 4): one VM, no gap, one holder an epoch, one life cycle. Only
+ * rules between entries are here; whether an entry is genuine is verify.ts's business. `ChainState` is all that a
+ * verified prefix leaves behind: of bounded size, so that one more entry costs the same however long the chain is.
+ */
+import { bytesEqual } from '../bytes/compare.ts';
+import { noPrevious } from './entry.ts';
+import type { Entry, HostId, PolicyId } from './entry.ts';
+import { demand } from './fault.ts';
+import { demandMembers, transitions } from './life-cycle.ts';
+import type { LifeState } from './life-cycle.ts';
+
+/** A hand-over whose old holder has not yet stated that its copy is destroyed. */
+export interface OpenHandover {
+  /** Epoch that it ended. */
+  readonly epoch: number;
+  readonly from: HostId;
+  readonly to: HostId;
+  readonly session: Uint8Array;
+  /** Of the *arrived* entry. */
+  readonly sequence: number;
+  readonly arrived: Uint8Array;
+  readonly facts: Uint8Array;
+  readonly vtpm: Uint8Array;
+  /** In force when it departed. */
+  readonly policy: PolicyId;
+}
+
+/** What *departing* promised, while it is the head. */
+export interface Departure {
+  readonly to: HostId;
+  readonly session: Uint8Array;
+  readonly facts: Uint8Array;
+  /** State that the VM was in. */
+  readonly found: 'running' | 'paused';
+}
+
+/** What a verified chain says at its head. Immutable. */
+export interface ChainState {
+  readonly vm: string;
+  /** Hash of the first entry: it tells two VMs apart that were given the same UUID one after another. */
+  readonly birth: Uint8Array;
+  readonly epoch: number;
+  readonly sequence: number;
+  /** Hash of the last entry. */
+  readonly head: Uint8Array;
+  readonly state: LifeState;
+  readonly holder: HostId;
+  readonly facts: Uint8Array;
+  readonly vtpm: Uint8Array | null;
+  /** Of the last entry; no later entry may go below it. */
+  readonly policy: PolicyId;
+  readonly departure: Departure | null;
+  /** The latest hand-overs without *departed*, oldest first; at most `OPEN_HANDOVERS_MAX`. */
+  readonly handovers: readonly OpenHandover[];
+}
+
+/** Older hand-overs than so many without *departed* can no more be completed: the state stays of bounded size. */
+export const OPEN_HANDOVERS_MAX = 64;
+
+/** Whether two identities are one host: certificates may be renewed, the AK and the name may not change. */
+export function sameHost(a: HostId, b: HostId): boolean {
+  return a.name === b.name && bytesEqual(a.akName, b.akName);
+}
+
+/** The state after one more entry, `hash` being its hash. Throws CheckFailed; `state` is null before the first. */
+export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Array): ChainState {
+  if (state === null) return openChain(entry, hash);
+  demand(entry.kind !== 'departed', 'life-cycle', 'departed does not stand in the chain but beside it');
+  demandSuccession(state, entry);
+  const next = demandTransition(state, entry);
+  demandMembers(entry);
+  if (entry.kind === 'arrived') demandArrival(state, entry);
+  else demandHolder(state, entry);
+  if (entry.kind === 'aborted') demandSession(state.departure, entry);
+  if (entry.kind === 'departing') demandOtherHost(entry);
+  demandIdentity(state, entry);
+  return {
+    ...state,
+    epoch: entry.epoch,
+    sequence: entry.sequence,
+    head: hash,
+    state: next,
+    holder: entry.host,
+    facts: entry.facts,
+    vtpm: entry.vtpm,
+    policy: entry.policy,
+    departure: entry.kind === 'departing' ? departureOf(state, entry) : null,
+    handovers: entry.kind === 'arrived' ? withHandover(state, entry, hash) : state.handovers,
+  };
+}
+
+/** The state after the old holder's *departed*, which closes one open hand-over. Throws CheckFailed. */
+export function stepDeparted(state: ChainState, entry: Entry): ChainState {
+  demand(entry.kind === 'departed', 'departure', `a ${entry.kind} entry among the departures`);
+  demand(entry.vm === state.vm, 'vm', `departed speaks of VM ${entry.vm}`);
+  demandMembers(entry);
+  const open = state.handovers.find(({ epoch }) => epoch === entry.epoch);
+  demand(open !== undefined, 'departure', `no hand-over without departed ends epoch ${entry.epoch}`);
+  demand(entry.sequence === open.sequence + 1, 'sequence', `departed has sequence ${entry.sequence}`);
+  demand(bytesEqual(entry.previous, open.arrived), 'previous', 'departed answers another arrived entry');
+  demand(
+    sameHost(entry.host, open.from),
+    'holder',
+    `${entry.host.name} was not the holder of epoch ${open.epoch}`,
+  );
+  const session = entry.session !== null && bytesEqual(entry.session, open.session);
+  demand(session, 'session', 'departed names another session');
+  demand(
+    entry.peer !== null && sameHost(entry.peer, open.to),
+    'departure',
+    'departed names another new holder',
+  );
+  demand(bytesEqual(entry.facts, open.facts), 'facts', 'departed speaks of another definition of the VM');
+  demand(entry.vtpm !== null && bytesEqual(entry.vtpm, open.vtpm), 'vtpm', 'departed speaks of another vTPM');
+  demandPolicy(open.policy, entry.policy);
+  return { ...state, handovers: state.handovers.filter((other) => other !== open) };
+}
+
+function openChain(entry: Entry, hash: Uint8Array): ChainState {
+  demand(entry.sequence === 0, 'sequence', `the first entry has sequence ${entry.sequence}`);
+  demand(bytesEqual(entry.previous, noPrevious), 'previous', 'the first entry follows another');
+  demand(entry.kind === 'created', 'life-cycle', `a chain begins with created, not ${entry.kind}`);
+  demandMembers(entry);
+  demand(entry.epoch === 0, 'epoch', `a VM is born in epoch 0, not ${entry.epoch}`);
+  return {
+    vm: entry.vm,
+    birth: hash,
+    epoch: 0,
+    sequence: 0,
+    head: hash,
+    state: 'stopped',
+    holder: entry.host,
+    facts: entry.facts,
+    vtpm: entry.vtpm,
+    policy: entry.policy,
+    departure: null,
+    handovers: [],
+  };
+}
+
+function demandSuccession(state: ChainState, entry: Entry): void {
+  demand(entry.vm === state.vm, 'vm', `an entry of VM ${entry.vm} in the chain of ${state.vm}`);
+  const expected = state.sequence + 1;
+  demand(entry.sequence === expected, 'sequence', `sequence ${entry.sequence} where ${expected} is due`);
+  demand(
+    bytesEqual(entry.previous, state.head),
+    'previous',
+    'it follows another entry than the one before it',
+  );
+}
+
+function demandTransition(state: ChainState, entry: Entry): LifeState {
+  const row = entry.kind === 'departed' ? undefined : transitions[entry.kind];
+  demand(
+    row?.from.includes(state.state) === true,
+    'life-cycle',
+    `${entry.kind} while the VM is ${state.state}`,
+  );
+  if (row.to !== 'as-departed') return row.to;
+  demand(state.departure !== null, 'life-cycle', `${entry.kind} without departing`);
+  return state.departure.found;
+}
+
+/** The one way in which the holder changes: departing named this host, and it arrives in the same session. */
+function demandArrival(state: ChainState, entry: Entry): void {
+  demand(
+    entry.epoch === state.epoch + 1,
+    'epoch',
+    `arrived opens epoch ${entry.epoch}, not ${state.epoch + 1}`,
+  );
+  demand(state.departure !== null, 'life-cycle', 'arrived without departing');
+  const named = sameHost(entry.host, state.departure.to);
+  demand(named, 'holder', `${entry.host.name} arrived where ${state.departure.to.name} was to`);
+  const from = entry.peer !== null && sameHost(entry.peer, state.holder);
+  demand(from, 'holder', `arrived from another host than the holder, ${state.holder.name}`);
+  demandSession(state.departure, entry);
+}
+
+function demandHolder(state: ChainState, entry: Entry): void {
+  demand(
+    entry.epoch === state.epoch,
+    'epoch',
+    `${entry.kind} in epoch ${entry.epoch}, open is ${state.epoch}`,
+  );
+  const holds = sameHost(entry.host, state.holder);
+  demand(holds, 'holder', `${entry.host.name} signs, and ${state.holder.name} is the holder`);
+}
+
+function demandSession(departure: Departure | null, entry: Entry): void {
+  const same = departure !== null && entry.session !== null && bytesEqual(entry.session, departure.session);
+  demand(same, 'session', `${entry.kind} names another session than departing`);
+}
+
+function demandOtherHost(entry: Entry): void {
+  const other =
+    entry.peer !== null &&
+    entry.peer.name !== entry.host.name &&
+    !bytesEqual(entry.peer.akName, entry.host.akName);
+  demand(other, 'holder', 'departing to the host that departs');
+}
+
+/** What must not change: the vTPM ever, the facts while a hand-over is open, the policy to a weaker one. */
+function demandIdentity(state: ChainState, entry: Entry): void {
+  if (state.departure !== null) {
+    const same = bytesEqual(entry.facts, state.departure.facts);
+    demand(same, 'facts', `${entry.kind} speaks of another definition of the VM than departing`);
+  }
+  const { vtpm } = state;
+  demand(
+    vtpm === null || (entry.vtpm !== null && bytesEqual(vtpm, entry.vtpm)),
+    'vtpm',
+    'the vTPM is another one',
+  );
+  demandPolicy(state.policy, entry.policy);
+}
+
+/** A chain stays under one policy id, whose versions only rise; a version has one content. */
+function demandPolicy(before: PolicyId, { id, version, digest }: PolicyId): void {
+  demand(id === before.id, 'policy-order', `policy ${id} in a chain under ${before.id}`);
+  demand(version >= before.version, 'policy-order', `policy version ${version} after ${before.version}`);
+  const consistent = version > before.version || bytesEqual(digest, before.digest);
+  demand(consistent, 'policy-order', `two policies ${id} of version ${version}`);
+}
+
+function departureOf(state: ChainState, entry: Entry): Departure | null {
+  if (entry.peer === null || entry.session === null) return null;
+  const found = state.state === 'paused' ? 'paused' : 'running';
+  return { to: entry.peer, session: entry.session, facts: entry.facts, found };
+}
+
+function withHandover(state: ChainState, entry: Entry, hash: Uint8Array): readonly OpenHandover[] {
+  if (entry.session === null || entry.vtpm === null) return state.handovers;
+  const opened: OpenHandover = {
+    epoch: state.epoch,
+    from: state.holder,
+    to: entry.host,
+    session: entry.session,
+    sequence: entry.sequence,
+    arrived: hash,
+    facts: entry.facts,
+    vtpm: entry.vtpm,
+    policy: state.policy,
+  };
+  return [...state.handovers, opened].slice(-OPEN_HANDOVERS_MAX);
+}

@@ -1,0 +1,147 @@
+/**
+ * The certificates and policies that come with a proof: untrusted bytes at first, each verified against the root when an
+ * entry needs it, and once only.
+ */
+import { parseEnvelope } from '../appraisal/dsse.ts';
+import { verifySignedPolicy } from '../appraisal/policy.ts';
+import type { Policy } from '../appraisal/policy.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import { verifyHostCertificate } from '../certificates/host-certificate.ts';
+import type { HostCertificate } from '../certificates/host-certificate.ts';
+import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { sha256 } from '../encoding/hash.ts';
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { HostId, PolicyId } from './entry.ts';
+import { CheckFailed, demand } from './fault.ts';
+
+/** What came with a proof or with *arrived*. */
+export interface CredentialBytes {
+  readonly certificates: readonly Uint8Array[];
+  readonly policies: readonly string[];
+}
+
+interface HeldPolicy {
+  readonly text: string;
+  verified?: Policy;
+}
+
+/** Credentials by their digests. Everything that finds them wanting throws CheckFailed. */
+export class Credentials {
+  readonly #root: RootCertificate;
+  readonly #given: number;
+  readonly #certificates = new Map<string, Uint8Array>();
+  readonly #policies = new Map<string, HeldPolicy>();
+  /** Digests of certificates that something needed. */
+  readonly #needed = new Set<string>();
+  /** Certificates of policy signers among them, found when the first policy is asked for. */
+  #signers: readonly Uint8Array[] | undefined;
+
+  constructor(root: RootCertificate, bytes: CredentialBytes) {
+    this.#root = root;
+    this.#given = bytes.certificates.length + bytes.policies.length;
+    for (const der of bytes.certificates) {
+      this.#certificates.set(hex(sha256(der)), der);
+    }
+    for (const text of bytes.policies) {
+      const digest = hex(sha256(checked('policy', () => parseEnvelope(text).payload)));
+      this.#policies.set(digest, { text });
+    }
+  }
+
+  /** `certificate`: the host's AK certificate is here, chains to the root, was valid then, and names this host and AK. */
+  host(id: HostId, at: number): HostCertificate {
+    const digest = hex(id.certificate);
+    const der = this.#certificates.get(digest);
+    demand(der !== undefined, 'certificate', `the AK certificate of ${id.name} is not in the proof`);
+    const certificate = checked('certificate', () => verifyHostCertificate(der, this.#root, new Date(at)));
+    const named = certificate.name === id.name && bytesEqual(certificate.akName, id.akName);
+    demand(
+      named,
+      'certificate',
+      `the certificate is that of ${certificate.name}, not of ${id.name} with this AK`,
+    );
+    this.#needed.add(digest);
+    return certificate;
+  }
+
+  /** `policy`: it is here, signed by a policy signer of the root, and has this id and version. */
+  policy(id: PolicyId, at: number): Policy {
+    const held = this.#policies.get(hex(id.digest));
+    demand(held !== undefined, 'policy', `policy ${id.id} v${id.version} is not in the proof`);
+    held.verified ??= this.#verify(held.text, new Date(at));
+    const { verified } = held;
+    const named = verified.id === id.id && verified.version === id.version;
+    demand(named, 'policy', `the policy is ${verified.id} v${verified.version}, not ${id.id} v${id.version}`);
+    return verified;
+  }
+
+  /** `unused`: nothing was given twice, nor anything that no entry needed: a proof cannot carry what nobody verified. */
+  demandAllUsed(): void {
+    const once = this.#certificates.size + this.#policies.size === this.#given;
+    demand(once, 'unused', 'a certificate or policy is there twice');
+    for (const { verified } of this.#policies.values()) {
+      demand(verified !== undefined, 'unused', 'a policy that no entry names');
+    }
+    for (const digest of this.#certificates.keys()) {
+      demand(this.#needed.has(digest), 'unused', 'a certificate that no entry needs');
+    }
+  }
+
+  /** At the time of the first entry under it, since a policy outlives its signer's certificate. */
+  #verify(text: string, at: Date): Policy {
+    this.#signers ??= [...this.#certificates.values()].filter((der) => this.#mayBeSigner(der, at));
+    const signers = this.#signers;
+    demand(
+      signers.length <= limits.proofSignersMax,
+      'policy',
+      `${signers.length} certificates of policy signers`,
+    );
+    const policy = checked('policy', () => verifySignedPolicy(text, { root: this.#root, signers, at }));
+    for (const der of signers) {
+      const spki = attempt(() => verifyPolicySignerCertificate(der, this.#root, at).spki);
+      if (spki !== undefined && bytesEqual(spki, policy.signerSpki)) this.#needed.add(hex(sha256(der)));
+    }
+    return policy;
+  }
+
+  /** Whether it is a policy signer's certificate of the root, at this time or another: looked at once a proof. */
+  #mayBeSigner(der: Uint8Array, at: Date): boolean {
+    try {
+      verifyPolicySignerCertificate(der, this.#root, at);
+      return true;
+    } catch (error) {
+      if (!isOfInput(error)) throw error;
+      return error.details['reason'] === 'expired' || error.details['reason'] === 'not-yet-valid';
+    }
+  }
+}
+
+/** Turns the errors of untrusted input into a failed check; others are faults of ours and pass. */
+function checked<T>(check: 'certificate' | 'policy', verify: () => T): T {
+  try {
+    return verify();
+  } catch (error) {
+    if (isOfInput(error)) throw new CheckFailed(check, error.message);
+    throw error;
+  }
+}
+
+function attempt<T>(verify: () => T): T | undefined {
+  try {
+    return verify();
+  } catch (error) {
+    if (isOfInput(error)) return undefined;
+    throw error;
+  }
+}
+
+function isOfInput(error: unknown): error is TvmmpError {
+  const codes = ['certificate-invalid', 'policy-invalid', 'encoding-invalid', 'limit-exceeded'];
+  return error instanceof TvmmpError && codes.includes(error.code);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

@@ -1,0 +1,179 @@
+/**
+ * Verification of a proof (SPEC 4), in the order that it states; the first failure is named. One recipe serves whole
+ * files and single entries: who signed, was it a TPM's quote of this entry, was the platform in an approved state, and does
+ * the entry follow from the chain so far.
+ */
+import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { TvmmpError } from '../errors.ts';
+import { stepChain, stepDeparted } from './chain.ts';
+import type { ChainState } from './chain.ts';
+import { Credentials } from './credentials.ts';
+import type { CredentialBytes } from './credentials.ts';
+import { decodeEntry, entryHash, entryLeaf } from './entry.ts';
+import type { Entry, SignedEntry } from './entry.ts';
+import { CheckFailed, demand } from './fault.ts';
+import type { ProofFault } from './fault.ts';
+import { decodeProof } from './proof.ts';
+
+/** An entry whose signer, quote and platform state were verified. */
+export interface VerifiedEntry {
+  readonly entry: Entry;
+  readonly hash: Uint8Array;
+  /** Name of the approved state in the entry's policy; null where the entry was verified before and only hashed now. */
+  readonly pcrState: string | null;
+}
+
+/** A proof that holds: who had the VM, where it stands, under which policies and platform states. */
+export interface VerifiedProof {
+  readonly outcome: 'verified';
+  /** Where the VM stands after the last entry. */
+  readonly head: ChainState;
+  readonly entries: readonly VerifiedEntry[];
+  /** Statements of destruction, by ascending epoch. */
+  readonly departures: readonly VerifiedEntry[];
+}
+
+/** Whom to believe, and what is known already. */
+export interface ProofTrust {
+  readonly root: RootCertificate;
+  /**
+   * Where this host's earlier verification of the same chain ended. The proof must continue it: a shorter or forked one
+   * fails `known-head`. Its quotes up to there are not verified again.
+   */
+  readonly known?: ChainState;
+}
+
+/** A single entry and what came with it, such as *arrived*'s message. */
+export interface NextEntry {
+  readonly signed: SignedEntry;
+  readonly credentials: CredentialBytes;
+  readonly root: RootCertificate;
+}
+
+/** The state after one more entry, and that entry. */
+export interface VerifiedStep {
+  readonly outcome: 'verified';
+  readonly head: ChainState;
+  readonly entry: VerifiedEntry;
+}
+
+/** Verifies a whole proof file. Throws nothing for bad input: what is wrong with it is the fault. */
+export function verifyProof(bytes: Uint8Array, trust: ProofTrust): VerifiedProof | ProofFault {
+  let at: ProofFault['at'] = null;
+  return judge(
+    () => {
+      const proof = decodeProof(bytes);
+      const credentials = new Credentials(trust.root, proof);
+      const entries: VerifiedEntry[] = [];
+      const departures: VerifiedEntry[] = [];
+      let head: ChainState | null = null;
+      for (const [index, signed] of proof.entries.entries()) {
+        at = { list: 'entries', index };
+        const known = trust.known !== undefined && index <= trust.known.sequence;
+        const verified = known ? recallEntry(signed, credentials) : verifyEntry(signed, credentials);
+        head = stepChain(head, verified.entry, verified.hash);
+        if (index === trust.known?.sequence) demandKnownHead(head, trust.known);
+        entries.push(verified);
+        const departed = verified.entry.kind === 'arrived' ? proof.departures[departures.length] : undefined;
+        if (departed === undefined || decodeEntry(departed.entry).epoch !== head.epoch - 1) continue;
+        at = { list: 'departures', index: departures.length };
+        departures.push(verifyEntry(departed, credentials));
+        head = stepDeparted(head, decodeEntry(departed.entry));
+      }
+      at = null;
+      demand(head !== null, 'encoding', 'a proof without entries');
+      const long = trust.known === undefined || head.sequence >= trust.known.sequence;
+      demand(
+        long,
+        'known-head',
+        `it ends at entry ${head.sequence}, and ${trust.known?.sequence ?? 0} is known`,
+      );
+      at = { list: 'departures', index: departures.length };
+      const all = departures.length === proof.departures.length;
+      demand(all, 'departure', 'a departed entry that ends no epoch of this chain, or is out of order');
+      at = null;
+      credentials.demandAllUsed();
+      return { outcome: 'verified', head, entries, departures } as const;
+    },
+    () => at,
+  );
+}
+
+/**
+ * Verifies one entry that follows `head` (null: the first of a chain), or a *departed* that closes one of its open
+ * hand-overs. The cost does not depend on the length of the chain.
+ */
+export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedStep | ProofFault {
+  return judge(
+    () => {
+      const entry = verifyEntry(next.signed, new Credentials(next.root, next.credentials));
+      const beside = head !== null && entry.entry.kind === 'departed';
+      const after = beside ? stepDeparted(head, entry.entry) : stepChain(head, entry.entry, entry.hash);
+      return { outcome: 'verified', head: after, entry } as const;
+    },
+    () => null,
+  );
+}
+
+/** Signer, quote and platform state of one entry, in the order of SPEC 4. */
+function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEntry {
+  const entry = decodeEntry(signed.entry);
+  const { publicKey } = credentials.host(entry.host, entry.time);
+  demand(
+    signedBy(publicKey, signed.attest, signed.signature),
+    'quote-signature',
+    `not signed by ${entry.host.name}'s AK`,
+  );
+  const quote = quoteOf(signed.attest);
+  demand(quote.type === 'quote', 'quote-type', quote.type === 'none' ? quote.why : '');
+  const bound = boundTo(quote, entryLeaf(signed.entry), signed.path);
+  demand(bound, 'quote-binding', 'the quote was not made for this entry');
+  const policy = credentials.policy(entry.policy, entry.time);
+  const selected = selectionText(quote.pcrSelection);
+  demand(
+    selects(quote, policy.selection),
+    'pcr-selection',
+    `the quote covers ${selected}, not what the policy selects`,
+  );
+  const state = approvedState(quote, policy);
+  const why = `${entry.host.name} was in no approved state of policy ${policy.id} v${policy.version}`;
+  demand(state !== undefined, 'pcr-state', why);
+  return { entry, hash: entryHash(signed.entry), pcrState: state.name };
+}
+
+/** An entry of a known prefix: the hash chain and the known head vouch for it, its quote was verified before. */
+function recallEntry(signed: SignedEntry, credentials: Credentials): VerifiedEntry {
+  const entry = decodeEntry(signed.entry);
+  credentials.host(entry.host, entry.time);
+  credentials.policy(entry.policy, entry.time);
+  return { entry, hash: entryHash(signed.entry), pcrState: null };
+}
+
+function demandKnownHead(head: ChainState, known: ChainState): void {
+  const same = bytesEqual(head.head, known.head) && head.vm === known.vm;
+  demand(
+    same,
+    'known-head',
+    `another entry ${known.sequence} of this VM is known here: the chain was forked`,
+  );
+}
+
+/** Runs a verification and turns its first failure into a fault; errors that are not the input's pass. */
+function judge<T>(verify: () => T, at: () => ProofFault['at']): T | ProofFault {
+  try {
+    return verify();
+  } catch (error) {
+    if (error instanceof CheckFailed) {
+      return { outcome: 'fault', at: at(), check: error.check, message: error.message };
+    }
+    if (
+      error instanceof TvmmpError &&
+      (error.code === 'encoding-invalid' || error.code === 'limit-exceeded')
+    ) {
+      return { outcome: 'fault', at: at(), check: 'encoding', message: error.message };
+    }
+    throw error;
+  }
+}
