@@ -39,6 +39,10 @@ export type ErrorCode =
   | 'peer-untrusted'
   // ledger
   | 'journal-failed'
+  // virtual machines
+  | 'vm-protected'
+  | 'vm-unknown'
+  | 'vm-unsuitable'
   // internal
   | 'internal';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { connect } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
-import { verifyAgentCertificate } from '../certificates/agent-certificate.ts';
+import { verifyAgentCertificate } from '../certificates/host-certificate.ts';
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { decodeMessage, encodeMessage } from '../protocol/codec.ts';

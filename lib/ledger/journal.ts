@@ -68,7 +68,7 @@ export class Journal {
   /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
   removeVm(uuid: string): void {
     this.transaction(() => {
-      for (const table of ['entry', 'credential', 'permit']) {
+      for (const table of ['entry', 'departure', 'credential', 'permit']) {
         this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
       }
       this.#db.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
@@ -91,13 +91,30 @@ export class Journal {
   }
 
   /** Replaces a VM's chain by one that was received whole and verified. */
-  replaceEntries(uuid: string, entries: readonly Uint8Array[]): void {
+  replaceChain(
+    uuid: string,
+    entries: readonly Uint8Array[],
+    departures: ReadonlyMap<number, Uint8Array>,
+  ): void {
     this.transaction(() => {
       this.#db.prepare('DELETE FROM entry WHERE vm = ?').run(uuid);
       entries.forEach((bytes, sequence) => {
         this.appendEntry(uuid, sequence, bytes);
       });
+      for (const [epoch, bytes] of departures) this.putDeparture(uuid, epoch, bytes);
     });
+  }
+
+  /** Signed *departed* entries by the epoch that they end, ascending (SPEC 2). */
+  departures(uuid: string): readonly Uint8Array[] {
+    return this.#db
+      .prepare<[string], { bytes: Uint8Array }>('SELECT bytes FROM departure WHERE vm = ? ORDER BY epoch')
+      .all(uuid)
+      .map((row) => row.bytes);
+  }
+
+  putDeparture(uuid: string, epoch: number, bytes: Uint8Array): void {
+    this.#db.prepare('INSERT OR REPLACE INTO departure VALUES (?, ?, ?)').run(uuid, epoch, bytes);
   }
 
   credentials(uuid: string): readonly Credential[] {

@@ -1,5 +1,6 @@
 /** Where a VM stands on this host (SPEC 2). */
-export type VmState = 'stopped' | 'running' | 'paused' | 'saved' | 'departing' | 'staged' | 'gone';
+export type VmState =
+  'stopped' | 'running' | 'paused' | 'saved' | 'departing' | 'staged' | 'gone' | 'destroyed';
 
 /** One protected VM as this host knows it: the head of its chain and, while this host is the holder, its sealed key. */
 export interface VmRecord {

@@ -25,6 +25,12 @@ CREATE TABLE entry (
   bytes BLOB NOT NULL,
   PRIMARY KEY (vm, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE departure (
+  vm TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (vm, epoch)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE credential (
   vm TEXT NOT NULL,
   digest BLOB NOT NULL,

@@ -17,10 +17,13 @@ import type { Shape } from '../encoding/shape.ts';
 import { TvmmpError } from '../errors.ts';
 import { claim } from '../evidence/claim.ts';
 import { limits } from '../limits.ts';
-import { policyId, signedEntry } from '../proof/entry.ts';
+import { policyId } from '../evidence/identity.ts';
+import { roleNumbers } from '../evidence/statement.ts';
+import { signedEntryShape } from '../proof/entry.ts';
 import type {
   Arrived,
   Bare,
+  BareOf,
   Departed,
   EvidenceMessage,
   Hello,
@@ -39,7 +42,7 @@ const hello: Shape<Hello> = mapped(
     kind: literal('hello'),
     version: literal(1),
     session: hash,
-    role: numbered({ source: 0, target: 1 }),
+    role: numbered(roleNumbers),
     vm: uuid,
     nonce: hash,
     host: hostName,
@@ -65,13 +68,17 @@ const staged: Shape<Staged> = record({ kind: literal('staged'), session: hash, h
 const arrived: Shape<Arrived> = record({
   kind: literal('arrived'),
   session: hash,
-  entry: signedEntry,
+  entry: signedEntryShape,
   certificates: listOf(certificate, { max: 8 }),
   policies: listOf(textUpTo(limits.policyBytesMax), { max: 2 }),
 });
-const departed: Shape<Departed> = record({ kind: literal('departed'), session: hash, entry: signedEntry });
-const bare = <K extends Bare['kind']>(kind: K): Shape<Bare> =>
-  record({ kind: literal(kind), session: hash }) as Shape<Bare>;
+const departed: Shape<Departed> = record({
+  kind: literal('departed'),
+  session: hash,
+  entry: signedEntryShape,
+});
+const bare = <Kind extends Bare['kind']>(kind: Kind): Shape<BareOf<Kind>> =>
+  record({ kind: literal(kind), session: hash });
 
 /** One grammar per message kind (SPEC 6), in one table: a kind that is not here does not exist. */
 const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>> } = {

@@ -1,8 +1,7 @@
 import type { Claim } from '../evidence/claim.ts';
-import type { PolicyId, SignedEntry } from '../proof/entry.ts';
-
-/** Which side of a migration a host is. On the wire: source 0, target 1. */
-export type Role = 'source' | 'target';
+import type { PolicyId } from '../evidence/identity.ts';
+import type { Role } from '../evidence/statement.ts';
+import type { SignedEntry } from '../proof/entry.ts';
 
 /** First message of either side: who speaks, about which VM, and which keys (SPEC 6). UNVERIFIED until appraised. */
 export interface Hello {
@@ -67,10 +66,11 @@ export interface Departed {
 }
 
 /** Messages that carry nothing but their session. */
-export interface Bare {
-  readonly kind: 'abort' | 'aborted' | 'query' | 'refused';
+export interface BareOf<Kind extends 'abort' | 'aborted' | 'query' | 'refused'> {
+  readonly kind: Kind;
   readonly session: Uint8Array;
 }
+export type Bare = BareOf<'abort'> | BareOf<'aborted'> | BareOf<'query'> | BareOf<'refused'>;
 
 /** Everything that agents say to each other. */
 export type Message = Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | Bare;

@@ -1,0 +1,224 @@
+import { sha256 } from '../encoding/hash.ts';
+import { TvmmpError } from '../errors.ts';
+import type { HostId } from '../evidence/identity.ts';
+import type { VmRecord, VmState } from '../ledger/records.ts';
+import { stepChain } from '../proof/chain.ts';
+import type { ChainState } from '../proof/chain.ts';
+import {
+  decodeEntry,
+  decodeSignedEntry,
+  encodeEntry,
+  encodeSignedEntry,
+  entryHash,
+  noPrevious,
+} from '../proof/entry.ts';
+import type { Entry, EntryKind, SignedEntry } from '../proof/entry.ts';
+import { encodeProof } from '../proof/proof.ts';
+import type { Host } from './host.ts';
+import { KeyedMutex } from './mutex.ts';
+import type { Quotes, Signed } from './quotes.ts';
+
+/** What an entry says beyond what the chain and the host know already. */
+export interface EntryDraft {
+  readonly kind: EntryKind;
+  readonly facts?: Uint8Array;
+  readonly vtpm?: Uint8Array | null;
+  readonly peer?: HostId | null;
+  readonly session?: Uint8Array | null;
+  readonly verdict?: Uint8Array | null;
+}
+
+/** How an entry is added. */
+export interface AppendOptions {
+  /** Evidence statements that share the entry's quote (SPEC 6.4). */
+  readonly statements?: readonly Uint8Array[];
+  /** State that the VM is in on this host afterwards; by default what the chain says. */
+  readonly state?: VmState;
+  /** Runs in the same durable write; what it changes of the record is put with it. */
+  readonly journal?: (record: VmRecord) => VmRecord;
+}
+
+/** What was added. */
+export interface Appended extends Signed {
+  readonly entry: SignedEntry;
+  /** Hash of the entry. */
+  readonly head: Uint8Array;
+}
+
+/**
+ * Writes the chains of this host's VMs: makes the entry that follows, has it signed by a quote, and puts it on disk with
+ * everything that belongs to the same decision. One entry at a time per VM.
+ */
+export class Chains {
+  readonly #host: Host;
+  readonly #quotes: Quotes;
+  readonly #mutex = new KeyedMutex();
+  readonly #states = new Map<string, ChainState>();
+
+  constructor(host: Host, quotes: Quotes) {
+    this.#host = host;
+    this.#quotes = quotes;
+  }
+
+  /** Where a VM's chain stands, or null for a VM without one. */
+  state(uuid: string): ChainState | null {
+    const head = this.#host.journal.vm(uuid)?.head;
+    const known = this.#states.get(uuid);
+    if (head !== undefined && known !== undefined && Buffer.compare(known.head, head) === 0) return known;
+    let state: ChainState | null = null;
+    for (const bytes of this.#host.journal.entries(uuid)) {
+      const { entry } = decodeSignedEntry(bytes);
+      state = stepChain(state, decodeEntry(entry), entryHash(entry));
+    }
+    if (state !== null) this.#states.set(uuid, state);
+    return state;
+  }
+
+  /** Bytes of the proof file of a VM, as this host knows it. Throws `vm-unknown`. */
+  proof(uuid: string): Uint8Array {
+    const { journal } = this.#host;
+    const entries = journal.entries(uuid).map(decodeSignedEntry);
+    if (entries.length === 0) throw new TvmmpError('vm-unknown', `this host has no proof of VM ${uuid}`);
+    const credentials = journal.credentials(uuid);
+    return encodeProof({
+      entries,
+      departures: journal.departures(uuid).map(decodeSignedEntry),
+      certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
+      policies: credentials
+        .filter(({ kind }) => kind === 'policy')
+        .map(({ bytes }) => Buffer.from(bytes).toString('utf8')),
+    });
+  }
+
+  /** Begins a VM's chain with *created*, and its record with it. */
+  create(record: Omit<VmRecord, 'state' | 'epoch' | 'sequence' | 'head' | 'holder'>): Promise<Appended> {
+    return this.#mutex.run(record.uuid, async () => {
+      const before = this.#host.journal.vm(record.uuid);
+      if (before !== null && before.state !== 'destroyed') {
+        throw new TvmmpError('vm-protected', `VM ${record.name} is protected already`);
+      }
+      const blank = { ...record, state: 'stopped', epoch: 0, sequence: 0, head: noPrevious } as const;
+      const fresh: VmRecord = { ...blank, holder: this.#host.identity.id.name };
+      return this.#write(
+        fresh,
+        null,
+        { kind: 'created' },
+        {
+          journal: (next) => {
+            this.#host.journal.removeVm(record.uuid);
+            return next;
+          },
+        },
+      );
+    });
+  }
+
+  /** Adds the entry that follows the head. Throws CheckFailed (a bug or a state that does not allow it) and TPM faults. */
+  append(uuid: string, draft: EntryDraft, options: AppendOptions = {}): Promise<Appended> {
+    return this.#mutex.run(uuid, async () => {
+      const record = this.#host.journal.vm(uuid);
+      const state = this.state(uuid);
+      if (record === null || state === null)
+        throw new TvmmpError('vm-unknown', `VM ${uuid} has no chain here`);
+      return this.#write(record, state, draft, options);
+    });
+  }
+
+  /** Signs the *departed* entry that closes the hand-over of `session`; it stands beside the chain (SPEC 2). */
+  async depart(uuid: string, session: Uint8Array): Promise<SignedEntry> {
+    const state = this.state(uuid);
+    const open = state?.handovers.find((handover) => Buffer.compare(handover.session, session) === 0);
+    if (open === undefined)
+      throw new TvmmpError('internal', `no open hand-over of VM ${uuid} in this session`);
+    const bytes = encodeEntry({
+      ...this.#signer(),
+      vm: uuid,
+      epoch: open.epoch,
+      sequence: open.sequence + 1,
+      kind: 'departed',
+      previous: open.arrived,
+      facts: open.facts,
+      vtpm: open.vtpm,
+      peer: open.to,
+      session,
+      verdict: null,
+    });
+    const signed = await this.#quotes.sign(this.#host.policy().policy.selection, [bytes]);
+    const [entry] = signed.entries;
+    if (entry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
+    return entry;
+  }
+
+  async #write(
+    record: VmRecord,
+    state: ChainState | null,
+    draft: EntryDraft,
+    options: AppendOptions,
+  ): Promise<Appended> {
+    const { journal, policy } = this.#host;
+    const entry: Entry = {
+      ...this.#signer(),
+      vm: record.uuid,
+      epoch: (state?.epoch ?? 0) + (draft.kind === 'arrived' ? 1 : 0),
+      sequence: state === null ? 0 : state.sequence + 1,
+      kind: draft.kind,
+      previous: state?.head ?? noPrevious,
+      facts: draft.facts ?? record.facts,
+      vtpm: draft.vtpm ?? record.vtpm,
+      peer: draft.peer ?? null,
+      session: draft.session ?? null,
+      verdict: draft.verdict ?? null,
+    };
+    const bytes = encodeEntry(entry);
+    const head = entryHash(bytes);
+    const next = stepChain(state, entry, head);
+    const signed = await this.#quotes.sign(policy().policy.selection, [bytes], options.statements ?? []);
+    const [signedEntry] = signed.entries;
+    if (signedEntry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
+    journal.transaction(() => {
+      const after: VmRecord = {
+        ...record,
+        state: options.state ?? next.state,
+        epoch: next.epoch,
+        sequence: next.sequence,
+        head,
+        facts: next.facts,
+        vtpm: next.vtpm,
+        holder: next.holder.name,
+      };
+      journal.putVm(options.journal?.(after) ?? after);
+      journal.appendEntry(record.uuid, next.sequence, encodeSignedEntry(signedEntry));
+      this.#putCredentials(record.uuid);
+    });
+    this.#states.set(record.uuid, next);
+    return { ...signed, entry: signedEntry, head };
+  }
+
+  #signer(): Pick<Entry, 'version' | 'host' | 'policy' | 'time'> {
+    const { id, version, digest } = this.#host.policy().policy;
+    return {
+      version: 1,
+      host: this.#host.identity.id,
+      policy: { id, version, digest },
+      time: this.#host.now(),
+    };
+  }
+
+  /** Certificate and policy that the proof needs to be verified without us. */
+  #putCredentials(uuid: string): void {
+    for (const credential of ownCredentials(this.#host)) this.#host.journal.putCredential(uuid, credential);
+  }
+}
+
+/** Certificates and policy behind this host's signatures of now. */
+export function ownCredentials(
+  host: Host,
+): readonly { kind: 'certificate' | 'policy'; digest: Uint8Array; bytes: Uint8Array }[] {
+  const { identity, policy } = host;
+  const certificates = [identity.akCertificate, ...identity.signerCertificates];
+  const envelope = Buffer.from(policy().envelope, 'utf8');
+  return [
+    ...certificates.map((bytes) => ({ kind: 'certificate' as const, digest: sha256(bytes), bytes })),
+    { kind: 'policy', digest: policy().policy.digest, bytes: envelope },
+  ];
+}

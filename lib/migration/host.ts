@@ -1,0 +1,68 @@
+import type { Policy } from '../appraisal/policy.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import type { HostId } from '../evidence/identity.ts';
+import type { Journal } from '../ledger/journal.ts';
+import type { Hypervisor } from '../libvirt/port.ts';
+import type { Bridge } from '../native/bridge.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Tpm } from '../tpm/port.ts';
+
+/** Who this host is, as enrolled (SPEC 1). */
+export interface HostIdentity {
+  readonly id: HostId;
+  /** DER. */
+  readonly akCertificate: Uint8Array;
+  /** TPMT_PUBLIC wire bytes. */
+  readonly akPublic: Uint8Array;
+  readonly receivePublic: Uint8Array;
+  readonly receiveKeyName: Uint8Array;
+  /** authPolicy that receive keys of this authority have (SPEC 5.2). */
+  readonly receivePolicy: Uint8Array;
+  readonly root: RootCertificate;
+  /** DER of the policy signers' certificates. */
+  readonly signerCertificates: readonly Uint8Array[];
+}
+
+/** The policy in force and its signed form, which travels with proofs. */
+export interface PolicyInForce {
+  readonly policy: Policy;
+  readonly envelope: string;
+}
+
+/** Structured log; never given XML, keys or messages of peers whole. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Settings of this host that migrations depend on. */
+export interface HostSettings {
+  readonly tcti: string;
+  readonly libvirtUri: string;
+  /** HOST:PORT that goes into the metadata of VMs held here. */
+  readonly advertise: string;
+  readonly vtpmStateDirectory: string;
+  readonly libvirtStatusDirectory: string;
+  readonly stateDirectory: string;
+}
+
+/** Everything that a move of a VM needs of its host, given to it rather than reached for. */
+export interface Host {
+  readonly identity: HostIdentity;
+  /** Read anew for each use: a new policy takes effect at once. */
+  readonly policy: () => PolicyInForce;
+  readonly settings: HostSettings;
+  readonly tpm: Tpm;
+  readonly hypervisor: Hypervisor;
+  readonly bridge: Bridge;
+  readonly journal: Journal;
+  readonly log: Log;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Opens a connection to a peer's agent at HOST:PORT. */
+  readonly connect: (address: string) => Promise<Channel>;
+  /** Component versions for hello messages. */
+  readonly versions: ReadonlyMap<string, string>;
+}

@@ -1,0 +1,101 @@
+import { prepareBatch } from '../proof/signing.ts';
+import type { SignedEntry } from '../proof/entry.ts';
+import type { MerklePath } from '../evidence/merkle.ts';
+import type { PcrSelection, Tpm } from '../tpm/port.ts';
+import { AK_HANDLE } from '../tpm/handles.ts';
+
+/** What one request had signed. */
+export interface Signed {
+  readonly entries: readonly SignedEntry[];
+  readonly statementPaths: readonly MerklePath[];
+  readonly attest: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+interface Request {
+  readonly selection: PcrSelection;
+  readonly entries: readonly Uint8Array[];
+  readonly statements: readonly Uint8Array[];
+  readonly resolve: (signed: Signed) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Requests joined into one quote at the most: paths stay within `merkleDepthMax`. */
+const batchMax = 1024;
+
+/**
+ * Signs entries and evidence statements by TPM quotes. What waits while the TPM is busy shares the next quote (SPEC 4):
+ * with a TPM of 200 ms a command, 32 VMs leave in the time of one.
+ */
+export class Quotes {
+  readonly #tpm: Tpm;
+  #waiting: Request[] = [];
+  #busy = false;
+  /** Quotes made so far. */
+  count = 0;
+
+  constructor(tpm: Tpm) {
+    this.#tpm = tpm;
+  }
+
+  sign(
+    selection: PcrSelection,
+    entries: readonly Uint8Array[],
+    statements: readonly Uint8Array[] = [],
+  ): Promise<Signed> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ selection, entries, statements, resolve, reject });
+      if (!this.#busy) void this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#busy = true;
+    try {
+      // What is asked for in the same turn of the event loop travels together.
+      await new Promise((resolve) => setImmediate(resolve));
+      for (let batch = this.#take(); batch.length > 0; batch = this.#take()) await this.#quote(batch);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** The oldest request and all others with its PCR selection. */
+  #take(): readonly Request[] {
+    const [first] = this.#waiting;
+    if (first === undefined) return [];
+    const key = JSON.stringify(first.selection);
+    const same = this.#waiting
+      .filter((request) => JSON.stringify(request.selection) === key)
+      .slice(0, batchMax);
+    this.#waiting = this.#waiting.filter((request) => !same.includes(request));
+    return same;
+  }
+
+  async #quote(batch: readonly Request[]): Promise<void> {
+    try {
+      const entries = batch.flatMap((request) => request.entries);
+      const statements = batch.flatMap((request) => request.statements);
+      const prepared = prepareBatch(entries, statements);
+      const { attest, signature } = await this.#tpm.quote(
+        AK_HANDLE,
+        prepared.qualifyingData,
+        batch[0]?.selection ?? [],
+      );
+      this.count += 1;
+      const signed = prepared.finish(attest, signature);
+      let entry = 0;
+      let statement = 0;
+      for (const request of batch) {
+        request.resolve({
+          entries: signed.entries.slice(entry, (entry += request.entries.length)),
+          statementPaths: signed.statementPaths.slice(statement, (statement += request.statements.length)),
+          attest,
+          signature,
+        });
+      }
+    } catch (error) {
+      for (const request of batch) request.reject(error);
+    }
+  }
+}
