@@ -35,6 +35,7 @@
         'native/arguments.cc',
         'native/bridge.cc',
         'native/libvirt-secret.cc',
+        'native/mailbox.cc',
         'native/operation-error.cc',
         'native/own-key.cc',
         'native/peer-credentials.cc',
@@ -50,6 +51,23 @@
       # Operations run on threads that may outlive a Worker: the code must stay mapped.
       'ldflags': ['-Wl,-z,nodelete'],
       'libraries': ['<!@(pkg-config --libs tss2-esys tss2-mu tss2-tctildr tss2-rc)', '-ldl'],
+    },
+    {
+      'target_name': 'libvirt',
+      'product_name': 'libvirt',  # gyp takes a leading `lib` away otherwise
+      'sources': [
+        'native/arguments.cc',
+        'native/libvirt-addon.cc',
+        'native/libvirt-events.cc',
+        'native/libvirt-handle.cc',
+        'native/libvirt-migrate.cc',
+        'native/mailbox.cc',
+        'native/operation-error.cc',
+      ],
+      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],
+      'cflags': ['<!@(pkg-config --cflags libvirt)'],
+      'ldflags': ['-Wl,-z,nodelete'],
+      'libraries': ['<!@(pkg-config --libs libvirt)'],
     },
     {
       'target_name': 'tvmmp-hook',

@@ -11,8 +11,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
 
+#include "mailbox.h"
 #include "operation-error.h"
 
 namespace tvmmp {
@@ -26,61 +28,50 @@ inline Napi::Error ToJavaScript(Napi::Env env, const OperationError& failure) {
   return error;
 }
 
+// Starts a thread that takes no signals (they are for the main thread) and that nobody joins. Throws std::system_error.
+inline void StartThread(std::function<void()> body) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    std::thread(std::move(body)).detach();
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 // `work` runs on the new thread and must not touch JavaScript; `convert` runs on JavaScript's thread afterwards. Node stays
 // alive until the promise is settled.
 template <typename Result>
 Napi::Value RunOperation(Napi::Env env, const char* name, std::function<Result()> work,
                          std::function<Napi::Value(Napi::Env, const Result&)> convert) {
-  struct State {
-    explicit State(Napi::Env e) : deferred(e) {}
-    Napi::Promise::Deferred deferred;
-    Napi::ThreadSafeFunction settle;
-    std::function<Result()> work;
-    std::function<Napi::Value(Napi::Env, const Result&)> convert;
-    std::optional<Result> result;
+  Napi::Promise::Deferred deferred(env);
+  auto mailbox = Mailbox::Create(env, name, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}));
+  auto body = [mailbox, deferred, work = std::move(work), convert = std::move(convert)]() {
+    auto result = std::make_shared<std::optional<Result>>();
     std::optional<OperationError> failure;
-  };
-  auto state = std::make_unique<State>(env);
-  state->work = std::move(work);
-  state->convert = std::move(convert);
-  state->settle = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), name, 0, 1);
-  Napi::Promise promise = state->deferred.Promise();
-
-  auto body = [](State* s) {
     try {
-      s->result.emplace(s->work());
+      result->emplace(work());
     } catch (const OperationError& error) {
-      s->failure = error;
+      failure = error;
     } catch (const std::exception& error) {
-      s->failure = OperationError("internal", error.what());
+      failure = OperationError("internal", error.what());
     }
-    s->work = nullptr;
-    Napi::ThreadSafeFunction settle = s->settle;
-    auto finish = [](Napi::Env e, Napi::Function, State* done) {
-      std::unique_ptr<State> owned(done);
-      Napi::HandleScope scope(e);
-      if (done->failure) done->deferred.Reject(ToJavaScript(e, *done->failure).Value());
-      else done->deferred.Resolve(done->convert(e, *done->result));
-    };
-    // Refused only when the environment is being torn down: nobody waits for the promise then, and the State, which holds
-    // handles of that environment, must not be destroyed from this thread.
-    if (settle.BlockingCall(s, finish) == napi_ok) settle.Release();
+    mailbox->Post([deferred, result, failure, convert](Napi::Env e, Napi::Function) {
+      if (failure) deferred.Reject(ToJavaScript(e, *failure).Value());
+      else deferred.Resolve(convert(e, **result));
+    });
+    mailbox->End();
   };
-
-  // Signals are for the main thread.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    std::thread thread(body, state.get());
-    thread.detach();
-    state.release();
+    StartThread(std::move(body));
   } catch (const std::system_error& error) {
-    state->settle.Release();
-    state->deferred.Reject(ToJavaScript(env, OperationError("internal", error.what())).Value());
+    mailbox->End();
+    deferred.Reject(ToJavaScript(env, OperationError("internal", error.what())).Value());
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return promise;
+  return deferred.Promise();
 }
 
 }  // namespace tvmmp

@@ -1,0 +1,20 @@
+// libvirt.node: what of libvirt needs a thread of its own. Short calls go through lib/libvirt's FFI adapter.
+#include <napi.h>
+
+#include "libvirt-events.h"
+#include "libvirt-handle.h"
+#include "libvirt-migrate.h"
+
+static Napi::Value SilenceErrors(const Napi::CallbackInfo& info) {
+  tvmmp::SilenceLibvirtErrors();
+  return info.Env().Undefined();
+}
+
+static Napi::Object InitLibvirt(Napi::Env env, Napi::Object exports) {
+  exports["subscribe"] = Napi::Function::New(env, tvmmp::Subscribe, "subscribe");
+  exports["migrate"] = Napi::Function::New(env, tvmmp::Migrate, "migrate");
+  exports["silenceErrors"] = Napi::Function::New(env, SilenceErrors, "silenceErrors");
+  return exports;
+}
+
+NODE_API_MODULE(libvirt, InitLibvirt)
