@@ -1,0 +1,81 @@
+# What runs on the hosts: libvirt, agent, TPM, network link. Sourced by scripts/lab.
+
+# libvirt as one daemon that runs everything as root, without systemd, cgroups or a security driver: see the lab's
+# limits in the README. The key of a vTPM and the migration gate do not depend on any of these.
+configure_libvirt() {
+  local etc=$LAB/hosts/$1/fs/etc-libvirt
+  mkdir -p "$etc/hooks" "$LAB/hosts/$1/fs/etc-tvmmp/migration-tls" "$LAB/hosts/$1/fs/var-log-libvirt/qemu"
+  cat >"$etc/libvirtd.conf" <<CONF
+host_uuid = "$(uuidgen)"
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "$(<"$LAB/hosts/$1/address")"
+auth_tcp = "none"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
+CONF
+  cat >"$etc/qemu.conf" <<'CONF'
+user = "root"
+group = "root"
+swtpm_user = "root"
+swtpm_group = "root"
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+migrate_tls_x509_cert_dir = "/etc/tvmmp/migration-tls"
+migrate_tls_x509_verify = 1
+CONF
+}
+
+host_libvirtd() { (enter "$1" "$LIB/host-libvirtd" "$2"); }
+lab_start_libvirtd() { host_libvirtd "${1?}" start; }
+lab_stop_libvirtd() { host_libvirtd "${1?}" stop; }
+lab_restart_libvirtd() { host_libvirtd "${1?}" stop && host_libvirtd "$1" start; }
+lab_reload() { enter "${1?}" bash -c 'kill -HUP "$(</run/libvirtd.pid)"'; }
+
+lab_tpm_extend() {
+  [[ $# -eq 3 ]] || die 'usage: scripts/lab tpm-extend HOST PCR DIGEST'
+  enter "$1" "$LIB/host-tpm" extend "$2" "$3"
+}
+
+# Both directions of the cable, as the switch's side of it goes.
+lab_link() {
+  [[ $# -eq 2 && ($2 == up || $2 == down) ]] || die 'usage: scripts/lab link HOST up|down'
+  require_host "$1"
+  live "$LAB/switch.pid" || die 'the switch is down'
+  nsenter -t "$LIVE_PID" -n -- ip link set "$1" "$2"
+}
+
+lab_start_agent() {
+  local pidfile
+  require_host "${1?}"
+  pidfile=$LAB/hosts/$1/agent.pid
+  ! live "$pidfile" || die "the agent of '$1' runs already"
+  [[ -f $ROOT/dist/agent/main.js ]] || die 'tvmmpd is not built: run scripts/setup'
+  require_host "$1"
+  nsenter -t "$LIVE_PID" -m -u -n -p -- "$LIB/host-agent" start "$(command -v node)" "$ROOT/dist/agent/main.js"
+  # The host knows the agent by another process id than we do.
+  record_outer_pid "$1" /run/tvmmpd-lab.pid "$pidfile"
+  live "$pidfile" || die "the agent of '$1' ended at once (see its /var/log/tvmmp/tvmmpd.log)"
+}
+
+lab_stop_agent() {
+  require_host "${1?}"
+  nsenter -t "$LIVE_PID" -m -u -n -p -- "$LIB/host-agent" stop
+  rm -f "$LAB/hosts/$1/agent.pid"
+}
+
+# Finds the process that the host calls by the id in its file, and records it as we see it.
+record_outer_pid() {
+  local host=$1 inner candidate
+  inner=$(enter "$host" cat "$2")
+  require_host "$host"
+  for candidate in $(grep -lsE "^NSpid:.*[[:space:]]$inner\$" /proc/[0-9]*/status); do
+    candidate=${candidate%/status}
+    [[ $(readlink "$candidate/ns/pid") == "$(readlink "/proc/$LIVE_PID/ns/pid")" ]] || continue
+    local -a stat
+    { read -r -a stat <"$candidate/stat"; } 2>/dev/null || return 0
+    printf '%s %s\n' "${stat[0]}" "${stat[21]}" >"$3"
+  done
+}
