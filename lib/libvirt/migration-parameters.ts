@@ -1,27 +1,28 @@
 /** The typed parameters of `virDomainMigrateToURI3` (libvirt-domain.h, VIR_MIGRATE_PARAM_*) for a request of ours. */
-import type { NativeTypedParameter } from './native.ts';
+import type { NativeMigrationParam } from '../native/libvirt.ts';
 import type { MigrationParameters } from './port.ts';
 
-const PARAMETERS = {
-  destinationXml: ['destination_xml', 'string'],
-  persistentXml: ['persistent_xml', 'string'],
-  destinationName: ['destination_name', 'string'],
-  migrateUri: ['migrate_uri', 'string'],
-  listenAddress: ['listen_address', 'string'],
-  bandwidthMiBs: ['bandwidth', 'ullong'],
-  tlsDestination: ['tls.destination', 'string'],
-  parallelConnections: ['parallel.connections', 'int'],
-} as const satisfies Record<
-  keyof MigrationParameters,
-  readonly [name: string, type: NativeTypedParameter['type']]
->;
+const STRINGS = {
+  destinationXml: 'destination_xml',
+  persistentXml: 'persistent_xml',
+  destinationName: 'destination_name',
+  migrateUri: 'migrate_uri',
+  listenAddress: 'listen_address',
+  tlsDestination: 'tls.destination',
+} as const satisfies Partial<Record<keyof MigrationParameters, string>>;
 
 /** Those parameters that are given, in libvirt's names and types. */
-export function migrationParameters(params: MigrationParameters): NativeTypedParameter[] {
-  const list: NativeTypedParameter[] = [];
-  for (const [key, [name, type]] of Object.entries(PARAMETERS)) {
-    const value = params[key as keyof MigrationParameters];
-    if (value !== undefined) list.push({ name, type, value });
+export function migrationParameters(params: MigrationParameters): NativeMigrationParam[] {
+  const list: NativeMigrationParam[] = [];
+  for (const key of Object.keys(STRINGS) as (keyof typeof STRINGS)[]) {
+    const value = params[key];
+    if (value !== undefined) list.push({ name: STRINGS[key], type: 'string', value });
+  }
+  if (params.bandwidthMiBs !== undefined) {
+    list.push({ name: 'bandwidth', type: 'ullong', value: params.bandwidthMiBs });
+  }
+  if (params.parallelConnections !== undefined) {
+    list.push({ name: 'parallel.connections', type: 'int', value: params.parallelConnections });
   }
   return list;
 }

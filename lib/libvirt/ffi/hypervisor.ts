@@ -1,11 +1,11 @@
 /** The `Hypervisor` port over FFI (short calls) and the addon (migration, events). Made by `connectHypervisor`. */
 import { TvmmpError } from '../../errors.ts';
+import { type LibvirtNative, loadLibvirtNative } from '../../native/libvirt.ts';
 import { WorkerHost, workerModule } from '../../worker/host.ts';
 import { ResilientSubscription } from '../events.ts';
 import type { JobStatistics } from '../job-statistics.ts';
 import { migrationFlagsNumber } from '../migration-flags.ts';
 import { migrationParameters } from '../migration-parameters.ts';
-import { type LibvirtNative, loadLibvirtAddon } from '../native.ts';
 import type * as port from '../port.ts';
 import { descend, parseXml, textOf } from '../xml.ts';
 import type { LibvirtCalls } from './thread.ts';
@@ -86,7 +86,7 @@ export class FfiHypervisor implements port.Hypervisor {
     this.uri = uri;
     this.#quick = new Lane(uri, 'libvirt', QUICK_DEADLINE_MS);
     this.#patient = new Lane(uri, 'libvirt (patient)', PATIENT_DEADLINE_MS);
-    this.#native = options.native ?? loadLibvirtAddon;
+    this.#native = options.native ?? loadLibvirtNative;
   }
 
   async close(): Promise<void> {
@@ -199,10 +199,11 @@ export class FfiHypervisor implements port.Hypervisor {
 
   async migrate(uuid: string, request: port.MigrationRequest): Promise<void> {
     this.#assertOpen();
+    const { destinationUri } = request;
     const flags = migrationFlagsNumber(request.flags);
-    const parameters = migrationParameters(request.params ?? {});
+    const params = migrationParameters(request.params ?? {});
     try {
-      await this.#native().migrate(this.uri, uuid, request.destinationUri, flags, parameters);
+      await this.#native().migrate({ uri: this.uri, uuid, destinationUri, flags, params });
     } catch (error) {
       throw migrationFailed(error);
     }
