@@ -1,6 +1,8 @@
 // bridge.node: everything that touches the vTPM passphrase, and SO_PEERCRED. JavaScript gives and gets only what is not secret.
 #include <napi.h>
 
+#include <cstdlib>
+
 #include "arguments.h"
 #include "libvirt-secret.h"
 #include "operation.h"
@@ -100,6 +102,7 @@ Napi::Value ConvertVtpm(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  setenv("TSS2_LOG", "all+NONE", 0);  // the TSS would print on stderr what we report as errors; an operator may set it otherwise
   exports["peerCredentials"] = Napi::Function::New(env, PeerCredentials, "peerCredentials");
   exports["createSealedKey"] = Napi::Function::New(env, CreateSealedKey, "createSealedKey");
   exports["unsealIntoLibvirt"] = Napi::Function::New(env, UnsealIntoLibvirt, "unsealIntoLibvirt");

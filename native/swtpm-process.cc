@@ -29,7 +29,9 @@ constexpr uint32_t kSetStateBlob = 13;
 constexpr uint32_t kGetConfig = 15;
 constexpr uint32_t kPermanent = 1;
 constexpr uint32_t kFlagDecrypted = 1;
-constexpr uint32_t kFlagEncrypted = 2;
+constexpr size_t kBlobFlagsAt = 4;  // u8 version, u8 min_version, u16 hdrsize, u16 flags (swtpm_nvstore.c blobheader)
+constexpr size_t kBlobHeaderBytes = 10;
+constexpr uint8_t kBlobMigrationEncrypted = 0x02;
 constexpr uint32_t kConfigFileKey = 1;
 
 constexpr uint32_t kStateBytesMax = 4 * 1024 * 1024;
@@ -170,31 +172,36 @@ void SwtpmProcess::Init() {
   Expect("reading the vTPM state");
 }
 
-// Sends CMD_GET_STATEBLOB and reads the answer's head; returns the number of bytes that follow.
-uint32_t SwtpmProcess::AskState(uint32_t state_flags, bool want_encrypted) {
+// Sends CMD_GET_STATEBLOB and reads the answer's head; returns the number of bytes that follow. A state blob has two layers: inside,
+// the key at rest, which we ask to leave out because the other swtpm has another; around it, the migration key where there is one.
+uint32_t SwtpmProcess::AskState() {
   std::vector<uint8_t> message;
   PutU32(message, kGetStateBlob);
-  PutU32(message, state_flags);
+  PutU32(message, kFlagDecrypted);
   PutU32(message, kPermanent);
   PutU32(message, 0);
   Send(message);
   Expect("handing out the vTPM state");
-  uint32_t flags = ReceiveU32();
+  ReceiveU32();  // state_flags speak of the inner layer only
   uint32_t total = ReceiveU32();
   uint32_t length = ReceiveU32();
-  if (total != length || length == 0 || length > kStateBytesMax) Fail("a state blob of unfit size");
-  if (((flags & kFlagEncrypted) != 0) != want_encrypted) Fail("its state blob is not encrypted as asked");
+  if (total != length || length < kBlobHeaderBytes || length > kStateBytesMax) Fail("a state blob of unfit size");
   return length;
 }
 
 std::vector<uint8_t> SwtpmProcess::GetPermanentState() {
-  std::vector<uint8_t> blob(AskState(0, true));
-  Receive(blob.data(), blob.size());
+  uint8_t head[kBlobHeaderBytes];
+  size_t length = AskState();
+  Receive(head, sizeof(head));
+  if ((head[kBlobFlagsAt + 1] & kBlobMigrationEncrypted) == 0) Fail("its state blob is not encrypted");  // before the rest is taken in
+  std::vector<uint8_t> blob(head, head + sizeof(head));
+  blob.resize(length);
+  Receive(blob.data() + sizeof(head), length - sizeof(head));
   return blob;
 }
 
 void SwtpmProcess::GetClearState(SecretBuffer& digest) {
-  SecretBuffer clear(AskState(kFlagDecrypted, false));
+  SecretBuffer clear(AskState());
   Receive(clear.data(), clear.size());
   if (digest.size() != 32 || EVP_Digest(clear.data(), clear.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
     Fail("no SHA-256");
@@ -204,7 +211,7 @@ void SwtpmProcess::GetClearState(SecretBuffer& digest) {
 void SwtpmProcess::SetPermanentState(const std::vector<uint8_t>& encrypted) {
   std::vector<uint8_t> message;
   PutU32(message, kSetStateBlob);
-  PutU32(message, kFlagEncrypted);
+  PutU32(message, 0);  // the inner layer is plain
   PutU32(message, kPermanent);
   PutU32(message, static_cast<uint32_t>(encrypted.size()));
   message.insert(message.end(), encrypted.begin(), encrypted.end());

@@ -40,7 +40,7 @@ class SwtpmProcess {
   void Receive(uint8_t* into, size_t length);
   uint32_t ReceiveU32();
   void Expect(const char* what);
-  uint32_t AskState(uint32_t state_flags, bool want_encrypted);
+  uint32_t AskState();
   bool WaitForEnd(int timeout_ms);
 
   pid_t pid_ = -1;

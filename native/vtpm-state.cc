@@ -22,6 +22,8 @@ namespace fs = std::filesystem;
 constexpr char kStateFile[] = "tpm2-00.permall";
 constexpr char kVolatileFile[] = "tpm2-00.volatilestate";
 constexpr char kLockFile[] = ".lock";
+constexpr size_t kFlagsAt = 5;             // low byte of the flags in the state file's header (swtpm_nvstore.c, blobheader)
+constexpr uint8_t kEncryptedFlag = 0x01;  // BLOB_FLAG_ENCRYPTED
 constexpr char kWorkDir[] = ".tvmmp-convert";
 
 [[noreturn]] void Fail(const std::string& what, int error) { throw OperationError::FromErrno("vtpm-convert-failed", what, error); }
@@ -86,6 +88,24 @@ bool SameSecret(const SecretBuffer& a, const SecretBuffer& b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
+// SHA-256 of the vTPM's state in clear. Without a migration key, because with one swtpm hands out nothing else than encrypted state.
+SecretBuffer StateDigest(const std::string& swtpm, const fs::path& dir, uid_t uid, gid_t gid, const SecretBuffer* at_rest) {
+  SwtpmProcess vtpm(swtpm, dir, uid, gid, {.at_rest = at_rest, .migration = nullptr});
+  if (vtpm.EncryptsAtRest() != (at_rest != nullptr)) throw OperationError("vtpm-convert-failed", "swtpm ignores its key");
+  vtpm.Init();
+  SecretBuffer digest(32);
+  vtpm.GetClearState(digest);
+  vtpm.Shutdown();
+  return digest;
+}
+
+bool IsEncrypted(const fs::path& state) {
+  FileDescriptor fd(open(state.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  uint8_t head[10];
+  if (!fd.valid() || read(fd.get(), head, sizeof(head)) != static_cast<ssize_t>(sizeof(head))) Fail(state, fd.valid() ? EINVAL : errno);
+  return (head[kFlagsAt] & kEncryptedFlag) != 0;
+}
+
 struct stat StatOf(const fs::path& path, const char* what) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) Fail(std::string(what) + " " + path.string(), errno);
@@ -115,12 +135,15 @@ void ConvertVtpmState(Conversion conversion, const std::string& state_dir, const
   // The first swtpm works on a hard link: it never writes in place, so the original stays untouched, and nothing that is in clear is
   // copied on the disk.
   Must(link(state.c_str(), (work.Old() / kStateFile).c_str()), "hard link of the vTPM state");
+  if (IsEncrypted(state) == (conversion == Conversion::kEncrypt)) {
+    // Done before (a crash between the conversion and its journal entry): true only if it opens with this very key.
+    StateDigest(swtpm, work.Old(), uid, gid, after.at_rest);
+    return;
+  }
   std::vector<uint8_t> blob;
-  SecretBuffer digest_before(32), digest_after(32);
   {
     SwtpmProcess old_vtpm(swtpm, work.Old(), uid, gid, before);
     old_vtpm.Init();
-    old_vtpm.GetClearState(digest_before);
     blob = old_vtpm.GetPermanentState();  // encrypted with the migration key on the way
     old_vtpm.Shutdown();
   }
@@ -130,14 +153,9 @@ void ConvertVtpmState(Conversion conversion, const std::string& state_dir, const
     new_vtpm.Init();
     new_vtpm.Shutdown();
   }
-  {
-    // What was written is read again by a swtpm of its own: as libvirt will start it, and it must be the same TPM.
-    SwtpmProcess check(swtpm, work.New(), uid, gid, after);
-    if (check.EncryptsAtRest() != (conversion == Conversion::kEncrypt)) throw OperationError("vtpm-convert-failed", "swtpm ignores its key");
-    check.Init();
-    check.GetClearState(digest_after);
-    check.Shutdown();
-  }
+  // What was written is read again by a swtpm of its own, and it must be the same TPM.
+  const SecretBuffer digest_before = StateDigest(swtpm, work.Old(), uid, gid, before.at_rest);
+  const SecretBuffer digest_after = StateDigest(swtpm, work.New(), uid, gid, after.at_rest);
   if (!SameSecret(digest_before, digest_after)) throw OperationError("vtpm-convert-failed", "the converted vTPM is not the same");
 
   const fs::path made = work.New() / kStateFile;
