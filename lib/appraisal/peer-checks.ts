@@ -8,11 +8,11 @@ import type { Claim } from '../evidence/claim.ts';
 import { leafHash } from '../evidence/merkle.ts';
 import type { Role } from '../evidence/statement.ts';
 import type { PolicyId } from '../evidence/identity.ts';
-import { OBJECT_ATTRIBUTE } from '../tpm/algorithms.ts';
 import type { QuoteAttest } from '../tpm/attest.ts';
 import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
-import type { PublicArea } from '../tpm/public-area.ts';
+import { matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
 import { explainPcrs } from './pcr-explanation.ts';
+import { receivePolicyOf } from './policy.ts';
 import type { Policy, PolicyState } from './policy.ts';
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy, tellsTrue } from './quote.ts';
 import { notChecked } from './verdict.ts';
@@ -28,8 +28,6 @@ export interface AppraisalInput {
   readonly now: number;
   readonly root: RootCertificate;
   readonly ownPolicy: Policy;
-  /** authPolicy that a receive key of this authority has (SPEC 5.2), 32 bytes. */
-  readonly receivePolicy: Uint8Array;
   /** This host's name: a peer must be another. */
   readonly selfName: string;
   /** Lowest policy version that the VM's proof allows (SPEC 6.5). */
@@ -126,31 +124,18 @@ function akPublic({ hello }: AppraisalInput, host: HostCertificate | undefined):
   });
 }
 
-function receiveKey({ hello, receivePolicy }: AppraisalInput, host: HostCertificate | undefined): Check {
+function receiveKey({ hello, ownPolicy }: AppraisalInput, host: HostCertificate | undefined): Check {
   if (host === undefined) return skipped('receive-key', 'ak-certificate');
-  const area = attempt(() => parsePublicArea(hello.receivePublic));
-  const named = area.value !== undefined && bytesEqual(nameOf(hello.receivePublic), host.receiveKeyName);
-  const flaw = area.value === undefined ? area.error : receiveKeyFlaw(area.value, receivePolicy);
+  const template = receiveKeyTemplate(receivePolicyOf(ownPolicy.signerSpki));
+  const made = attempt(() => matchesTemplate(hello.receivePublic, template));
+  const named = made.value !== undefined && bytesEqual(nameOf(hello.receivePublic), host.receiveKeyName);
+  const flaw =
+    made.error ?? (made.value === true ? undefined : 'a key of other attributes or of another policy key');
   return check('receive-key', named && flaw === undefined, {
-    expected: `the receive key ${shortHex(host.receiveKeyName)} of the AK certificate, as SPEC 5.2 wants it`,
+    expected: `the receive key ${shortHex(host.receiveKeyName)} of the AK certificate, usable in approved states alone`,
     found: flaw ?? nameText(hello.receivePublic),
     remedy: "enrol the peer again with this authority's policy key",
   });
-}
-
-/** SPEC 5.2: usable in this TPM only, and only in a policy session that the authority's policy key approves. */
-function receiveKeyFlaw(area: PublicArea, receivePolicy: Uint8Array): string | undefined {
-  const wanted =
-    OBJECT_ATTRIBUTE.fixedTpm |
-    OBJECT_ATTRIBUTE.fixedParent |
-    OBJECT_ATTRIBUTE.sensitiveDataOrigin |
-    OBJECT_ATTRIBUTE.adminWithPolicy |
-    OBJECT_ATTRIBUTE.noDa |
-    OBJECT_ATTRIBUTE.decrypt;
-  if (area.type !== 'ecc' || area.curve !== 'nist-p256' || area.nameHash !== 'sha256')
-    return 'not an ECC P-256 key';
-  if (area.attributes !== wanted) return `attributes 0x${area.attributes.toString(16)}`;
-  return bytesEqual(area.authPolicy, receivePolicy) ? undefined : `authPolicy ${shortHex(area.authPolicy)}`;
 }
 
 function quoteSignature(signed: boolean): Check {
