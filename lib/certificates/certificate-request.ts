@@ -1,7 +1,7 @@
 /** PKCS #10 requests (RFC 2986): proof that whoever asks for a TLS certificate has its key. Subject and names in them are ignored. */
 import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { bytesEqual } from '../bytes/compare.ts';
+import { ByteReader } from '../bytes/reader.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
 import { importKeyPair } from './issue.ts';
@@ -33,8 +33,8 @@ export async function verifyCertificateRequest(der: Uint8Array): Promise<KeyObje
 
 async function readRequest(der: Uint8Array): Promise<{ key: KeyObject; signed: boolean }> {
   try {
+    assertOneSequence(der);
     const request = new (x509().Pkcs10CertificateRequest)(der);
-    if (!bytesEqual(new Uint8Array(request.rawData), der)) throw new Error('not exactly one DER request');
     const spki = Buffer.from(request.publicKey.rawData);
     return {
       key: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
@@ -44,4 +44,13 @@ async function readRequest(der: Uint8Array): Promise<{ key: KeyObject; signed: b
     const { message } = cause as Error;
     throw certificateError('malformed', `the certificate request cannot be read: ${message}`, cause);
   }
+}
+
+/** The X.509 library ignores what follows a request: the outer SEQUENCE (X.690 8.1.3) has to take all bytes. */
+function assertOneSequence(der: Uint8Array): void {
+  const reader = new ByteReader(der, { what: 'PKCS #10' });
+  if (reader.u8() !== 0x30) reader.fail('not a DER sequence');
+  const first = reader.u8();
+  const length = first < 0x80 ? first : first === 0x81 ? reader.u8() : first === 0x82 ? reader.u16be() : -1;
+  if (length !== reader.remaining) reader.fail('not exactly one DER sequence');
 }
