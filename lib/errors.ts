@@ -37,9 +37,11 @@ export type ErrorCode =
   | 'peer-timeout'
   | 'peer-unreachable'
   | 'peer-untrusted'
+  | 'session-replayed'
   // ledger
   | 'journal-failed'
   // virtual machines
+  | 'destruction-incomplete'
   | 'vm-protected'
   | 'vm-unknown'
   | 'vm-unsuitable'

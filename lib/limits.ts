@@ -19,6 +19,10 @@ export const limits = {
   certificateBytesMax: 16 * 1024,
   /** Certificates whose verification is remembered. */
   certificatesRememberedMax: 1_024,
+  /** One line of an enrolment; it may hold a signed policy as a JSON text. */
+  enrolmentLineBytesMax: 2 * 1024 * 1024,
+  /** Each wait of an enrolment: hardware TPMs take their time to make keys. */
+  enrolmentStepDeadlineMs: 120_000,
   policyBytesMax: 1024 * 1024,
   /** A signed policy: base64 of the payload, and the rest of the envelope. */
   policyEnvelopeBytesMax: 1536 * 1024,
@@ -36,6 +40,8 @@ export const limits = {
   trustedPeerLifeMs: 60_000,
   sessionsPerPeerMax: 8,
   sessionsMax: 64,
+  /** Hooks of incoming VMs that are dealt with at once: below libvirtd's 20 workers, each of which such a hook holds. */
+  admissionsMax: 12,
   sessionIdMemoryMs: 7 * 24 * 3600 * 1000,
   hookFrameBytesMax: 4 * 1024 * 1024,
   migrateHookDeadlineMs: 55_000,

@@ -20,6 +20,13 @@ export interface SessionChange {
   readonly address?: string;
 }
 
+/** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
+export interface StoredChain {
+  readonly entries: readonly Uint8Array[];
+  readonly departures: ReadonlyMap<number, Uint8Array>;
+  readonly credentials: readonly Credential[];
+}
+
 /**
  * What this host has decided, durable before its effect: VMs, their chains, sessions, permits, refusals. Every method is
  * synchronous and one transaction; `transaction` makes several one. Errors: `journal-failed`.
@@ -91,17 +98,16 @@ export class Journal {
   }
 
   /** Replaces a VM's chain by one that was received whole and verified. */
-  replaceChain(
-    uuid: string,
-    entries: readonly Uint8Array[],
-    departures: ReadonlyMap<number, Uint8Array>,
-  ): void {
+  replaceChain(uuid: string, chain: StoredChain): void {
     this.transaction(() => {
-      this.#db.prepare('DELETE FROM entry WHERE vm = ?').run(uuid);
-      entries.forEach((bytes, sequence) => {
+      for (const table of ['entry', 'departure', 'credential']) {
+        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
+      }
+      chain.entries.forEach((bytes, sequence) => {
         this.appendEntry(uuid, sequence, bytes);
       });
-      for (const [epoch, bytes] of departures) this.putDeparture(uuid, epoch, bytes);
+      for (const [epoch, bytes] of chain.departures) this.putDeparture(uuid, epoch, bytes);
+      for (const credential of chain.credentials) this.putCredential(uuid, credential);
     });
   }
 
@@ -196,7 +202,7 @@ export class Journal {
 
   putPermit(permit: PermitRecord): void {
     this.#db
-      .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @expires, @consumed)')
+      .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @verdict, @expires, @consumed)')
       .run(permit);
   }
 

@@ -60,6 +60,8 @@ export interface PermitRecord {
   readonly vm: string;
   readonly session: Uint8Array;
   readonly facts: Uint8Array;
+  /** Digest of the appraisal of the source: what *arrived* will state. */
+  readonly verdict: Uint8Array;
   readonly expires: number;
   readonly consumed: number | null;
 }

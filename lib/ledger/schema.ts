@@ -53,6 +53,7 @@ CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,
+  verdict BLOB NOT NULL,
   expires INTEGER NOT NULL,
   consumed INTEGER
 ) STRICT;

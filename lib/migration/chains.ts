@@ -1,7 +1,6 @@
-import { sha256 } from '../encoding/hash.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostId } from '../evidence/identity.ts';
-import type { VmRecord, VmState } from '../ledger/records.ts';
+import type { Credential, VmRecord, VmState } from '../ledger/records.ts';
 import { stepChain } from '../proof/chain.ts';
 import type { ChainState } from '../proof/chain.ts';
 import {
@@ -14,6 +13,7 @@ import {
 } from '../proof/entry.ts';
 import type { Entry, EntryKind, SignedEntry } from '../proof/entry.ts';
 import { encodeProof } from '../proof/proof.ts';
+import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
 import type { Quotes, Signed } from './quotes.ts';
@@ -211,14 +211,10 @@ export class Chains {
 }
 
 /** Certificates and policy behind this host's signatures of now. */
-export function ownCredentials(
-  host: Host,
-): readonly { kind: 'certificate' | 'policy'; digest: Uint8Array; bytes: Uint8Array }[] {
+export function ownCredentials(host: Host): readonly Credential[] {
   const { identity, policy } = host;
-  const certificates = [identity.akCertificate, ...identity.signerCertificates];
-  const envelope = Buffer.from(policy().envelope, 'utf8');
-  return [
-    ...certificates.map((bytes) => ({ kind: 'certificate' as const, digest: sha256(bytes), bytes })),
-    { kind: 'policy', digest: policy().policy.digest, bytes: envelope },
-  ];
+  return credentialsOf({
+    certificates: [identity.akCertificate, ...identity.signerCertificates],
+    policies: [policy().envelope],
+  });
 }

@@ -16,8 +16,6 @@ export interface HostIdentity {
   readonly akPublic: Uint8Array;
   readonly receivePublic: Uint8Array;
   readonly receiveKeyName: Uint8Array;
-  /** authPolicy that receive keys of this authority have (SPEC 5.2). */
-  readonly receivePolicy: Uint8Array;
   readonly root: RootCertificate;
   /** DER of the policy signers' certificates. */
   readonly signerCertificates: readonly Uint8Array[];

@@ -65,18 +65,17 @@ const offer: Shape<Offer> = record({
   sealed,
 });
 const staged: Shape<Staged> = record({ kind: literal('staged'), session: hash, head: hash });
-const arrived: Shape<Arrived> = record({
-  kind: literal('arrived'),
-  session: hash,
-  entry: signedEntryShape,
-  certificates: listOf(certificate, { max: 8 }),
-  policies: listOf(textUpTo(limits.policyBytesMax), { max: 2 }),
-});
-const departed: Shape<Departed> = record({
-  kind: literal('departed'),
-  session: hash,
-  entry: signedEntryShape,
-});
+/** A signed entry with what is needed to verify it. */
+const statement = <Kind extends 'arrived' | 'departed'>(kind: Kind) =>
+  record({
+    kind: literal(kind),
+    session: hash,
+    entry: signedEntryShape,
+    certificates: listOf(certificate, { max: 8 }),
+    policies: listOf(textUpTo(limits.policyEnvelopeBytesMax), { max: 2 }),
+  });
+const arrived: Shape<Arrived> = statement('arrived');
+const departed: Shape<Departed> = statement('departed');
 const bare = <Kind extends Bare['kind']>(kind: Kind): Shape<BareOf<Kind>> =>
   record({ kind: literal(kind), session: hash });
 

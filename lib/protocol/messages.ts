@@ -63,6 +63,8 @@ export interface Departed {
   readonly kind: 'departed';
   readonly session: Uint8Array;
   readonly entry: SignedEntry;
+  readonly certificates: readonly Uint8Array[];
+  readonly policies: readonly string[];
 }
 
 /** Messages that carry nothing but their session. */

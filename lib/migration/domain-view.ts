@@ -1,0 +1,33 @@
+import { TvmmpError } from '../errors.ts';
+import type { DomainSummary, Hypervisor } from '../libvirt/port.ts';
+
+/** A domain as libvirt has it now, or null where libvirt does not know it. */
+export async function lookAt(hypervisor: Hypervisor, uuid: string): Promise<DomainSummary | null> {
+  try {
+    return await hypervisor.domain(uuid);
+  } catch (error) {
+    if (error instanceof TvmmpError && error.code === 'domain-not-found') return null;
+    throw error;
+  }
+}
+
+/** Whether a QEMU process stands behind it. */
+export function isActive(domain: DomainSummary | null): boolean {
+  return domain !== null && domain.state !== 'shutoff' && domain.state !== 'crashed' && domain.id !== null;
+}
+
+/** Whether its CPUs run, or were stopped by the user rather than by a migration. */
+export function isRunningHere(domain: DomainSummary | null): boolean {
+  if (domain === null || !isActive(domain)) return false;
+  if (domain.state === 'running' || domain.state === 'blocked' || domain.state === 'pmsuspended') return true;
+  return domain.state === 'paused' && !transient.has(domain.reason);
+}
+
+/** Reasons of `paused` that a migration sets itself. */
+const transient: ReadonlySet<string> = new Set([
+  'migration',
+  'postcopy',
+  'postcopy-failed',
+  'starting-up',
+  'unknown',
+]);

@@ -1,0 +1,129 @@
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Message } from '../protocol/messages.ts';
+import { ProtocolViolation } from '../protocol/step.ts';
+import type { Step } from '../protocol/step.ts';
+import type { Log } from './host.ts';
+import { Refused } from './refused.ts';
+
+type MessageInput = { readonly kind: 'message'; readonly message: Message };
+type EndInput = { readonly kind: 'failed' } | { readonly kind: 'refuse' };
+
+/**
+ * Runs one pure state machine of lib/protocol against the real world: inputs one after another, each step's effects in
+ * order, the effect's own result as the next input. Source and target sessions say what the effects are.
+ */
+export abstract class SessionDriver<State extends { readonly tag: string }, Input, Effect> {
+  protected readonly log: Log;
+  protected channel: Channel | null;
+  #state: State;
+  #queue: Promise<void> = Promise.resolve();
+  /** Why the session ended before it was committed; for the operator. */
+  protected why: Error | null = null;
+
+  protected constructor(start: State, channel: Channel | null, log: Log) {
+    this.#state = start;
+    this.channel = channel;
+    this.log = log;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
+  protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
+  /** Whether messages are awaited without a deadline: from here on libvirt's outcome decides. */
+  protected abstract committed(state: State): boolean;
+  protected abstract over(state: State): boolean;
+  /** Called after each step that changed the state. */
+  protected abstract entered(state: State): void;
+
+  /** Feeds one input; resolves when it and all that follows from it has been dealt with. Never rejects. */
+  input(input: Input | MessageInput | EndInput): Promise<void> {
+    const done = this.#queue.then(() => this.#process(input));
+    this.#queue = done;
+    return done;
+  }
+
+  /** Takes over a later connection of the same peer (SPEC 6.1). */
+  attach(channel: Channel): void {
+    if (this.channel !== channel) this.channel?.close();
+    this.channel = channel;
+    void this.listen();
+  }
+
+  /** Reads the peer's messages until the session is over or the connection is gone. */
+  async listen(): Promise<void> {
+    const { channel } = this;
+    while (channel !== null && channel === this.channel && !this.over(this.#state)) {
+      try {
+        const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
+        const message = await channel.receive(deadline);
+        await this.input({ kind: 'message', message });
+      } catch (error) {
+        if (channel !== this.channel) return;
+        this.channel = null;
+        channel.close();
+        await this.fail(error);
+        return;
+      }
+    }
+  }
+
+  /** Ends a session that is not committed; a committed one goes on without the connection. */
+  async fail(error: unknown): Promise<void> {
+    if (!this.committed(this.#state)) this.why ??= error instanceof Error ? error : new Error(String(error));
+    await this.input({ kind: 'failed' });
+  }
+
+  protected async send(message: Message): Promise<void> {
+    if (this.channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
+    await this.channel.send(message);
+  }
+
+  async #process(first: Input | MessageInput | EndInput): Promise<void> {
+    let input: Input | MessageInput | EndInput | null = first;
+    while (input !== null) {
+      let step: Step<State, Effect>;
+      try {
+        step = this.step(this.#state, input);
+      } catch (error) {
+        if (!(error instanceof ProtocolViolation)) throw error;
+        this.log.warn({ state: this.#state.tag, violation: error.message }, 'the peer broke the protocol');
+        this.channel?.close();
+        this.channel = null;
+        if (this.committed(this.#state) || this.over(this.#state)) return;
+        this.why ??= error;
+        input = { kind: 'failed' };
+        continue;
+      }
+      const changed = step.state !== this.#state;
+      this.#state = step.state;
+      if (changed) this.entered(step.state);
+      input = await this.#effects(step.effects);
+    }
+  }
+
+  /** Does what has to be done; the last effect's result is the next input. */
+  async #effects(effects: readonly Effect[]): Promise<Input | EndInput | null> {
+    let next: Input | EndInput | null = null;
+    for (const effect of effects) {
+      try {
+        next = (await this.perform(effect)) ?? next;
+      } catch (error) {
+        if (this.committed(this.#state) || this.over(this.#state)) {
+          this.log.warn(
+            { state: this.#state.tag, error: String(error) },
+            'a step after the commitment failed',
+          );
+          continue;
+        }
+        this.why ??= error instanceof Error ? error : new Error(String(error));
+        return { kind: error instanceof Refused ? 'refuse' : 'failed' };
+      }
+    }
+    return next;
+  }
+}

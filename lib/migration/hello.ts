@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto';
+import { TvmmpError } from '../errors.ts';
+import { appraisePeer } from '../appraisal/appraise.ts';
+import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
+import type { Claim } from '../evidence/claim.ts';
+import { evidenceStatement, evidenceTranscript, greetingTranscript } from '../evidence/statement.ts';
+import type { Role } from '../evidence/statement.ts';
+import { encodeMessage } from '../protocol/codec.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { EvidenceMessage, Hello } from '../protocol/messages.ts';
+import type { Host } from './host.ts';
+import { Refused } from './refused.ts';
+
+/** This host's hello (SPEC 6). */
+export function ownHello(host: Host, role: Role, session: Uint8Array, vm: string): Hello {
+  const { id, version, digest } = host.policy().policy;
+  return {
+    kind: 'hello',
+    session,
+    role,
+    vm,
+    nonce: new Uint8Array(randomBytes(32)),
+    host: host.identity.id.name,
+    akCertificate: host.identity.akCertificate,
+    akPublic: host.identity.akPublic,
+    receivePublic: host.identity.receivePublic,
+    policy: { id, version, digest },
+    versions: host.versions,
+  };
+}
+
+/** The statements that both sides quote, over this host's own view of the connection (SPEC 6.2-6.4). */
+export function statements(
+  channel: Channel,
+  own: Hello,
+  peer: Hello,
+): { target: Uint8Array; source: (evidence: EvidenceMessage) => Uint8Array } {
+  const weAreSource = own.role === 'source';
+  const t1 = greetingTranscript({
+    exporter: channel.exporter,
+    targetTlsCertificate: weAreSource ? channel.peerCertificateHash : channel.ownCertificateHash,
+    sourceTlsCertificate: weAreSource ? channel.ownCertificateHash : channel.peerCertificateHash,
+    sourceHello: encodeMessage(weAreSource ? own : peer),
+    targetHello: encodeMessage(weAreSource ? peer : own),
+  });
+  return {
+    target: evidenceStatement('target', t1),
+    source: (evidence) => evidenceStatement('source', evidenceTranscript(t1, encodeMessage(evidence))),
+  };
+}
+
+/** What the appraisal of a session's peer starts from. */
+export interface PeerClaim {
+  readonly channel: Channel;
+  readonly peer: Hello;
+  readonly statement: Uint8Array;
+  readonly claim: Claim;
+  readonly requiredPolicyVersion: number;
+}
+
+/** Appraises the peer of a session by our policy; throws `Refused` with every reason, journalled by the caller. */
+export function trustPeer(
+  host: Host,
+  { channel, peer, statement, claim, requiredPolicyVersion }: PeerClaim,
+): TrustedPeer {
+  const outcome: TrustedPeer | Refusal = appraisePeer({
+    role: peer.role,
+    vm: peer.vm,
+    session: peer.session,
+    now: host.now(),
+    root: host.identity.root,
+    ownPolicy: host.policy().policy,
+    selfName: host.identity.id.name,
+    requiredPolicyVersion,
+    tlsPeerName: channel.peerName,
+    statement,
+    hello: peer,
+    claim,
+  });
+  if (outcome.outcome === 'trusted') return outcome;
+  throw new Refused(
+    `${peer.role} ${channel.peerName} is not trusted: ${outcome.reason}`,
+    verdictJson(outcome),
+  );
+}
+
+function verdictJson({ verdict }: Refusal): string {
+  return JSON.stringify({
+    ...verdict,
+    session: hex(verdict.session),
+    policy: { ...verdict.policy, digest: hex(verdict.policy.digest) },
+  });
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
+/** The connection that a session needs to be bound to. */
+export function requireChannel(channel: Channel | null): Channel {
+  if (channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
+  return channel;
+}

@@ -1,0 +1,62 @@
+import { bytesEqual } from '../bytes/compare.ts';
+import { TvmmpError } from '../errors.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { removeKeyAndState } from './destruction.ts';
+import { isActive, lookAt } from './domain-view.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+
+/** The XML that libvirt was given must be the VM that the source's *departing* entry speaks of. Throws `Refused`. */
+export function checkFacts(promised: Uint8Array, found: Uint8Array): void {
+  if (bytesEqual(promised, found)) return;
+  throw new Refused(
+    'facts: the domain XML is not that of the VM that the source attests; someone changed it on the way ' +
+      '(disk, emulator, TPM or its encryption); migrate without --xml, or restart the VM at the source first',
+  );
+}
+
+/**
+ * Opens a VM's sealed key in the TPM, straight into libvirt's secret: defined ephemeral and private a moment before, gone as soon
+ * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
+ */
+export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promise<void> {
+  const { host, platform } = services;
+  if (vm.secret === '') throw new TvmmpError('internal', `VM ${vm.name} has no secret`);
+  await host.hypervisor.defineSecret({
+    uuid: vm.secret,
+    usageType: 'vtpm',
+    usageName: `tvmmp ${vm.uuid}`,
+    ephemeral: true,
+    private: true,
+    description: `vTPM key of ${vm.name}, managed by tvmmp`,
+  });
+  try {
+    await platform.withKey(vm, (own) =>
+      host.bridge.unsealIntoLibvirt({ ...own, libvirtUri: host.settings.libvirtUri, secretUuid: vm.secret }),
+    );
+  } catch (error) {
+    await host.hypervisor.undefineSecret(vm.secret);
+    if (error instanceof TvmmpError && error.code === 'seal-refused') {
+      throw new Refused(
+        `seal: this host's TPM does not release the vTPM key of ${vm.name}: its PCRs are in no approved state any more`,
+      );
+    }
+    throw error;
+  }
+}
+
+/** Throws away what was received for a VM that does not come: permit, sealed key, secret, vTPM state (SPEC 6.8). */
+export async function discardIncoming(services: Services, uuid: string, session: Uint8Array): Promise<void> {
+  const { host } = services;
+  const record = host.journal.vm(uuid);
+  const permit = host.journal.permit(uuid);
+  if (record?.state !== 'staged' || permit === null || !bytesEqual(permit.session, session)) return;
+  if (isActive(await lookAt(host.hypervisor, uuid))) {
+    throw new TvmmpError('vm-unsuitable', `VM ${record.name} is active on this host`);
+  }
+  host.journal.transaction(() => {
+    host.journal.removePermit(uuid);
+    host.journal.putVm({ ...record, state: 'gone', sealed: null, context: null });
+  });
+  if (record.secret !== '') await removeKeyAndState(services, uuid, record.secret);
+}

@@ -1,0 +1,120 @@
+import { approvedState, quoteOf } from '../appraisal/quote.ts';
+import type { PolicyState } from '../appraisal/policy.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import { TvmmpError } from '../errors.ts';
+import type { ClaimedPcr } from '../evidence/claim.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import type { OwnSealedKey, ReceiveKeyApproval } from '../native/bridge.ts';
+import { RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
+import { formatPcrSelection } from '../tpm/pcr-selection.ts';
+import { policyKeyPublicArea, pcrDigest } from '../tpm/policy.ts';
+import { ecdsaFromP1363, formatSignature } from '../tpm/signature.ts';
+import { createPublicKey } from 'node:crypto';
+import type { Host } from './host.ts';
+import { Refused } from './refused.ts';
+
+interface Cached {
+  readonly policyDigest: Uint8Array;
+  readonly approval: ReceiveKeyApproval;
+}
+
+/**
+ * This host's own platform state: which of the policy's approved states it is in, and the TPM's ticket that lets the
+ * receive key be used in it (SPEC 5.2). The ticket is asked for once per policy, not once per migration.
+ */
+export class Platform {
+  readonly #host: Host;
+  #cached: Cached | null = null;
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /** Everything that the bridge needs to open a VM's sealed key. Throws `Refused` in an unapproved state. */
+  async ownKey(vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>): Promise<OwnSealedKey> {
+    if (vm.sealed === null || vm.context === null) {
+      throw new Refused(`this host does not hold the vTPM key of ${vm.name}`);
+    }
+    return {
+      tcti: this.#host.settings.tcti,
+      receiveKeyHandle: RECEIVE_KEY_HANDLE,
+      receivePublic: this.#host.identity.receivePublic,
+      approval: await this.#approval(),
+      blob: vm.sealed,
+      context: vm.context,
+    };
+  }
+
+  /** Runs an operation with a VM's key; once more after a look at the PCRs when the TPM refused (an approved update). */
+  async withKey<T>(
+    vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
+    use: (own: OwnSealedKey) => Promise<T>,
+  ): Promise<T> {
+    const cached = this.#cached;
+    try {
+      return await use(await this.ownKey(vm));
+    } catch (error) {
+      if (!(error instanceof TvmmpError) || error.code !== 'seal-refused') throw error;
+      this.#cached = null;
+      const again = await this.ownKey(vm);
+      if (cached !== null && bytesEqual(again.approval.approvedPolicy, cached.approval.approvedPolicy))
+        throw error;
+      return use(again);
+    }
+  }
+
+  /** PCR values to tell a peer next to a quote: those of the approved state that it shows, or else read anew. */
+  async claimedPcrs(attest: Uint8Array): Promise<readonly ClaimedPcr[]> {
+    const { policy } = this.#host.policy();
+    const quote = quoteOf(attest);
+    const state = quote.type === 'quote' ? approvedState(quote, policy) : undefined;
+    if (state !== undefined) {
+      return [...state.pcrs].map(([index, value]) => ({ bank: 'sha256', index, value }));
+    }
+    const { values } = await this.#host.tpm.readPcrs(policy.selection);
+    return values.map(({ bank, pcr, digest }) => ({ bank, index: pcr, value: digest }));
+  }
+
+  async #approval(): Promise<ReceiveKeyApproval> {
+    const { policy } = this.#host.policy();
+    if (this.#cached !== null && bytesEqual(this.#cached.policyDigest, policy.digest))
+      return this.#cached.approval;
+    const state = await this.#currentState();
+    const publicArea = policyKeyPublicArea(
+      createPublicKey({ key: Buffer.from(policy.signerSpki), format: 'der', type: 'spki' }),
+    );
+    const signature = formatSignature(ecdsaFromP1363(state.approval, 'sha256'));
+    const { ticket, keyName } = await this.#host.tpm.verifyPolicyApproval(
+      publicArea,
+      state.approvedPolicy,
+      policy.policyRef,
+      signature,
+    );
+    const approval = {
+      pcrSelection: formatPcrSelection(policy.selection),
+      approvedPolicy: state.approvedPolicy,
+      policyRef: policy.policyRef,
+      keySignName: keyName,
+      ticket,
+    };
+    this.#cached = { policyDigest: policy.digest, approval };
+    return approval;
+  }
+
+  async #currentState(): Promise<PolicyState> {
+    const { policy } = this.#host.policy();
+    const { values } = await this.#host.tpm.readPcrs(policy.selection);
+    const digest = pcrDigest(policy.selection, values);
+    const state = policy.states.find((candidate) => bytesEqual(candidate.pcrDigest, digest));
+    if (state !== undefined) return state;
+    const known = policy.states[0]?.pcrs ?? new Map<number, Uint8Array>();
+    const differing = values
+      .filter(({ pcr, digest: value }) => !bytesEqual(known.get(pcr) ?? new Uint8Array(), value))
+      .map(({ pcr }) => `PCR ${pcr}`);
+    throw new Refused(
+      `pcr-state: this host is in no approved state of policy ${policy.id} v${policy.version} ` +
+        `(${differing.join(', ')} ${differing.length === 1 ? 'differs' : 'differ'} from state ` +
+        `${policy.states[0]?.name ?? 'none'}); boot an approved system, or have the authority approve this state`,
+    );
+  }
+}

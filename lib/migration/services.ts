@@ -1,0 +1,17 @@
+import { Chains } from './chains.ts';
+import type { Host } from './host.ts';
+import { Platform } from './platform.ts';
+import { Quotes } from './quotes.ts';
+
+/** What every part of a move shares, made once per agent. */
+export interface Services {
+  readonly host: Host;
+  readonly quotes: Quotes;
+  readonly chains: Chains;
+  readonly platform: Platform;
+}
+
+export function servicesOf(host: Host): Services {
+  const quotes = new Quotes(host.tpm);
+  return { host, quotes, chains: new Chains(host, quotes), platform: new Platform(host) };
+}

@@ -1,0 +1,331 @@
+import { randomBytes } from 'node:crypto';
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts';
+import { decodeEntry, decodeSignedEntry } from '../proof/entry.ts';
+import type { SignedEntry } from '../proof/entry.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Hello, Message } from '../protocol/messages.ts';
+import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import type { Services } from './services.ts';
+import { departedMessage, SourceSession } from './source-session.ts';
+import type { Opening } from './source-session.ts';
+import { arrivedMessage, TargetSession } from './target-session.ts';
+import type { IncomingDomain } from './target-session.ts';
+
+/** How often libvirt's outcome is looked at besides its events. */
+const tickMs = 500;
+/** How long after its hook was answered an incoming VM may take to show up in libvirt. */
+const incomingGraceMs = 10_000;
+/** Between two attempts to bring *arrived* to a source that did not answer. */
+const arrivedRetryMs = 5_000;
+
+/**
+ * All hand-overs that this host takes part in: opens and answers them, feeds them libvirt's outcome, finds the one that a late
+ * message belongs to, and takes up again after a restart what the journal says is unfinished.
+ */
+export class Sessions {
+  readonly #services: Services;
+  readonly #sources = new Map<string, SourceSession>();
+  readonly #targets = new Map<string, TargetSession>();
+  readonly #openings = new Map<string, number>();
+  readonly #retriedAt = new Map<string, number>();
+  #timer: NodeJS.Timeout | null = null;
+  #ticking = false;
+
+  constructor(services: Services) {
+    this.#services = services;
+  }
+
+  /** Takes up what a restart interrupted, and begins to watch libvirt (SPEC 6.8). */
+  start(): void {
+    for (const record of this.#services.host.journal.unfinishedSessions()) this.#resume(record);
+    this.#timer = setInterval(() => void this.look(), tickMs);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+  }
+
+  /** Opens a hand-over to the agent at `address` (`tvmmp migrate`). */
+  async leave(vm: VmRecord, address: string): Promise<SourceSession> {
+    const id = newId();
+    this.#register({ id, vm: vm.uuid, role: 'source', address });
+    const session = this.#source(vm, id, 'cli');
+    await this.#connected(address, session, (channel) => session.open(channel));
+    return session;
+  }
+
+  /** Opens a hand-over as the destination: libvirt brings a VM, and its metadata names the source's agent. */
+  async come(uuid: string, domain: IncomingDomain, address: string): Promise<TargetSession> {
+    const id = newId();
+    this.#register({ id, vm: uuid, role: 'target', address });
+    const session = this.#target(uuid, id, domain);
+    await this.#connected(address, session, (channel) => session.open(channel));
+    return session;
+  }
+
+  /** A peer's connection: its first message says what it is about. Limits are per peer and in all (SPEC 11). */
+  async accept(channel: Channel): Promise<void> {
+    const peer = channel.peerName;
+    const open = this.#openings.get(peer) ?? 0;
+    const all = [...this.#openings.values()].reduce((sum, count) => sum + count, 0);
+    if (open >= limits.sessionsPerPeerMax || all >= limits.sessionsMax) {
+      channel.close();
+      throw new TvmmpError('limit-exceeded', `${peer} has ${open} sessions in the making`);
+    }
+    this.#openings.set(peer, open + 1);
+    try {
+      await this.#dispatch(channel, await channel.receive(limits.messageDeadlineMs));
+    } catch (error) {
+      channel.close();
+      throw error;
+    } finally {
+      const left = (this.#openings.get(peer) ?? 1) - 1;
+      if (left === 0) this.#openings.delete(peer);
+      else this.#openings.set(peer, left);
+    }
+  }
+
+  /** The session that has staged a VM here and waits for it. */
+  stagedFor(uuid: string): TargetSession | null {
+    for (const session of this.#targets.values()) {
+      if (session.uuid === uuid && session.state.tag === 'staged') return session;
+    }
+    return null;
+  }
+
+  /** Looks at libvirt's outcome for every committed session now; called by events and by the clock. */
+  async look(): Promise<void> {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    try {
+      for (const session of this.#sources.values()) await this.#guarded(() => this.#lookSource(session));
+      for (const session of this.#targets.values()) await this.#guarded(() => this.#lookTarget(session));
+    } finally {
+      this.#ticking = false;
+    }
+  }
+
+  // Opening and resuming
+
+  #register(session: { id: Uint8Array; vm: string; role: SessionRole; address: string }): void {
+    const now = this.#services.host.now();
+    const record: SessionRecord = { ...session, state: 'open', peer: '', started: now, updated: now };
+    if (!this.#services.host.journal.openSession(record)) {
+      throw new TvmmpError('session-replayed', 'a session id that was used before');
+    }
+  }
+
+  async #connected(
+    address: string,
+    session: SourceSession | TargetSession,
+    open: (channel: Channel) => Promise<void>,
+  ): Promise<void> {
+    try {
+      await open(await this.#services.host.connect(address));
+    } catch (error) {
+      await session.fail(error);
+    }
+  }
+
+  #source(vm: VmRecord, id: Uint8Array, opening: Opening, state?: SourceSession['state']): SourceSession {
+    const session = new SourceSession(this.#services, vm, id, opening, state);
+    session.onCheckOutcome = () => void this.look();
+    this.#sources.set(hex(id), session);
+    void session.finished.then(() => this.#sources.delete(hex(id)));
+    return session;
+  }
+
+  #target(
+    uuid: string,
+    id: Uint8Array,
+    domain: IncomingDomain | null,
+    state?: TargetSession['state'],
+  ): TargetSession {
+    const session = new TargetSession(this.#services, uuid, id, domain, state);
+    this.#targets.set(hex(id), session);
+    void session.finished.then(() => this.#targets.delete(hex(id)));
+    return session;
+  }
+
+  /** Before the commitment a restart is a refusal; after it, the journal says where to go on. */
+  #resume(record: SessionRecord): void {
+    const { journal, now, log } = this.#services.host;
+    const vm = journal.vm(record.vm);
+    const session = record.id;
+    const state = vm === null ? null : resumedState(record, vm, this.#services);
+    if (vm === null || state === null) {
+      journal.changeSession(session, { state: 'refused' }, now());
+      return;
+    }
+    log.info({ vm: vm.uuid, role: record.role, state: record.state }, 'taking up an unfinished session');
+    if (state.role === 'source') {
+      const resumed = this.#source(vm, session, 'hook', state.state);
+      if (state.state.tag === 'destroying') void resumed.redo();
+    } else {
+      this.#target(vm.uuid, session, null, state.state);
+    }
+  }
+
+  // Messages
+
+  async #dispatch(channel: Channel, message: Message): Promise<void> {
+    if (message.kind === 'hello') {
+      await this.#answer(channel, message);
+      return;
+    }
+    const key = hex(message.session);
+    const live = this.#sources.get(key) ?? this.#targets.get(key);
+    const record = this.#services.host.journal.session(message.session);
+    if (record === null || (record.peer !== '' && record.peer !== channel.peerName)) {
+      throw new TvmmpError('peer-untrusted', `${channel.peerName} speaks of a session that is not its own`);
+    }
+    if (live !== undefined) {
+      await live.input({ kind: 'message', message });
+      live.attach(channel);
+      await live.answerNow();
+      return;
+    }
+    await this.#answerFromJournal(channel, message, record);
+  }
+
+  async #answer(channel: Channel, hello: Hello): Promise<void> {
+    const { journal } = this.#services.host;
+    const role: SessionRole = hello.role === 'source' ? 'target' : 'source';
+    this.#register({ id: hello.session, vm: hello.vm, role, address: channel.peerAddress });
+    if (role === 'target') {
+      await this.#target(hello.vm, hello.session, null).answer(channel, hello);
+      return;
+    }
+    const vm = journal.vm(hello.vm);
+    if (vm === null)
+      throw new TvmmpError('vm-unknown', `${channel.peerName} asked for VM ${hello.vm}, unknown here`);
+    await this.#source(vm, hello.session, 'hook').answer(channel, hello);
+  }
+
+  /** A session that is over: its outcome is repeated to a peer that has not heard it (SPEC 6.8). */
+  async #answerFromJournal(channel: Channel, message: Message, record: SessionRecord): Promise<void> {
+    const { journal } = this.#services.host;
+    if (record.role === 'source' && record.state === 'departed' && message.kind === 'arrived') {
+      const departures = journal.departures(record.vm).map(decodeSignedEntry);
+      const entry = departures.find((signed) => sessionOf(signed) === hex(record.id));
+      if (entry !== undefined) await channel.send(departedMessage(this.#services, record.id, entry));
+    } else if (record.role === 'target' && (record.state === 'aborted' || record.state === 'refused')) {
+      await channel.send({ kind: 'aborted', session: record.id });
+    }
+    channel.close();
+  }
+
+  // libvirt's outcome
+
+  async #lookSource(session: SourceSession): Promise<void> {
+    const { tag } = session.state;
+    if (tag === 'departed' || tag === 'destroying') return session.redo();
+    if ((tag !== 'offered' && tag !== 'staged') || session.moving) return;
+    const { hypervisor } = this.#services.host;
+    const domain = await lookAt(hypervisor, session.vm.uuid);
+    if (!isRunningHere(domain)) return;
+    if ((await hypervisor.jobInfo(session.vm.uuid)) !== null) return;
+    await session.input({ kind: 'stayed' });
+  }
+
+  async #lookTarget(session: TargetSession): Promise<void> {
+    const { hypervisor, journal, now } = this.#services.host;
+    if (session.state.tag === 'arriving') return session.redo();
+    if (session.state.tag === 'arrived') return this.#repeatArrived(session);
+    if (session.state.tag !== 'staged') return;
+    const domain = await lookAt(hypervisor, session.uuid);
+    if (isRunningHere(domain)) {
+      await session.input({ kind: 'moved' });
+      await this.#repeatArrived(session);
+      return;
+    }
+    const permit = journal.permit(session.uuid);
+    if (isActive(domain) || permit === null) return;
+    const overdue = permit.consumed === null ? permit.expires : permit.consumed + incomingGraceMs;
+    if (now() > overdue) await session.input({ kind: 'lost' });
+  }
+
+  /** libvirt released an incoming VM: no need to wait for the grace to pass. */
+  async released(uuid: string): Promise<void> {
+    const session = this.stagedFor(uuid);
+    if (session === null || this.#services.host.journal.permit(uuid)?.consumed == null) return;
+    if (isActive(await lookAt(this.#services.host.hypervisor, uuid))) return;
+    await session.input({ kind: 'lost' });
+  }
+
+  /** The source must hear *arrived*: over a new connection when the first one is gone. */
+  async #repeatArrived(session: TargetSession): Promise<void> {
+    if (session.state.tag !== 'arrived' || session.connected) return;
+    const key = hex(session.session);
+    const { host } = this.#services;
+    if (host.now() - (this.#retriedAt.get(key) ?? 0) < arrivedRetryMs) return;
+    this.#retriedAt.set(key, host.now());
+    const record = host.journal.session(session.session);
+    if (record === null) return;
+    const channel = await host.connect(record.address);
+    if (record.peer !== channel.peerName) {
+      channel.close();
+      throw new TvmmpError('peer-untrusted', `${record.address} is ${channel.peerName}, not ${record.peer}`);
+    }
+    await channel.send(session.state.message);
+    session.attach(channel);
+  }
+
+  async #guarded(look: () => Promise<void>): Promise<void> {
+    try {
+      await look();
+    } catch (error) {
+      this.#services.host.log.warn(
+        { error: String(error) },
+        'a session could not go on now; it will be tried again',
+      );
+    }
+  }
+}
+
+type Resumed =
+  | { readonly role: 'source'; readonly state: SourceSession['state'] }
+  | { readonly role: 'target'; readonly state: TargetSession['state'] };
+
+/** State machine positions that the journal's record stands for; null: nothing was committed. */
+function resumedState(record: SessionRecord, vm: VmRecord, services: Services): Resumed | null {
+  const session = record.id;
+  switch (record.state) {
+    case 'offered':
+      return { role: 'source', state: { tag: 'offered', session, head: vm.head } };
+    case 'staged':
+      return record.role === 'source'
+        ? { role: 'source', state: { tag: 'staged', session, head: vm.head } }
+        : { role: 'target', state: { tag: 'staged', session } };
+    case 'destroying':
+      return { role: 'source', state: { tag: 'destroying', session, head: vm.head } };
+    case 'arriving':
+      return { role: 'target', state: { tag: 'arriving', session } };
+    case 'arrived': {
+      const entries = services.host.journal.entries(vm.uuid).map(decodeSignedEntry);
+      const entry = entries.findLast((signed) => sessionOf(signed) === hex(session));
+      if (entry === undefined) return null;
+      return {
+        role: 'target',
+        state: { tag: 'arrived', session, message: arrivedMessage(services, session, entry) },
+      };
+    }
+    default:
+      return null;
+  }
+}
+
+function sessionOf(signed: SignedEntry): string {
+  const { session } = decodeEntry(signed.entry);
+  return session === null ? '' : hex(session);
+}
+
+function newId(): Uint8Array {
+  return new Uint8Array(randomBytes(32));
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

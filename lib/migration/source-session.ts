@@ -1,0 +1,324 @@
+import { TvmmpError } from '../errors.ts';
+import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import type { HostId } from '../evidence/identity.ts';
+import type { SessionState, VmRecord } from '../ledger/records.ts';
+import type { ChainState } from '../proof/chain.ts';
+import { encodeSignedEntry } from '../proof/entry.ts';
+import { verifyNext } from '../proof/verify.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
+import { sourceStart, stepSource } from '../protocol/source.ts';
+import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
+import { ProtocolViolation } from '../protocol/step.ts';
+import { ownCredentials } from './chains.ts';
+import { credentialsOf } from './credentials.ts';
+import { destroyCopy } from './destruction.ts';
+import { deferred } from './deferred.ts';
+import { SessionDriver } from './driver.ts';
+import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
+import { keyContext } from './key-context.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+import { checkSourceMayLeave } from './source-checks.ts';
+
+/** How a session came about: the target's hook asked, or this host's operator did. */
+export type Opening = 'hook' | 'cli';
+
+type Commit = Extract<SourceEffect, { do: 'commit' }>;
+
+const journalled: Readonly<Partial<Record<SourceState['tag'], SessionState>>> = {
+  refused: 'refused',
+  staged: 'staged',
+  destroying: 'destroying',
+};
+
+/** One hand-over at the host that the VM leaves: lib/protocol/source.ts made real. */
+export class SourceSession extends SessionDriver<SourceState, SourceInput, SourceEffect> {
+  readonly session: Uint8Array;
+  readonly vm: VmRecord;
+  readonly opening: Opening;
+  /** Resolves when libvirt may move the VM (cli); rejects with the reason when it must not. */
+  readonly released: Promise<undefined>;
+  /** Resolves at the end with what became of it. */
+  readonly finished: Promise<'departed' | 'aborted' | 'refused'>;
+  /** Whether our own call of libvirt's migration is under way: its end is the outcome. */
+  moving = false;
+  /** Asks for libvirt's outcome now; set by the watch. */
+  onCheckOutcome: () => void = () => undefined;
+  /** Attested name of the target, once it is trusted. */
+  target: string | null = null;
+  readonly #services: Services;
+  readonly #release = deferred<undefined>();
+  readonly #finish = deferred<'departed' | 'aborted' | 'refused'>();
+
+  constructor(
+    services: Services,
+    vm: VmRecord,
+    session: Uint8Array,
+    opening: Opening,
+    state: SourceState = sourceStart,
+  ) {
+    super(state, null, services.host.log);
+    this.#services = services;
+    this.vm = vm;
+    this.session = session;
+    this.opening = opening;
+    this.released = this.#release.promise;
+    this.finished = this.#finish.promise;
+  }
+
+  /** Opens the session over a fresh connection (`tvmmp migrate`). */
+  async open(channel: Channel): Promise<void> {
+    this.channel = channel;
+    await this.input({
+      kind: 'open',
+      own: ownHello(this.#services.host, 'source', this.session, this.vm.uuid),
+    });
+    void this.listen();
+  }
+
+  /** Answers a target that opened it (its hook saw the VM come). */
+  async answer(channel: Channel, peer: Hello): Promise<void> {
+    this.channel = channel;
+    const own = ownHello(this.#services.host, 'source', this.session, this.vm.uuid);
+    try {
+      await checkSourceMayLeave(this.#services, this.vm, this.session, this.opening);
+    } catch (error) {
+      await this.input({ kind: 'answer', own, peer });
+      this.why = error instanceof Error ? error : new Error(String(error));
+      await this.input({ kind: 'refuse' });
+      return;
+    }
+    await this.input({ kind: 'answer', own, peer });
+    void this.listen();
+  }
+
+  /** Tries again what could not be done after *arrived* (TPM or libvirt were away). */
+  async redo(): Promise<void> {
+    if (this.state.tag === 'destroying') {
+      await destroyCopy(this.#services, this.vm.uuid);
+      await this.input({ kind: 'destroyed' });
+    } else if (this.state.tag === 'departed') {
+      await this.#depart();
+    }
+  }
+
+  /** Nothing is owed to a peer that comes back: the state machine answers its message. */
+  answerNow(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  protected step(state: SourceState, input: SourceInput) {
+    return stepSource(state, input);
+  }
+
+  protected committed(state: SourceState): boolean {
+    return state.tag === 'offered' || state.tag === 'staged' || state.tag === 'destroying';
+  }
+
+  protected over(state: SourceState): boolean {
+    return state.tag === 'departed' || state.tag === 'aborted' || state.tag === 'refused';
+  }
+
+  protected entered(state: SourceState): void {
+    const { journal, now, log } = this.#services.host;
+    const durable = journalled[state.tag];
+    if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
+    log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
+    if (state.tag === 'refused') {
+      const why =
+        this.why ?? new Refused('the target refused; its operator finds the reason in `tvmmp explain` there');
+      this.#noteRefusal(why);
+      this.#release.reject(why);
+      this.#finish.resolve('refused');
+    }
+  }
+
+  protected async perform(effect: SourceEffect): Promise<SourceInput | null> {
+    switch (effect.do) {
+      case 'send':
+        await this.send(effect.message);
+        return null;
+      case 'appraise':
+        return { kind: 'accepted', trusted: this.#appraise(effect.own, effect.peer, effect.evidence) };
+      case 'commit':
+        return this.#commit(effect);
+      case 'release':
+        this.#release.resolve(undefined);
+        return null;
+      case 'check-outcome':
+        this.#release.reject(
+          new Refused('the target refused; its operator finds the reason in `tvmmp explain` there'),
+        );
+        this.onCheckOutcome();
+        return null;
+      case 'sign-aborted':
+        await this.#abort();
+        return null;
+      case 'verify-arrival':
+        return this.#verifyArrival(effect.arrived);
+      case 'destroy-copy':
+        await destroyCopy(this.#services, this.vm.uuid);
+        return { kind: 'destroyed' };
+      case 'sign-departed':
+        await this.#depart();
+        return null;
+    }
+  }
+
+  #chain(): ChainState {
+    const chain = this.#services.chains.state(this.vm.uuid);
+    if (chain === null) throw new TvmmpError('vm-unknown', `VM ${this.vm.name} has no chain here`);
+    return chain;
+  }
+
+  #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): TrustedPeer {
+    const channel = requireChannel(this.channel);
+    const trusted = trustPeer(this.#services.host, {
+      channel,
+      peer,
+      claim: evidence.claim,
+      statement: statements(channel, own, peer).target,
+      requiredPolicyVersion: this.#chain().policy.version,
+    });
+    this.target = trusted.name;
+    this.#services.host.journal.changeSession(
+      this.session,
+      { peer: trusted.name },
+      this.#services.host.now(),
+    );
+    return trusted;
+  }
+
+  /** SPEC 6.4: the key for this target alone, then statement and *departing* under one quote, durable before the offer. */
+  async #commit({ own, peer, evidence, trusted }: Commit): Promise<SourceInput> {
+    const { host, chains, platform } = this.#services;
+    const { session, vm } = this;
+    await checkSourceMayLeave(this.#services, vm, session, this.opening);
+    trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
+    const channel = requireChannel(this.channel);
+    const { blob } = await platform.withKey(vm, (key) =>
+      host.bridge.resealForDestination({
+        own: key,
+        destinationPublic: trusted.receivePublic,
+        destinationContext: keyContext({
+          vm: vm.uuid,
+          epoch: vm.epoch,
+          session,
+          recipient: trusted.receiveKeyName,
+        }),
+      }),
+    );
+    const appended = await chains.append(
+      vm.uuid,
+      { kind: 'departing', peer: hostIdOf(trusted), session, verdict: trusted.verdictDigest },
+      {
+        statements: [statements(channel, own, peer).source(evidence)],
+        journal: (record) => {
+          host.journal.changeSession(session, { state: 'offered' }, host.now());
+          return record;
+        },
+      },
+    );
+    const claim = {
+      attest: appended.attest,
+      signature: appended.signature,
+      path: appended.statementPaths[0] ?? [],
+      pcrs: await platform.claimedPcrs(appended.attest),
+    };
+    const proof = chains.proof(vm.uuid);
+    return {
+      kind: 'signed',
+      head: appended.head,
+      offer: { kind: 'offer', session, claim, proof, sealed: blob },
+    };
+  }
+
+  async #abort(): Promise<void> {
+    const { chains, host } = this.#services;
+    const { session } = this;
+    await chains.append(
+      this.vm.uuid,
+      { kind: 'aborted', session },
+      {
+        journal: (record) => {
+          host.journal.changeSession(session, { state: 'aborted' }, host.now());
+          return record;
+        },
+      },
+    );
+    host.log.info({ vm: this.vm.uuid }, 'the VM stays: migration aborted');
+    this.#release.reject(new Refused('the migration was aborted'));
+    this.#finish.resolve('aborted');
+  }
+
+  /** *arrived* is the target's statement, quoted by the AK that *departing* named; libvirt must agree that the VM left. */
+  #verifyArrival(arrived: Arrived): SourceInput {
+    const { host } = this.#services;
+    const step = verifyNext(this.#chain(), {
+      signed: arrived.entry,
+      credentials: { certificates: arrived.certificates, policies: arrived.policies },
+      root: host.identity.root,
+    });
+    if (step.outcome === 'fault')
+      throw new ProtocolViolation(`arrived does not verify: ${step.check}: ${step.message}`);
+    if (step.entry.entry.kind !== 'arrived')
+      throw new ProtocolViolation(`${step.entry.entry.kind} where arrived is due`);
+    host.journal.transaction(() => {
+      const record = host.journal.vm(this.vm.uuid);
+      if (record === null) throw new TvmmpError('vm-unknown', `VM ${this.vm.uuid} vanished from the journal`);
+      const { epoch, sequence, head, holder } = step.head;
+      host.journal.appendEntry(record.uuid, sequence, encodeSignedEntry(arrived.entry));
+      putCredentials(this.#services, record.uuid, arrived);
+      host.journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
+      host.journal.changeSession(this.session, { state: 'destroying' }, host.now());
+    });
+    return { kind: 'arrival-verified' };
+  }
+
+  async #depart(): Promise<void> {
+    const { host, chains } = this.#services;
+    const entry = await chains.depart(this.vm.uuid, this.session);
+    host.journal.transaction(() => {
+      host.journal.putDeparture(this.vm.uuid, this.vm.epoch, encodeSignedEntry(entry));
+      for (const credential of ownCredentials(host)) host.journal.putCredential(this.vm.uuid, credential);
+      host.journal.changeSession(this.session, { state: 'departed' }, host.now());
+    });
+    this.#finish.resolve('departed');
+    await this.send(departedMessage(this.#services, this.session, entry));
+  }
+
+  #noteRefusal(why: Error): void {
+    const { journal, now } = this.#services.host;
+    journal.addRefusal({
+      time: now(),
+      vm: this.vm.uuid,
+      peer: this.target ?? this.channel?.peerName ?? null,
+      operation: 'migrate-out',
+      reason: why.message,
+      verdict: why instanceof Refused ? why.verdict : null,
+    });
+  }
+}
+
+/** *departed* with what is needed to verify it. */
+export function departedMessage(services: Services, session: Uint8Array, entry: Departed['entry']): Departed {
+  const credentials = ownCredentials(services.host);
+  return {
+    kind: 'departed',
+    session,
+    entry,
+    certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
+    policies: [services.host.policy().envelope],
+  };
+}
+
+/** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */
+export function putCredentials(services: Services, vm: string, message: Arrived | Departed): void {
+  const { journal } = services.host;
+  for (const credential of credentialsOf(message)) journal.putCredential(vm, credential);
+}
+
+function hostIdOf(peer: TrustedPeer): HostId {
+  return { name: peer.name, akName: peer.akName, certificate: peer.certificate.digest };
+}

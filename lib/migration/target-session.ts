@@ -1,0 +1,372 @@
+import { TvmmpError } from '../errors.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import { limits } from '../limits.ts';
+import type { StoredChain } from '../ledger/journal.ts';
+import type { SessionState, VmRecord } from '../ledger/records.ts';
+import type { ChainState } from '../proof/chain.ts';
+import { encodeSignedEntry, decodeEntry, entryHash } from '../proof/entry.ts';
+import type { SignedEntry } from '../proof/entry.ts';
+import { decodeProof } from '../proof/proof.ts';
+import type { Proof } from '../proof/proof.ts';
+import { verifyNext, verifyProof } from '../proof/verify.ts';
+import type { VerifiedProof } from '../proof/verify.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Arrived, Departed, EvidenceMessage, Hello, Offer } from '../protocol/messages.ts';
+import { ProtocolViolation } from '../protocol/step.ts';
+import { stepTarget, targetStart } from '../protocol/target.ts';
+import type { TargetEffect, TargetInput, TargetState } from '../protocol/target.ts';
+import { ownCredentials } from './chains.ts';
+import { credentialsOf } from './credentials.ts';
+import { deferred } from './deferred.ts';
+import { SessionDriver } from './driver.ts';
+import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
+import { keyContext } from './key-context.ts';
+import { checkFacts, discardIncoming, giveKeyToLibvirt } from './incoming.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+
+/** What the hook of this host was shown of the VM that comes in. */
+export interface IncomingDomain {
+  readonly name: string;
+  /** H("tvmmp/facts/1", canonical facts) of the offered XML. */
+  readonly facts: Uint8Array;
+  readonly secret: string;
+}
+
+interface Accepted {
+  readonly proof: Proof;
+  readonly verified: VerifiedProof;
+}
+
+const journalled: Readonly<Partial<Record<TargetState['tag'], SessionState>>> = {
+  refused: 'refused',
+  arriving: 'arriving',
+  aborted: 'aborted',
+};
+
+/** One hand-over at the host that the VM comes to: lib/protocol/target.ts made real. */
+export class TargetSession extends SessionDriver<TargetState, TargetInput, TargetEffect> {
+  readonly session: Uint8Array;
+  readonly uuid: string;
+  /** Null where the source opened the session: the hook brings the domain later and must find the promised facts. */
+  readonly domain: IncomingDomain | null;
+  /** Resolves when the VM may come in; rejects with the reason when it may not. */
+  readonly admitted: Promise<undefined>;
+  readonly finished: Promise<'done' | 'aborted' | 'refused'>;
+  readonly #services: Services;
+  readonly #admit = deferred<undefined>();
+  readonly #finish = deferred<'done' | 'aborted' | 'refused'>();
+  /** When *arrived* was signed, milliseconds since 1970. */
+  arrivedAt: number | null = null;
+  #accepted: Accepted | null = null;
+  #source: string | null = null;
+
+  constructor(
+    services: Services,
+    uuid: string,
+    session: Uint8Array,
+    domain: IncomingDomain | null,
+    state: TargetState = targetStart,
+  ) {
+    super(state, null, services.host.log);
+    this.#services = services;
+    this.uuid = uuid;
+    this.session = session;
+    this.domain = domain;
+    this.admitted = this.#admit.promise;
+    this.finished = this.#finish.promise;
+  }
+
+  /** Opens the session: our hook saw the VM come (plain `virsh migrate`). */
+  async open(channel: Channel): Promise<void> {
+    this.channel = channel;
+    this.#source = channel.peerName;
+    await this.input({ kind: 'open', own: ownHello(this.#services.host, 'target', this.session, this.uuid) });
+    void this.listen();
+  }
+
+  /** Answers a source that opened it (`tvmmp migrate`). */
+  async answer(channel: Channel, peer: Hello): Promise<void> {
+    this.channel = channel;
+    this.#source = channel.peerName;
+    await this.input({
+      kind: 'answer',
+      own: ownHello(this.#services.host, 'target', this.session, this.uuid),
+      peer,
+    });
+    void this.listen();
+  }
+
+  /** Whether there is a connection to the source. */
+  get connected(): boolean {
+    return this.channel !== null;
+  }
+
+  /** Tries again to sign *arrived* (the TPM was away). */
+  async redo(): Promise<void> {
+    if (this.state.tag === 'arriving')
+      await this.input({ kind: 'arrival-signed', arrived: await this.#arrive() });
+  }
+
+  /** A source that comes back with abort or query after the arrival hears *arrived* over its new connection. */
+  async answerNow(): Promise<void> {
+    if (this.state.tag === 'arrived') await this.send(this.state.message);
+  }
+
+  protected step(state: TargetState, input: TargetInput) {
+    return stepTarget(state, input);
+  }
+
+  protected committed(state: TargetState): boolean {
+    return state.tag === 'staged' || state.tag === 'arriving' || state.tag === 'arrived';
+  }
+
+  protected over(state: TargetState): boolean {
+    return state.tag === 'done' || state.tag === 'aborted' || state.tag === 'refused';
+  }
+
+  protected entered(state: TargetState): void {
+    const { journal, now, log } = this.#services.host;
+    const durable = journalled[state.tag];
+    if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
+    log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
+    if (state.tag === 'refused') {
+      const why =
+        this.why ?? new Refused('the source refused; its operator finds the reason in `tvmmp explain` there');
+      journal.addRefusal({
+        time: now(),
+        vm: this.uuid,
+        peer: this.#source,
+        operation: 'migrate-in',
+        reason: why.message,
+        verdict: why instanceof Refused ? why.verdict : null,
+      });
+      this.#admit.reject(why);
+      this.#finish.resolve('refused');
+    }
+    if (state.tag === 'aborted') {
+      this.#admit.reject(new Refused('the migration was aborted'));
+      this.#finish.resolve('aborted');
+    }
+  }
+
+  protected async perform(effect: TargetEffect): Promise<TargetInput | null> {
+    switch (effect.do) {
+      case 'send':
+        await this.send(effect.message);
+        return null;
+      case 'attest':
+        return { kind: 'signed', evidence: await this.#attest(effect.own, effect.peer) };
+      case 'appraise':
+        return {
+          kind: 'accepted',
+          trusted: this.#appraise(effect.own, effect.peer, effect.evidence, effect.offer),
+        };
+      case 'stage':
+        return { kind: 'stored', head: await this.#stage(effect.offer, effect.trusted) };
+      case 'admit':
+        this.#admit.resolve(undefined);
+        return null;
+      case 'sign-arrived':
+        return { kind: 'arrival-signed', arrived: await this.#arrive() };
+      case 'verify-departure':
+        return this.#verifyDeparture(effect.departed);
+      case 'discard':
+        await discardIncoming(this.#services, this.uuid, this.session);
+        return null;
+    }
+  }
+
+  /** SPEC 6.3: this host's statement, quoted. */
+  async #attest(own: Hello, peer: Hello): Promise<EvidenceMessage> {
+    const { host, quotes, platform } = this.#services;
+    const statement = statements(requireChannel(this.channel), own, peer).target;
+    const signed = await quotes.sign(host.policy().policy.selection, [], [statement]);
+    const { attest, signature } = signed;
+    const pcrs = await platform.claimedPcrs(attest);
+    const claim = { attest, signature, path: signed.statementPaths[0] ?? [], pcrs };
+    return { kind: 'evidence', session: this.session, claim };
+  }
+
+  /** SPEC 6.7: the source, its proof, and that all of it is about this VM, this session and this host. */
+  #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage, offer: Offer): TrustedPeer {
+    const { host } = this.#services;
+    const channel = requireChannel(this.channel);
+    const accepted = this.#verifyProof(offer);
+    const trusted = trustPeer(host, {
+      channel,
+      peer,
+      claim: offer.claim,
+      statement: statements(channel, own, peer).source(evidence),
+      requiredPolicyVersion: accepted.verified.head.policy.version,
+    });
+    this.#checkDeparting(accepted.verified.head, trusted);
+    const { policy } = accepted.verified.head;
+    const ours = host.policy().policy;
+    if (policy.id !== ours.id || policy.version > ours.version) {
+      throw new Refused(
+        `policy-version: the VM's proof is under policy ${policy.id} v${policy.version}, this host has ${ours.id} ` +
+          `v${ours.version}; install the newer policy here (tvmmp policy install)`,
+      );
+    }
+    this.#accepted = accepted;
+    return trusted;
+  }
+
+  #verifyProof(offer: Offer): Accepted {
+    const { host, chains } = this.#services;
+    const record = host.journal.vm(this.uuid);
+    if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
+      throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);
+    }
+    const proof = decodeProof(offer.proof);
+    const known = chains.state(this.uuid);
+    const birth = proof.entries[0] === undefined ? null : entryHash(proof.entries[0].entry);
+    const continues = known !== null && birth !== null && bytesEqual(known.birth, birth);
+    const verified = verifyProof(offer.proof, {
+      root: host.identity.root,
+      ...(continues ? { known } : {}),
+    });
+    if (verified.outcome === 'fault') {
+      throw new Refused(
+        `proof: ${verified.check}: ${verified.message}; this copy of the VM must not be believed`,
+      );
+    }
+    return { proof, verified };
+  }
+
+  #checkDeparting(head: ChainState, trusted: TrustedPeer): void {
+    const { id } = this.#services.host.identity;
+    const { departure } = head;
+    if (head.vm !== this.uuid) throw new Refused(`proof: vm: it is the proof of VM ${head.vm}`);
+    if (departure === null) throw new Refused('proof: life-cycle: its last entry is not departing');
+    if (!bytesEqual(departure.session, this.session))
+      throw new Refused('proof: session: departing is of another session');
+    if (departure.to.name !== id.name || !bytesEqual(departure.to.akName, id.akName)) {
+      throw new Refused(`proof: holder: departing is to ${departure.to.name}, not to this host`);
+    }
+    if (head.holder.name !== trusted.name || !bytesEqual(head.holder.akName, trusted.akName)) {
+      throw new Refused(`proof: holder: ${head.holder.name} holds the VM, and ${trusted.name} offers it`);
+    }
+    if (this.domain !== null) checkFacts(departure.facts, this.domain.facts);
+  }
+
+  /** One durable write of proof, sealed key and permit; then the TPM opens the key into libvirt (SPEC 6.7). */
+  async #stage(offer: Offer, trusted: TrustedPeer): Promise<Uint8Array> {
+    const { host } = this.#services;
+    trusted.assertFor({ vm: this.uuid, session: this.session, role: 'source', now: host.now() });
+    const accepted = this.#accepted;
+    if (accepted?.verified.head.departure === undefined || accepted.verified.head.departure === null) {
+      throw new TvmmpError('internal', 'staging before the proof was accepted');
+    }
+    const { head } = accepted.verified;
+    const record = this.#recordOf(accepted, offer);
+    host.journal.transaction(() => {
+      host.journal.replaceChain(this.uuid, storedChain(accepted));
+      host.journal.putVm(record);
+      host.journal.putPermit({
+        vm: this.uuid,
+        session: this.session,
+        facts: head.facts,
+        verdict: trusted.verdictDigest,
+        expires: host.now() + limits.permitLifeMs,
+        consumed: null,
+      });
+      host.journal.changeSession(this.session, { state: 'staged', peer: trusted.name }, host.now());
+    });
+    if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);
+    return head.head;
+  }
+
+  #recordOf({ verified }: Accepted, offer: Offer): VmRecord {
+    const { head } = verified;
+    const before = this.#services.host.journal.vm(this.uuid);
+    return {
+      uuid: this.uuid,
+      name: this.domain?.name ?? before?.name ?? this.uuid,
+      state: 'staged',
+      epoch: head.epoch,
+      sequence: head.sequence,
+      head: head.head,
+      facts: head.facts,
+      vtpm: head.vtpm,
+      secret: this.domain?.secret ?? before?.secret ?? '',
+      sealed: offer.sealed,
+      context: keyContext({
+        vm: this.uuid,
+        epoch: head.epoch,
+        session: this.session,
+        recipient: this.#services.host.identity.receiveKeyName,
+      }),
+      holder: head.holder.name,
+    };
+  }
+
+  /** libvirt says that the CPUs run here: the next epoch opens, signed and durable before anyone is told. */
+  async #arrive(): Promise<Arrived> {
+    const { host, chains } = this.#services;
+    const chain = chains.state(this.uuid);
+    const permit = host.journal.permit(this.uuid);
+    if (chain === null || permit === null || !bytesEqual(permit.session, this.session)) {
+      throw new TvmmpError('internal', `VM ${this.uuid} arrived without a permit of this session`);
+    }
+    const { entry } = await chains.append(
+      this.uuid,
+      { kind: 'arrived', peer: chain.holder, session: this.session, verdict: permit.verdict },
+      {
+        journal: (record) => {
+          host.journal.removePermit(this.uuid);
+          host.journal.changeSession(this.session, { state: 'arrived' }, host.now());
+          return record;
+        },
+      },
+    );
+    this.arrivedAt = host.now();
+    return arrivedMessage(this.#services, this.session, entry);
+  }
+
+  #verifyDeparture(departed: Departed): TargetInput {
+    const { host, chains } = this.#services;
+    const chain = chains.state(this.uuid);
+    const step = verifyNext(chain, {
+      signed: departed.entry,
+      credentials: departed,
+      root: host.identity.root,
+    });
+    if (step.outcome === 'fault')
+      throw new ProtocolViolation(`departed does not verify: ${step.check}: ${step.message}`);
+    if (step.entry.entry.kind !== 'departed')
+      throw new ProtocolViolation(`${step.entry.entry.kind} where departed is due`);
+    host.journal.transaction(() => {
+      host.journal.putDeparture(this.uuid, step.entry.entry.epoch, encodeSignedEntry(departed.entry));
+      for (const credential of credentialsOf(departed)) host.journal.putCredential(this.uuid, credential);
+      host.journal.changeSession(this.session, { state: 'done' }, host.now());
+    });
+    this.#finish.resolve('done');
+    return { kind: 'departure-verified' };
+  }
+}
+
+/** *arrived* with what is needed to verify it. */
+export function arrivedMessage(services: Services, session: Uint8Array, entry: SignedEntry): Arrived {
+  const credentials = ownCredentials(services.host);
+  return {
+    kind: 'arrived',
+    session,
+    entry,
+    certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
+    policies: [services.host.policy().envelope],
+  };
+}
+
+/** A verified proof in the form of the journal. */
+function storedChain({ proof }: Accepted): StoredChain {
+  return {
+    entries: proof.entries.map(encodeSignedEntry),
+    departures: new Map(
+      proof.departures.map((signed) => [decodeEntry(signed.entry).epoch, encodeSignedEntry(signed)]),
+    ),
+    credentials: credentialsOf(proof),
+  };
+}
