@@ -237,7 +237,7 @@ describe('certificates of the authority', () => {
     assert.throws(() => verifyHostCertificate(der, authority.root, at), refused('bad-signature'));
   });
 
-  it('PEM texts go both ways, and one certificate means one', async () => {
+  it('PEM texts go both ways, and one certificate means one', () => {
     const { der } = authority.root;
     const pem = certificateToPem(der);
     assert.deepEqual(certificateFromPem(pem), der);

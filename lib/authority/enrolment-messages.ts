@@ -1,0 +1,164 @@
+/** The four messages of an enrolment (SPEC 1.2), and the refusal: one JSON object a line. */
+import { JsonShapeError, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import type { JsonObject } from '../encoding/json-object.ts';
+import { H } from '../encoding/hash.ts';
+import { limits } from '../limits.ts';
+import { nameOf } from '../tpm/public-area.ts';
+import type { Attestation, EkKind } from '../tpm/port.ts';
+import type { Credential } from '../tpm/credential.ts';
+import { enrolmentError } from './enrolment-error.ts';
+
+/** host -> authority: keys, and what vouches for them. All of it is UNTRUSTED. */
+export interface EnrolmentRequest {
+  readonly ekKind: EkKind;
+  /** DER of the EK certificate. */
+  readonly ekCertificate: Uint8Array;
+  /** TPMT_PUBLIC wire bytes. */
+  readonly ekPublic: Uint8Array;
+  readonly akPublic: Uint8Array;
+  readonly receivePublic: Uint8Array;
+  /** TPM2_Certify of the receive key by the AK. */
+  readonly certification: Attestation;
+  /** PKCS #10 DER of the TLS keys. */
+  readonly agentRequest: Uint8Array;
+  readonly migrationRequest: Uint8Array;
+}
+
+/** authority -> host: what the host is given in the end. Certificates in DER. */
+export interface EnrolmentIssue {
+  readonly akCertificate: Uint8Array;
+  readonly agentCertificate: Uint8Array;
+  readonly migrationCertificate: Uint8Array;
+  readonly root: Uint8Array;
+  readonly policySigner: Uint8Array;
+  /** DSSE envelope; null where the authority has signed no policy yet. */
+  readonly policy: string | null;
+}
+
+/** One line. */
+export type EnrolmentMessage =
+  | ({ readonly type: 'request' } & EnrolmentRequest)
+  | ({ readonly type: 'challenge' } & Credential)
+  | { readonly type: 'answer'; readonly credential: Uint8Array }
+  | ({ readonly type: 'issue' } & EnrolmentIssue)
+  | { readonly type: 'refused'; readonly reason: string };
+
+const VERSION = 1;
+const TPM_BYTES_MAX = 2048;
+const EK_KINDS: readonly EkKind[] = ['ecc-p384', 'ecc-p256', 'rsa-2048'];
+
+/**
+ * Qualifying data of the certification: with it the AK vouches not only for the receive key but for this EK and these two
+ * TLS requests, so that nobody between host and authority can put other TLS keys in.
+ */
+export function enrolmentBinding(
+  request: Pick<EnrolmentRequest, 'ekPublic' | 'akPublic' | 'agentRequest' | 'migrationRequest'>,
+): Uint8Array {
+  const { ekPublic, akPublic, agentRequest, migrationRequest } = request;
+  return H('tvmmp/enrol/1', nameOf(ekPublic), nameOf(akPublic), agentRequest, migrationRequest);
+}
+
+/** A message as one line, without its line feed. */
+export function formatMessage(message: EnrolmentMessage): string {
+  switch (message.type) {
+    case 'request':
+      return JSON.stringify({
+        type: message.type,
+        version: VERSION,
+        ekKind: message.ekKind,
+        ekCertificate: base64(message.ekCertificate),
+        ekPublic: base64(message.ekPublic),
+        akPublic: base64(message.akPublic),
+        receivePublic: base64(message.receivePublic),
+        attest: base64(message.certification.attest),
+        signature: base64(message.certification.signature),
+        agentRequest: base64(message.agentRequest),
+        migrationRequest: base64(message.migrationRequest),
+      });
+    case 'challenge':
+      return JSON.stringify({
+        type: message.type,
+        credentialBlob: base64(message.credentialBlob),
+        encryptedSecret: base64(message.encryptedSecret),
+      });
+    case 'answer':
+      return JSON.stringify({ type: message.type, credential: base64(message.credential) });
+    case 'issue':
+      return JSON.stringify({
+        type: message.type,
+        akCertificate: base64(message.akCertificate),
+        agentCertificate: base64(message.agentCertificate),
+        migrationCertificate: base64(message.migrationCertificate),
+        root: base64(message.root),
+        policySigner: base64(message.policySigner),
+        policy: message.policy,
+      });
+    case 'refused':
+      return JSON.stringify(message);
+  }
+}
+
+/** Reads one line. Throws `enrolment-refused`, reason malformed. */
+export function parseMessage(line: string): EnrolmentMessage {
+  try {
+    const value: unknown = JSON.parse(line);
+    const type: unknown =
+      typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
+    if (type === 'request') return { type, ...readRequest(value) };
+    if (type === 'challenge') return { type, ...readChallenge(value) };
+    if (type === 'answer') {
+      const message = objectOf(value, 'answer', ['type', 'credential']);
+      return { type, credential: base64Of(message['credential'], 'credential', 64) };
+    }
+    if (type === 'issue') return { type, ...readIssue(value) };
+    if (type === 'refused') {
+      const message = objectOf(value, 'refusal', ['type', 'reason']);
+      return { type, reason: textOf(message['reason'], 'reason', /^[\x20-\x7e]{0,1024}$/) };
+    }
+    throw new JsonShapeError('the type of the message is unknown');
+  } catch (cause) {
+    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
+    throw enrolmentError('malformed', `the enrolment message cannot be read: ${cause.message}`, cause);
+  }
+}
+
+function readRequest(value: unknown): EnrolmentRequest {
+  const tpm = ['ekPublic', 'akPublic', 'receivePublic', 'attest', 'signature'] as const;
+  const certificates = ['ekCertificate', 'agentRequest', 'migrationRequest'] as const;
+  const message = objectOf(value, 'request', ['type', 'version', 'ekKind', ...certificates, ...tpm]);
+  if (message['version'] !== VERSION) throw new JsonShapeError(`the version is not ${VERSION}`);
+  const ekKind = EK_KINDS.find((kind) => kind === message['ekKind']);
+  if (ekKind === undefined) throw new JsonShapeError('the kind of EK is unknown');
+  const wire = readBytes(message, tpm, TPM_BYTES_MAX);
+  const der = readBytes(message, certificates, limits.certificateBytesMax);
+  const { attest, signature, ...areas } = wire;
+  return { ekKind, ...areas, ...der, certification: { attest, signature } };
+}
+
+function readChallenge(value: unknown): Credential {
+  const names = ['credentialBlob', 'encryptedSecret'] as const;
+  return readBytes(objectOf(value, 'challenge', ['type', ...names]), names, TPM_BYTES_MAX);
+}
+
+function readIssue(value: unknown): EnrolmentIssue {
+  const names = [
+    'akCertificate',
+    'agentCertificate',
+    'migrationCertificate',
+    'root',
+    'policySigner',
+  ] as const;
+  const message = objectOf(value, 'issue', ['type', ...names, 'policy']);
+  const { policy } = message;
+  if (policy !== null && typeof policy !== 'string') throw new JsonShapeError('the policy is no text');
+  return { ...readBytes(message, names, limits.certificateBytesMax), policy };
+}
+
+function readBytes<K extends string>(
+  message: JsonObject,
+  names: readonly K[],
+  max: number,
+): Record<K, Uint8Array> {
+  const entries = names.map((name) => [name, base64Of(message[name], name, max)] as const);
+  return Object.fromEntries(entries) as Record<K, Uint8Array>;
+}
