@@ -6,6 +6,7 @@ export type ErrorCode =
   // agent and configuration
   | 'agent-unreachable'
   | 'config-invalid'
+  | 'not-enrolled'
   | 'usage-invalid'
   // bytes and encodings
   | 'encoding-invalid'

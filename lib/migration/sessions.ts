@@ -182,9 +182,8 @@ export class Sessions {
       throw new TvmmpError('peer-untrusted', `${channel.peerName} speaks of a session that is not its own`);
     }
     if (live !== undefined) {
-      await live.input({ kind: 'message', message });
       live.attach(channel);
-      await live.answerNow();
+      await live.input({ kind: 'message', message });
       return;
     }
     await this.#answerFromJournal(channel, message, record);

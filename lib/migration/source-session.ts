@@ -103,11 +103,6 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
   }
 
-  /** Nothing is owed to a peer that comes back: the state machine answers its message. */
-  answerNow(): Promise<void> {
-    return Promise.resolve();
-  }
-
   protected step(state: SourceState, input: SourceInput) {
     return stepSource(state, input);
   }

@@ -109,11 +109,6 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       await this.input({ kind: 'arrival-signed', arrived: await this.#arrive() });
   }
 
-  /** A source that comes back with abort or query after the arrival hears *arrived* over its new connection. */
-  async answerNow(): Promise<void> {
-    if (this.state.tag === 'arrived') await this.send(this.state.message);
-  }
-
   protected step(state: TargetState, input: TargetInput) {
     return stepTarget(state, input);
   }

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { verifySignedPolicy } from '../appraisal/policy.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import { verifyHostCertificate } from '../certificates/host-certificate.ts';
+import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
+import { parseRootCertificate } from '../certificates/root-certificate.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { TvmmpError } from '../errors.ts';
+import type { HostIdentity, PolicyInForce } from '../migration/host.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
+import type { Tpm } from '../tpm/port.ts';
+import type { TlsIdentity } from './tls-channel.ts';
+
+/** Files of an enrolled host under the identity directory (lib/authority/host-enrolment.ts writes them). */
+export const identityFiles = {
+  root: 'authority.pem',
+  signers: 'policy-signer.pem',
+  policy: 'policy.json',
+  akCertificate: 'ak.pem',
+  agentCertificate: 'agent-cert.pem',
+  agentKey: 'agent-key.pem',
+} as const;
+
+/** Who this host is: certificates from disk, keys from the TPM, and both must agree. Throws `not-enrolled`, `certificate-invalid`. */
+export async function loadIdentity(directory: string, tpm: Tpm): Promise<HostIdentity> {
+  const root = parseRootCertificate(read(directory, identityFiles.root));
+  const certificate = certificateFromPem(read(directory, identityFiles.akCertificate));
+  const verified = verifyHostCertificate(certificate, root, new Date());
+  const ak = await tpm.readPublic(AK_HANDLE);
+  const receive = await tpm.readPublic(RECEIVE_KEY_HANDLE);
+  if (!bytesEqual(ak.name, verified.akName) || !bytesEqual(receive.name, verified.receiveKeyName)) {
+    throw new TvmmpError(
+      'not-enrolled',
+      "this host's TPM does not hold the keys of its certificate; enrol it again",
+    );
+  }
+  return {
+    id: { name: verified.name, akName: verified.akName, certificate: verified.digest },
+    akCertificate: certificate,
+    akPublic: ak.publicArea,
+    receivePublic: receive.publicArea,
+    receiveKeyName: receive.name,
+    root,
+    signerCertificates: certificatesFromPem(read(directory, identityFiles.signers)),
+  };
+}
+
+/** The agent's TLS certificate and key. */
+export function loadTlsIdentity(directory: string, root: RootCertificate): TlsIdentity {
+  return {
+    certificate: read(directory, identityFiles.agentCertificate),
+    key: read(directory, identityFiles.agentKey),
+    root,
+    rootPem: read(directory, identityFiles.root),
+  };
+}
+
+/** The signed policy in force on this host. Throws `policy-invalid`, `not-enrolled`. */
+export function loadPolicy(directory: string, identity: HostIdentity): PolicyInForce {
+  const envelope = read(directory, identityFiles.policy);
+  const policy = verifySignedPolicy(envelope, {
+    root: identity.root,
+    signers: identity.signerCertificates,
+    at: new Date(),
+  });
+  return { policy, envelope };
+}
+
+function read(directory: string, file: string): string {
+  const path = join(directory, file);
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new TvmmpError('not-enrolled', `cannot read ${path}: enrol this host first (tvmmp host enroll)`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,78 @@
+import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { describeDomain } from './domain.ts';
+import type { ProtectedDomain } from './domain.ts';
+import { checkFacts, giveKeyToLibvirt } from './incoming.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+import type { Sessions } from './sessions.ts';
+
+/**
+ * The second lock (SPEC 8.1): an incoming protected VM enters only with a permit of a completed session. Opens that session
+ * itself when the source did not (plain `virsh migrate`).
+ */
+export class Admission {
+  readonly #services: Services;
+  readonly #sessions: Sessions;
+  #underWay = 0;
+
+  constructor(services: Services, sessions: Sessions) {
+    this.#services = services;
+    this.#sessions = sessions;
+  }
+
+  /** Answers `migrate begin`: resolves when the VM may come in, throws `Refused` or a fault when it may not. */
+  async admit(xml: string): Promise<void> {
+    const domain = describeDomain(xml);
+    if (domain === null) return;
+    if (this.#underWay >= limits.admissionsMax) {
+      throw new Refused(`busy: ${this.#underWay} protected VMs are coming in already; try again in a moment`);
+    }
+    this.#underWay += 1;
+    try {
+      await this.#admitProtected(domain);
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  async #admitProtected(domain: ProtectedDomain): Promise<void> {
+    const { host } = this.#services;
+    const promised = this.#sessions.stagedFor(domain.uuid);
+    const session = promised ?? (await this.#open(domain));
+    const permit = host.journal.permit(domain.uuid);
+    const record = host.journal.vm(domain.uuid);
+    if (permit === null || record === null) {
+      throw new TvmmpError('internal', `VM ${domain.name} was admitted without a permit`);
+    }
+    checkFacts(permit.facts, domain.facts);
+    if (!host.journal.consumePermit(domain.uuid, session.session, host.now())) {
+      throw new Refused(`the permit of ${domain.name} was used or has expired; start the migration again`);
+    }
+    if (promised !== null) {
+      const named = { ...record, name: domain.name, secret: domain.secret };
+      host.journal.putVm(named);
+      if (domain.agent !== null)
+        host.journal.changeSession(session.session, { address: domain.agent }, host.now());
+      await giveKeyToLibvirt(this.#services, named);
+    }
+  }
+
+  async #open(domain: ProtectedDomain) {
+    if (domain.agent === null) {
+      throw new Refused(
+        `the metadata of ${domain.name} names no tvmmp agent; protect it at its source (tvmmp vm protect)`,
+      );
+    }
+    const session = await this.#sessions.come(domain.uuid, domain, domain.agent);
+    const timer = setTimeout(() => {
+      void session.fail(new TvmmpError('peer-timeout', `no agreement with ${domain.agent ?? ''} in time`));
+    }, limits.sessionDeadlineMs);
+    try {
+      await session.admitted;
+    } finally {
+      clearTimeout(timer);
+    }
+    return session;
+  }
+}

@@ -1,0 +1,36 @@
+import { canonicalFacts } from '../libvirt/canonical-facts.ts';
+import { facts as factsOf, vtpmSecret } from '../libvirt/facts.ts';
+import { H } from '../encoding/hash.ts';
+import { Refused } from './refused.ts';
+
+/** A protected VM as its XML describes it. Nothing of it is verified. */
+export interface ProtectedDomain {
+  readonly uuid: string;
+  readonly name: string;
+  /** `H("tvmmp/facts/1", canonical facts)`. */
+  readonly facts: Uint8Array;
+  /** UUID of the libvirt secret that the vTPM's state is encrypted with. */
+  readonly secret: string;
+  /** HOST:PORT of the holder's agent: an untrusted hint. */
+  readonly agent: string | null;
+}
+
+/**
+ * Reads what matters of a domain's XML; null for a VM that is not protected. Throws `Refused` for one that says it is protected and has
+ * no encrypted vTPM, and `domain-xml-invalid` for XML that cannot be read.
+ */
+export function describeDomain(xml: string): ProtectedDomain | null {
+  const facts = factsOf(xml);
+  if (facts.metadata === null) return null;
+  const secret = vtpmSecret(facts);
+  if (secret === null) {
+    throw new Refused(`facts: the vTPM of ${facts.name} is not encrypted, so its key cannot be held back`);
+  }
+  return {
+    uuid: facts.uuid,
+    name: facts.name,
+    facts: H('tvmmp/facts/1', canonicalFacts(facts)),
+    secret,
+    agent: facts.metadata.untrustedAgent,
+  };
+}

@@ -1,0 +1,92 @@
+import type { VmRecord } from '../ledger/records.ts';
+import type { DomainSummary } from '../libvirt/port.ts';
+import type { EntryKind } from '../proof/entry.ts';
+import type { LifeState } from '../proof/life-cycle.ts';
+import { describeDomain } from './domain.ts';
+import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import { KeyedMutex } from './mutex.ts';
+import type { Services } from './services.ts';
+
+/**
+ * Keeps the chain true to what libvirt does: compares where libvirt has a VM with where its chain stands, and writes the entries
+ * in between. Driven by events and, since events can be missed, by the clock.
+ */
+export class LifeCycle {
+  readonly #services: Services;
+  readonly #mutex = new KeyedMutex();
+
+  constructor(services: Services) {
+    this.#services = services;
+  }
+
+  async reconcileAll(): Promise<void> {
+    for (const { uuid } of this.#services.host.journal.vms()) await this.reconcile(uuid);
+  }
+
+  /** Brings one VM's chain up to date; a fault is logged and met again at the next look. */
+  reconcile(uuid: string): Promise<void> {
+    return this.#mutex.run(uuid, async () => {
+      try {
+        await this.#reconcile(uuid);
+      } catch (error) {
+        this.#services.host.log.warn(
+          { vm: uuid, error: String(error) },
+          'the proof could not be brought up to date yet',
+        );
+      }
+    });
+  }
+
+  async #reconcile(uuid: string): Promise<void> {
+    const { host, chains } = this.#services;
+    const record = host.journal.vm(uuid);
+    if (record === null || !isOurs(record, host.identity.id.name)) return;
+    const domain = await lookAt(host.hypervisor, uuid);
+    const now = observed(domain);
+    if (now === null) return;
+    for (const kind of missing(record.state, now)) {
+      const facts = kind === 'started' ? await this.#facts(uuid) : undefined;
+      await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
+    }
+    if (now === 'running' && record.state !== 'running') await host.hypervisor.undefineSecret(record.secret);
+  }
+
+  /** The definition that the VM was started with. */
+  async #facts(uuid: string): Promise<Uint8Array | undefined> {
+    return describeDomain(await this.#services.host.hypervisor.dumpXml(uuid))?.facts;
+  }
+}
+
+type Observed = Exclude<LifeState, 'departing' | 'destroyed'>;
+
+function isOurs(record: VmRecord, self: string): boolean {
+  return record.holder === self && record.sealed !== null && record.state !== 'departing';
+}
+
+/** Where libvirt has it; null while it is in between. */
+function observed(domain: DomainSummary | null): Observed | null {
+  if (domain === null) return 'stopped';
+  if (!isActive(domain)) return domain.state === 'shutoff' && domain.reason === 'saved' ? 'saved' : 'stopped';
+  if (!isRunningHere(domain)) return null;
+  return domain.state === 'paused' ? 'paused' : 'running';
+}
+
+/** Entries that lead from the chain's state to the observed one (SPEC 2). */
+export function missing(chain: VmRecord['state'], now: Observed): readonly EntryKind[] {
+  if (chain === now) return [];
+  const table: Readonly<Record<string, readonly EntryKind[]>> = {
+    'stopped>running': ['started'],
+    'stopped>paused': ['started', 'suspended'],
+    'stopped>saved': ['started', 'saved'],
+    'saved>running': ['restored'],
+    'saved>paused': ['restored', 'suspended'],
+    'saved>stopped': ['stopped'],
+    'running>paused': ['suspended'],
+    'running>saved': ['saved'],
+    'running>stopped': ['stopped'],
+    'paused>running': ['resumed'],
+    'paused>saved': ['saved'],
+    'paused>stopped': ['stopped'],
+  };
+  return table[`${chain}>${now}`] ?? [];
+}

@@ -1,0 +1,49 @@
+import { Refused } from './refused.ts';
+import { describeDomain } from './domain.ts';
+import { giveKeyToLibvirt } from './incoming.ts';
+import type { Services } from './services.ts';
+
+/**
+ * The third lock at start (SPEC 8.2): a protected VM starts or is restored only where the journal says that this host is its one
+ * holder. The vTPM key goes into libvirt for the moments that swtpm needs it.
+ */
+export async function admitStart(
+  services: Services,
+  operation: 'prepare' | 'restore',
+  xml: string,
+): Promise<void> {
+  const { host } = services;
+  const domain = describeDomain(xml);
+  if (domain === null) return;
+  const record = host.journal.vm(domain.uuid);
+  if (record === null) {
+    throw new Refused(
+      `${domain.name} is protected, and this host has never held it: a copy of another host's VM; start it where it is held`,
+    );
+  }
+  if (record.state === 'staged') {
+    const permit = host.journal.permit(domain.uuid);
+    if (operation === 'prepare' && permit?.consumed != null) return;
+    throw new Refused(`${domain.name} is on its way from ${record.holder}; it starts when it arrives`);
+  }
+  if (record.holder !== host.identity.id.name || record.sealed === null) {
+    throw new Refused(
+      `${domain.name} is held by ${record.holder} since epoch ${record.epoch}: what is left here is an old copy; start it there, ` +
+        'or remove this one with virsh undefine',
+    );
+  }
+  if (record.state !== 'stopped' && record.state !== 'saved') {
+    throw new Refused(`${domain.name} is ${record.state} according to its proof; see tvmmp status`);
+  }
+  if (operation === 'restore' && record.state !== 'saved') {
+    throw new Refused(
+      `the last entry of ${domain.name} is not saved: this is an old saved state; start the VM instead`,
+    );
+  }
+  if (domain.secret !== record.secret) {
+    throw new Refused(
+      `the definition of ${domain.name} names another encryption secret than it was protected with`,
+    );
+  }
+  if (operation === 'prepare') await giveKeyToLibvirt(services, record);
+}
