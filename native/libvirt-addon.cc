@@ -5,12 +5,14 @@
 #include "libvirt-handle.h"
 #include "libvirt-migrate.h"
 
+// For a libvirt that FFI has loaded: the same library in this process, whose error function someone may have set again.
 static Napi::Value SilenceErrors(const Napi::CallbackInfo& info) {
   tvmmp::SilenceLibvirtErrors();
   return info.Env().Undefined();
 }
 
 static Napi::Object InitLibvirt(Napi::Env env, Napi::Object exports) {
+  tvmmp::SilenceLibvirtErrors();  // each is reported to the caller, with code and domain
   exports["subscribe"] = Napi::Function::New(env, tvmmp::Subscribe, "subscribe");
   exports["migrate"] = Napi::Function::New(env, tvmmp::Migrate, "migrate");
   exports["silenceErrors"] = Napi::Function::New(env, SilenceErrors, "silenceErrors");

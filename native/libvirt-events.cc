@@ -125,7 +125,7 @@ void Subscription::PostEvent(Values event, const char* extra_name, Values extra)
     if (self->closing()) return;
     Napi::Object object = ToJavaScript(env, event);
     if (extra_name != nullptr) object.Set(extra_name, ToJavaScript(env, extra));
-    callback.Call({object});
+    CallBack(env, callback, object);
   });
 }
 

@@ -1,6 +1,16 @@
 #include "mailbox.h"
 
 namespace tvmmp {
+namespace {
+
+// False while the environment is being ended. node-addon-api's classes abort the process when a call fails then, so we ask first.
+bool CanRunJavaScript(napi_env env) {
+  napi_value object, undefined;
+  return napi_create_object(env, &object) == napi_ok && napi_get_undefined(env, &undefined) == napi_ok &&
+         napi_set_named_property(env, object, "probe", undefined) == napi_ok;
+}
+
+}  // namespace
 
 std::shared_ptr<Mailbox> Mailbox::Create(Napi::Env env, const char* name, Napi::Value callback) {
   auto mailbox = std::make_shared<Mailbox>();
@@ -38,10 +48,11 @@ void Mailbox::Deliver(napi_env env, napi_value callback, void*, void* data) {
   if (env == nullptr) return;
   Napi::Env here(env);
   Napi::HandleScope scope(here);
+  if (!CanRunJavaScript(env)) return;
   try {
     (*letter)(here, Napi::Function(env, callback));
   } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();  // becomes an uncaughtException, as from any callback
+    napi_fatal_exception(env, error.Value());
   }
 }
 
@@ -63,6 +74,16 @@ void Mailbox::Finalized(napi_env env, void* data, void*) {
     mailbox->hook_pending_ = false;
   }
   if (pending) napi_remove_env_cleanup_hook(env, EnvironmentEnds, mailbox);
+}
+
+void CallBack(Napi::Env env, Napi::Function callback, Napi::Value argument) {
+  napi_value undefined, value = argument, exception;
+  if (napi_get_undefined(env, &undefined) != napi_ok) return;
+  if (napi_call_function(env, undefined, callback, 1, &value, nullptr) == napi_ok) return;
+  if (napi_get_and_clear_last_exception(env, &exception) != napi_ok) return;
+  // Null when the environment is being ended from within the callback (process.exit in a Worker).
+  napi_valuetype type = napi_null;
+  if (napi_typeof(env, exception, &type) == napi_ok && type != napi_null && type != napi_undefined) napi_fatal_exception(env, exception);
 }
 
 }  // namespace tvmmp

@@ -34,4 +34,7 @@ class Mailbox {
   napi_threadsafe_function function_ = nullptr;
 };
 
+// Calls a user's function from a letter. What it throws becomes an uncaughtException; an environment that it ends stays ended.
+void CallBack(Napi::Env env, Napi::Function callback, Napi::Value argument);
+
 }  // namespace tvmmp

@@ -52,7 +52,7 @@ export interface LibvirtNative {
     flags: number;
     params: readonly NativeMigrationParam[];
   }): Promise<void>;
-  /** libvirt prints every error on stderr; not after this. For the whole process. */
+  /** libvirt prints every error on stderr; not once this addon is loaded, nor after this. For the whole process. */
   silenceErrors(): void;
 }
 
