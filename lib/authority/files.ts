@@ -1,13 +1,24 @@
 /** Files that are there whole or not at all, also after a power cut. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-/** One file to be: text or bytes, and its mode (0600 for keys). */
+/** One file to be: text or bytes, its mode whatever the umask (0600 for keys), and its group where not the process's. */
 export interface NewFile {
   readonly path: string;
   readonly contents: string | Uint8Array;
-  readonly mode: 0o600 | 0o644;
+  readonly mode: 0o600 | 0o640 | 0o644;
+  readonly gid?: number;
 }
 
 /**
@@ -36,8 +47,10 @@ export function ensureDirectory(path: string, mode: 0o700 | 0o755): void {
 }
 
 function writeDurably(path: string, file: NewFile): void {
-  const descriptor = openSync(path, 'wx', file.mode);
+  const descriptor = openSync(path, 'wx', 0o600);
   try {
+    if (file.gid !== undefined) fchownSync(descriptor, process.getuid?.() ?? -1, file.gid);
+    fchmodSync(descriptor, file.mode);
     const bytes = Buffer.from(file.contents);
     let written = 0;
     while (written < bytes.byteLength) written += writeSync(descriptor, bytes, written);

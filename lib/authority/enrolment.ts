@@ -1,0 +1,243 @@
+/** The authority's side of an enrolment (SPEC 1.2) without input or output: message in, message out. */
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { receivePolicyOf } from '../appraisal/policy.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import { verifyCertificateRequest } from '../certificates/certificate-request.ts';
+import {
+  issueAgentCertificate,
+  issueHostCertificate,
+  issueMigrationCertificate,
+} from '../certificates/issue.ts';
+import type { Issuer } from '../certificates/issue.ts';
+import { TvmmpError } from '../errors.ts';
+import { parseAttest } from '../tpm/attest.ts';
+import { makeCredential } from '../tpm/credential.ts';
+import { keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
+import { parseSignature, verifySignature } from '../tpm/signature.ts';
+import { akTemplate, ekTemplate, matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
+import type { Authority } from './authority.ts';
+import { verifyEkCertificate } from './endorsement.ts';
+import type { EndorsementTrust } from './endorsement.ts';
+import { enrolmentError } from './enrolment-error.ts';
+import type { EnrolmentReason } from './enrolment-error.ts';
+import { enrolmentBinding } from './enrolment-messages.ts';
+import type { EnrolmentMessage, EnrolmentRequest } from './enrolment-messages.ts';
+
+const CREDENTIAL_BYTES = 32;
+
+/** What the authority's operator decides. */
+export interface EnrolmentTerms {
+  readonly hostName: string;
+  /** IP addresses for the TLS certificates. */
+  readonly addresses: readonly string[];
+  readonly trust: EndorsementTrust;
+  /** End earlier enrolments of this name or TPM. */
+  readonly replace: boolean;
+}
+
+/** Keys of a request that passed every check but one: that the AK is in the TPM of the EK. */
+interface CheckedKeys {
+  readonly ekName: Uint8Array;
+  readonly akName: Uint8Array;
+  readonly receiveKeyName: Uint8Array;
+  readonly akKey: KeyObject;
+  readonly agentKey: KeyObject;
+  readonly migrationKey: KeyObject;
+  readonly ekCertificate: Uint8Array;
+}
+
+type State =
+  | { readonly step: 'request' }
+  | { readonly step: 'answer'; readonly keys: CheckedKeys; readonly credential: Uint8Array }
+  | { readonly step: 'done' };
+
+/** One enrolment. A refusal ends it: every later message is out of turn. */
+export class AuthorityEnrolment {
+  readonly #authority: Authority;
+  readonly #issuer: Issuer;
+  readonly #terms: EnrolmentTerms;
+  #state: State = { step: 'request' };
+  #issued = false;
+
+  /** Throws `authority-invalid` where the root key cannot be used: before the host has done anything. */
+  constructor(authority: Authority, terms: EnrolmentTerms) {
+    this.#authority = authority;
+    this.#issuer = authority.issuer();
+    this.#terms = terms;
+  }
+
+  /** True when the host's certificates are recorded and ready to be sent. */
+  get issued(): boolean {
+    return this.#issued;
+  }
+
+  /** Takes the host's message and returns the reply to it. Throws `enrolment-refused` (details: EnrolmentReason). */
+  async receive(message: EnrolmentMessage, now: Date): Promise<EnrolmentMessage> {
+    const state = this.#state;
+    this.#state = { step: 'done' };
+    if (state.step === 'request' && message.type === 'request') {
+      const keys = await checkRequest(message, this.#authority, this.#terms, now);
+      const credential = randomBytes(CREDENTIAL_BYTES);
+      const challenge = makeCredential(message.ekPublic, keys.akName, credential);
+      this.#state = { step: 'answer', keys, credential };
+      return { type: 'challenge', ...challenge };
+    }
+    if (state.step === 'answer' && message.type === 'answer') {
+      const { credential } = message;
+      const right =
+        credential.byteLength === CREDENTIAL_BYTES && timingSafeEqual(credential, state.credential);
+      if (!right)
+        throw enrolmentError('answer-wrong', 'the attestation key is not in the TPM of the EK certificate');
+      const issue = await this.#issue(state.keys, now);
+      this.#issued = true;
+      return issue;
+    }
+    throw enrolmentError('out-of-turn', `a message of type ${message.type} was not expected`);
+  }
+
+  /** Certifies the keys, and records that before the host is told. */
+  async #issue(keys: CheckedKeys, now: Date): Promise<EnrolmentMessage> {
+    const authority = this.#authority;
+    const { hostName: name, addresses, replace } = this.#terms;
+    const issuer = this.#issuer;
+    const validity = authority.hostValidity(now);
+    const certificates = {
+      akCertificate: await issueHostCertificate(issuer, { name, ...keys }, keys.akKey, validity),
+      agentCertificate: await issueAgentCertificate(issuer, { name, addresses }, keys.agentKey, validity),
+      migrationCertificate: await issueMigrationCertificate(
+        issuer,
+        { name, addresses },
+        keys.migrationKey,
+        validity,
+      ),
+    };
+    const { ekName, akName, receiveKeyName, ekCertificate } = keys;
+    authority.registry.enrol(
+      { name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, time: now.getTime() },
+      { replace },
+    );
+    return {
+      type: 'issue',
+      ...certificates,
+      root: authority.root.der,
+      policySigner: authority.signerCertificate,
+      policy: authority.currentPolicy(),
+    };
+  }
+}
+
+async function checkRequest(
+  request: EnrolmentRequest,
+  authority: Authority,
+  terms: EnrolmentTerms,
+  now: Date,
+): Promise<CheckedKeys> {
+  const ekCertificate = checkEk(request, terms.trust, now);
+  const akKey = checkAk(request);
+  checkReceiveKey(request, receivePolicyOf(authority.signer.spki));
+  checkCertification(request, akKey);
+  const [agentKey, migrationKey] = await checkTlsRequests(request);
+  const ekName = nameOf(request.ekPublic);
+  if (!terms.replace) authority.registry.assertFree(terms.hostName, ekName);
+  return {
+    ekName,
+    akName: nameOf(request.akPublic),
+    receiveKeyName: nameOf(request.receivePublic),
+    akKey,
+    agentKey,
+    migrationKey,
+    ekCertificate,
+  };
+}
+
+/** The EK is of the profile's template, and a manufacturer certified this very key. */
+function checkEk(request: EnrolmentRequest, trust: EndorsementTrust, now: Date): Uint8Array {
+  const certificate = refusing('ek-untrusted', 'the EK certificate is not accepted', () =>
+    verifyEkCertificate(request.ekCertificate, trust, now),
+  );
+  const matches = refusing('ek-mismatch', 'the public area of the EK cannot be read', () => {
+    const key = keyObjectOf(parsePublicArea(request.ekPublic));
+    return matchesTemplate(request.ekPublic, ekTemplate(request.ekKind)) && key.equals(certificate.publicKey);
+  });
+  if (!matches) throw enrolmentError('ek-mismatch', 'the EK is not the key of the EK certificate');
+  return certificate.der;
+}
+
+/** A restricted signing key that cannot leave its TPM: of our own template. */
+function checkAk({ akPublic }: EnrolmentRequest): KeyObject {
+  const [suitable, key] = refusing('ak-unsuitable', 'the public area of the AK cannot be read', () => [
+    matchesTemplate(akPublic, akTemplate('ecc-p256')) || matchesTemplate(akPublic, akTemplate('rsa-2048')),
+    keyObjectOf(parsePublicArea(akPublic)),
+  ]);
+  if (!suitable)
+    throw enrolmentError('ak-unsuitable', 'the AK is not a restricted signing key that stays in its TPM');
+  return key;
+}
+
+/** A decryption key (SPEC 5.2) that only the authority's policy key can approve the use of. */
+function checkReceiveKey({ receivePublic }: EnrolmentRequest, policy: Uint8Array): void {
+  const suitable = refusing(
+    'receive-key-unsuitable',
+    'the public area of the receive key cannot be read',
+    () => {
+      keyObjectOf(parsePublicArea(receivePublic));
+      return matchesTemplate(receivePublic, receiveKeyTemplate(policy));
+    },
+  );
+  if (!suitable) {
+    throw enrolmentError(
+      'receive-key-unsuitable',
+      "the receive key is not guarded by this authority's policy key",
+    );
+  }
+}
+
+/** TPM2_Certify: the AK saw the receive key in its own TPM, and speaks for this EK and these TLS requests. */
+function checkCertification(request: EnrolmentRequest, akKey: KeyObject): void {
+  const { attest, signature } = request.certification;
+  const good = refusing(
+    'certification-invalid',
+    'the certification of the receive key cannot be read',
+    () => {
+      if (!verifySignature(akKey, attest, parseSignature(signature))) return false;
+      const certified = parseAttest(attest);
+      return (
+        certified.type === 'certify' &&
+        bytesEqual(certified.name, nameOf(request.receivePublic)) &&
+        bytesEqual(certified.extraData, enrolmentBinding(request))
+      );
+    },
+  );
+  if (!good) {
+    throw enrolmentError(
+      'certification-invalid',
+      'the AK did not certify this receive key for this enrolment',
+    );
+  }
+}
+
+async function checkTlsRequests(request: EnrolmentRequest): Promise<readonly [KeyObject, KeyObject]> {
+  try {
+    const agent = await verifyCertificateRequest(request.agentRequest);
+    const migration = await verifyCertificateRequest(request.migrationRequest);
+    return [agent, migration];
+  } catch (cause) {
+    if (!(cause instanceof TvmmpError)) throw cause;
+    throw enrolmentError(
+      'tls-request-invalid',
+      `a TLS certificate request is not accepted: ${cause.message}`,
+      cause,
+    );
+  }
+}
+
+/** Runs a check on what the host sent; what cannot be read is a refusal with this reason. */
+function refusing<T>(reason: EnrolmentReason, message: string, check: () => T): T {
+  try {
+    return check();
+  } catch (cause) {
+    if (!(cause instanceof TvmmpError)) throw cause;
+    throw enrolmentError(reason, `${message}: ${cause.message}`, cause);
+  }
+}
