@@ -7,13 +7,14 @@ const FORMAT_VERSION = 1;
 
 /**
  * The facts that both hosts see alike, in a fixed order, to be encoded and hashed by lib/proof (SPEC 7.1). Equal for the inactive, the live and the
- * migratable description of one VM, for what `migrate begin` reads on the destination, and for the live description there afterwards: verified
- * against libvirt 9.0 (test/conformance/libvirt-facts.ts). Lists whose order means nothing are sorted; a list that means something by its order is not.
+ * migratable description of one VM, for what the hooks read on the destination, and for the live description there afterwards: tested with XML of
+ * libvirt 9.0. The one exception is an inactive description that leaves the firmware to libvirt (`firmwareIsAutomatic`): before 9.2 libvirt names the
+ * loader only in the running VM. Lists whose order means nothing are sorted; those whose order has a meaning are not.
  *
  * | In | Out, and why |
  * |---|---|
  * | uuid, name, type, os type, architecture, machine | id: given anew at each start |
- * | loader, its type, secure boot | automatic choice (`firmware=`), loader's readonly: libvirt replaces the first by the loader when the VM starts |
+ * | loader, its type, secure boot | `firmware=`: libvirt replaces it by the loader when the VM starts; loader's readonly: follows from its type |
  * | kernel, initrd, command line, device tree, ACPI tables | boot order: what can be booted from is listed among the disks |
  * | - | nvram path and template: each host's own file, filled in at start |
  * | emulator, vCPUs at most, memory at most | current memory and vCPUs: the balloon and hotplug change them |

@@ -111,6 +111,14 @@ export function vtpmSecret({ tpms }: Pick<DomainFacts, 'tpms'>): string | null {
   return tpm?.backend === 'emulator' ? tpm.encryptionSecret : null;
 }
 
+/**
+ * Whether libvirt has yet to choose the firmware (`<os firmware='efi'>` in an inactive description). The facts will name the loader once the VM starts,
+ * and so differ from these: whoever records facts before the first start wants the loader named in the XML.
+ */
+export function firmwareIsAutomatic({ boot }: Pick<DomainFacts, 'boot'>): boolean {
+  return boot.firmware !== null && boot.loader === null;
+}
+
 function invalid(message: string): TvmmpError {
   return new TvmmpError('domain-xml-invalid', `the domain XML ${message}`);
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
   closeSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -24,6 +25,10 @@ export interface PrivateLibvirtdOptions {
   readonly qemuConf?: string;
   /** Executable text of /etc/libvirt/hooks/qemu, which libvirtd looks for when it starts. */
   readonly qemuHook?: string;
+  /** Shell commands run in its namespaces before it starts, such as making a bridge. */
+  readonly setup?: string;
+  /** Another one whose knowledge of QEMU to take over: saves the seconds of asking QEMU anew. */
+  readonly capabilitiesOf?: PrivateLibvirtd;
 }
 
 const DAEMON_START_MS = 60_000;
@@ -47,18 +52,21 @@ export class PrivateLibvirtd {
   readonly directory: string;
   readonly hostUuid: string;
   readonly hostname: string;
+  readonly #setup: string;
   #process: ChildProcess | undefined;
 
-  private constructor(directory: string, hostUuid: string, hostname: string) {
+  private constructor(directory: string, hostUuid: string, hostname: string, setup: string) {
     this.directory = directory;
     this.hostUuid = hostUuid;
     this.hostname = hostname;
+    this.#setup = setup;
   }
 
   static async start(options: PrivateLibvirtdOptions = {}): Promise<PrivateLibvirtd> {
     const hostUuid = randomUUID();
     const hostname = options.hostname ?? `tvmmp-${hostUuid.slice(0, 8)}`;
-    const daemon = new PrivateLibvirtd(mkdtempSync(join(tmpdir(), 'tvmmp-lv-')), hostUuid, hostname);
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-lv-'));
+    const daemon = new PrivateLibvirtd(directory, hostUuid, hostname, options.setup ?? ':');
     daemon.#writeConfiguration(options);
     try {
       await daemon.restart();
@@ -95,6 +103,12 @@ export class PrivateLibvirtd {
       at('etc/libvirtd.conf'),
       `host_uuid = "${this.hostUuid}"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n`,
     );
+    if (options.capabilitiesOf !== undefined) {
+      cpSync(join(options.capabilitiesOf.directory, 'cache'), at('cache'), {
+        recursive: true,
+        preserveTimestamps: true,
+      });
+    }
     const qemuConf = [
       'user = "root"',
       'group = "root"',
@@ -124,7 +138,9 @@ export class PrivateLibvirtd {
       ['run', '/run'],
     ];
     const steps = mounts.map(([from, to]) => `mkdir -p ${to} && mount --bind "$1/${from}" ${to}`);
-    const script = [...steps, 'hostname "$2"', 'ip link set lo up', 'exec libvirtd'].join(' && ');
+    const script = [...steps, 'hostname "$2"', 'ip link set lo up', this.#setup, 'exec libvirtd'].join(
+      ' && ',
+    );
     const log = openSync(join(this.directory, 'libvirtd.log'), 'a');
     const child = spawn(
       'unshare',
