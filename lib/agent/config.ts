@@ -7,7 +7,11 @@ export interface AgentConfig {
   /** Host name as enrolled; the machine's host name by default. */
   readonly name: string;
   readonly tpm: { readonly tcti: string };
-  readonly libvirt: { readonly uri: string };
+  readonly libvirt: {
+    readonly uri: string;
+    /** How this host's libvirt reaches another's in `tvmmp migrate`; `{host}` is the destination. */
+    readonly migrationUri: string;
+  };
   readonly listen: { readonly address: string; readonly port: number };
   /** HOST:PORT under which peers reach this agent; written into the metadata of this host's VMs. */
   readonly advertise: string;
@@ -36,7 +40,7 @@ export const agentPort = 16515;
 const known: Readonly<Record<string, readonly string[]>> = {
   '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'log', 'metrics'],
   tpm: ['tcti', 'eventLog'],
-  libvirt: ['uri'],
+  libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
   directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
   log: ['level'],
@@ -70,7 +74,14 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
   return {
     name,
     tpm: { tcti: string(part('tpm')['tcti'], 'tpm.tcti', 'device:/dev/tpmrm0') },
-    libvirt: { uri: string(part('libvirt')['uri'], 'libvirt.uri', 'qemu:///system') },
+    libvirt: {
+      uri: string(part('libvirt')['uri'], 'libvirt.uri', 'qemu:///system'),
+      migrationUri: string(
+        part('libvirt')['migrationUri'],
+        'libvirt.migrationUri',
+        'qemu+tls://{host}/system',
+      ),
+    },
     listen: { address, port },
     advertise: string(root['advertise'], 'advertise', `${address === '0.0.0.0' ? name : address}:${port}`),
     directories: {

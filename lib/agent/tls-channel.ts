@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:tls';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { verifyAgentCertificate } from '../certificates/host-certificate.ts';
 import { TvmmpError } from '../errors.ts';
@@ -22,7 +22,7 @@ export interface TlsIdentity {
 }
 
 /** Options that hold for both ends: TLS 1.3 alone, both sides authenticated, no resumption (a resumed session has no certificate). */
-export function tlsOptions(identity: TlsIdentity): ConnectionOptions {
+export function tlsOptions(identity: TlsIdentity): SecureContextOptions & { rejectUnauthorized: true } {
   return {
     cert: identity.certificate,
     key: identity.key,

@@ -23,7 +23,7 @@ export class Admission {
 
   /** Answers `migrate begin`: resolves when the VM may come in, throws `Refused` or a fault when it may not. */
   async admit(xml: string): Promise<void> {
-    const domain = describeDomain(xml);
+    const domain = describeDomain(xml, this.#services.host.journal);
     if (domain === null) return;
     if (this.#underWay >= limits.admissionsMax) {
       throw new Refused(`busy: ${this.#underWay} protected VMs are coming in already; try again in a moment`);

@@ -1,6 +1,7 @@
 import { canonicalFacts } from '../libvirt/canonical-facts.ts';
 import { facts as factsOf, vtpmSecret } from '../libvirt/facts.ts';
 import { H } from '../encoding/hash.ts';
+import type { Journal } from '../ledger/journal.ts';
 import { Refused } from './refused.ts';
 
 /** A protected VM as its XML describes it. Nothing of it is verified. */
@@ -16,12 +17,18 @@ export interface ProtectedDomain {
 }
 
 /**
- * Reads what matters of a domain's XML; null for a VM that is not protected. Throws `Refused` for one that says it is protected and has
+ * Reads what matters of a domain's XML; null for a VM that is not protected, neither by its metadata nor by this host's journal. Throws `Refused` for one that says it is protected and has
  * no encrypted vTPM, and `domain-xml-invalid` for XML that cannot be read.
  */
-export function describeDomain(xml: string): ProtectedDomain | null {
+export function describeDomain(xml: string, journal: Journal): ProtectedDomain | null {
   const facts = factsOf(xml);
-  if (facts.metadata === null) return null;
+  if (facts.metadata === null) {
+    const record = journal.vm(facts.uuid);
+    if (record === null || record.state === 'destroyed') return null;
+    throw new Refused(
+      `facts: ${facts.name} is protected, and this definition has lost its tvmmp metadata; put it back (tvmmp vm protect)`,
+    );
+  }
   const secret = vtpmSecret(facts);
   if (secret === null) {
     throw new Refused(`facts: the vTPM of ${facts.name} is not encrypted, so its key cannot be held back`);

@@ -53,7 +53,8 @@ export class LifeCycle {
 
   /** The definition that the VM was started with. */
   async #facts(uuid: string): Promise<Uint8Array | undefined> {
-    return describeDomain(await this.#services.host.hypervisor.dumpXml(uuid))?.facts;
+    const { hypervisor, journal } = this.#services.host;
+    return describeDomain(await hypervisor.dumpXml(uuid), journal)?.facts;
   }
 }
 

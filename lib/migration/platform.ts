@@ -4,7 +4,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ClaimedPcr } from '../evidence/claim.ts';
 import type { VmRecord } from '../ledger/records.ts';
-import type { OwnSealedKey, ReceiveKeyApproval } from '../native/bridge.ts';
+import type { OwnSealedKey, ReceiveKeyApproval, TpmCost } from '../native/bridge.ts';
 import { RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import { formatPcrSelection } from '../tpm/pcr-selection.ts';
 import { policyKeyPublicArea, pcrDigest } from '../tpm/policy.ts';
@@ -24,6 +24,8 @@ interface Cached {
  */
 export class Platform {
   readonly #host: Host;
+  /** TPM commands of the bridge so far; those of the port are its own count. */
+  bridgeCommands = 0;
   #cached: Cached | null = null;
 
   constructor(host: Host) {
@@ -46,21 +48,26 @@ export class Platform {
   }
 
   /** Runs an operation with a VM's key; once more after a look at the PCRs when the TPM refused (an approved update). */
-  async withKey<T>(
+  async withKey<T extends TpmCost>(
     vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
     use: (own: OwnSealedKey) => Promise<T>,
   ): Promise<T> {
     const cached = this.#cached;
     try {
-      return await use(await this.ownKey(vm));
+      return this.#counted(await use(await this.ownKey(vm)));
     } catch (error) {
       if (!(error instanceof TvmmpError) || error.code !== 'seal-refused') throw error;
       this.#cached = null;
       const again = await this.ownKey(vm);
       if (cached !== null && bytesEqual(again.approval.approvedPolicy, cached.approval.approvedPolicy))
         throw error;
-      return use(again);
+      return this.#counted(await use(again));
     }
+  }
+
+  #counted<T extends TpmCost>(result: T): T {
+    this.bridgeCommands += result.tpmCommands;
+    return result;
   }
 
   /** PCR values to tell a peer next to a quote: those of the approved state that it shows, or else read anew. */

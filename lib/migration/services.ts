@@ -1,3 +1,4 @@
+import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Chains } from './chains.ts';
 import type { Host } from './host.ts';
 import { Platform } from './platform.ts';
@@ -9,9 +10,17 @@ export interface Services {
   readonly quotes: Quotes;
   readonly chains: Chains;
   readonly platform: Platform;
+  /** libvirt's last word on the migrations of this host's VMs, by UUID; fed by its events. */
+  readonly completedJobs: Map<string, JobStatistics>;
 }
 
 export function servicesOf(host: Host): Services {
   const quotes = new Quotes(host.tpm);
-  return { host, quotes, chains: new Chains(host, quotes), platform: new Platform(host) };
+  return {
+    host,
+    quotes,
+    chains: new Chains(host, quotes),
+    platform: new Platform(host),
+    completedJobs: new Map(),
+  };
 }

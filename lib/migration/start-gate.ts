@@ -13,7 +13,7 @@ export async function admitStart(
   xml: string,
 ): Promise<void> {
   const { host } = services;
-  const domain = describeDomain(xml);
+  const domain = describeDomain(xml, host.journal);
   if (domain === null) return;
   const record = host.journal.vm(domain.uuid);
   if (record === null) {

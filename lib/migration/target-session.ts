@@ -23,6 +23,7 @@ import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt } from './incoming.ts';
+import { mark } from './marker.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
@@ -257,6 +258,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     }
     const { head } = accepted.verified;
     const record = this.#recordOf(accepted, offer);
+    await mark(host, this.uuid);
     host.journal.transaction(() => {
       host.journal.replaceChain(this.uuid, storedChain(accepted));
       host.journal.putVm(record);

@@ -1,0 +1,134 @@
+import { mkdirSync } from 'node:fs';
+import type { Server } from 'node:net';
+import { join } from 'node:path';
+import { Journal } from '../ledger/journal.ts';
+import { connectHypervisor } from '../libvirt/connect.ts';
+import { limits } from '../limits.ts';
+import { Admission } from '../migration/admission.ts';
+import type { Host, Log, PolicyInForce } from '../migration/host.ts';
+import { LifeCycle } from '../migration/life-cycle.ts';
+import { servicesOf } from '../migration/services.ts';
+import { Sessions } from '../migration/sessions.ts';
+import { loadBridge } from '../native/bridge.ts';
+import { openTpm } from '../tpm/open.ts';
+import type { AgentConfig } from './config.ts';
+import { serveControl } from './control-server.ts';
+import { followEvents } from './events.ts';
+import { serveHooks } from './hook-server.ts';
+import { hookHandler } from './hooks.ts';
+import { loadIdentity, loadPolicy, loadTlsIdentity } from './identity.ts';
+import { controlMethods } from './methods.ts';
+import { servePeers } from './peer-server.ts';
+import { openChannel } from './tls-channel.ts';
+import { version } from './version.ts';
+
+/** A running agent. */
+export interface Agent {
+  /** Ends it in order: no new work, sockets closed, journal closed. Committed sessions are taken up at the next start. */
+  close(): Promise<void>;
+}
+
+/** Starts `tvmmpd` with this configuration. Rejects, with everything closed again, when a part cannot be had. */
+export async function startAgent(config: AgentConfig, log: Log): Promise<Agent> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    await assemble(config, log, closers);
+    return { close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function assemble(
+  config: AgentConfig,
+  log: Log,
+  closers: (() => Promise<void> | void)[],
+): Promise<void> {
+  const { directories } = config;
+  for (const directory of [directories.state, directories.run])
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const bridge = loadBridge();
+  const tpm = await openTpm(config.tpm.tcti);
+  closers.push(() => tpm.close());
+  const identity = await loadIdentity(directories.identity, tpm);
+  const tls = loadTlsIdentity(directories.identity, identity.root);
+  let inForce: PolicyInForce = loadPolicy(directories.identity, identity);
+  const journal = new Journal(join(directories.state, 'journal.sqlite'));
+  closers.push(() => {
+    journal.close();
+  });
+  const hypervisor = await connectHypervisor(config.libvirt.uri);
+  closers.push(() => hypervisor.close());
+  const { libvirt, hypervisor: qemu } = await hypervisor.versions();
+  const host: Host = {
+    identity,
+    policy: () => inForce,
+    settings: {
+      tcti: config.tpm.tcti,
+      libvirtUri: config.libvirt.uri,
+      advertise: config.advertise,
+      vtpmStateDirectory: directories.vtpmState,
+      libvirtStatusDirectory: directories.libvirtStatus,
+      stateDirectory: directories.state,
+    },
+    tpm,
+    hypervisor,
+    bridge,
+    journal,
+    log,
+    now: () => Date.now(),
+    connect: (address) => openChannel(address, tls, limits.messageDeadlineMs),
+    versions: new Map([
+      ['tvmmp', version],
+      ['libvirt', libvirt],
+      ['qemu', qemu],
+    ]),
+  };
+  const services = servicesOf(host);
+  const sessions = new Sessions(services);
+  const lifeCycle = new LifeCycle(services);
+  sessions.start();
+  closers.push(() => {
+    sessions.stop();
+  });
+  const events = await followEvents(services, sessions, lifeCycle);
+  closers.push(() => events.close());
+  await lifeCycle.reconcileAll();
+  const admission = new Admission(services, sessions);
+  const hooks = hookHandler({ services, sessions, admission, lifeCycle });
+  const methods = controlMethods({
+    config,
+    services,
+    sessions,
+    setPolicy: (policy) => {
+      inForce = policy;
+    },
+  });
+  const servers = [
+    await servePeers(
+      config.listen,
+      () => tls,
+      (channel) => sessions.accept(channel),
+      log,
+    ),
+    await serveHooks(join(directories.run, 'hook.sock'), bridge, hooks, log),
+    await serveControl(join(directories.run, 'agent.sock'), bridge, methods, log),
+  ];
+  for (const server of servers) closers.push(() => closeServer(server));
+  log.info({ host: identity.id.name, policy: inForce.policy.version, version }, 'tvmmpd is ready');
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+    if ('closeAllConnections' in server && typeof server.closeAllConnections === 'function')
+      server.closeAllConnections();
+    setTimeout(resolve, 500).unref();
+  });
+}

@@ -1,0 +1,65 @@
+import { admitStart } from '../migration/start-gate.ts';
+import type { Admission } from '../migration/admission.ts';
+import type { LifeCycle } from '../migration/life-cycle.ts';
+import type { Services } from '../migration/services.ts';
+import type { Sessions } from '../migration/sessions.ts';
+import { facts } from '../libvirt/facts.ts';
+import type { HookCall, HookHandler } from './hook-server.ts';
+
+/** What stands behind the hook. */
+export interface HookParts {
+  readonly services: Services;
+  readonly sessions: Sessions;
+  readonly admission: Admission;
+  readonly lifeCycle: LifeCycle;
+}
+
+/**
+ * Which hook operation means what (hooks/README.md has the table). Gates are awaited; what has happened already is noted and
+ * never refused: libvirt ignores the answer, and must not wait for our TPM.
+ */
+export function hookHandler(parts: HookParts): HookHandler {
+  const { services, sessions, admission, lifeCycle } = parts;
+  return async (call: HookCall) => {
+    switch (`${call.operation} ${call.subOperation}`) {
+      case 'migrate begin':
+        await admission.admit(call.xml);
+        return;
+      case 'prepare begin':
+        await admitStart(services, 'prepare', call.xml);
+        return;
+      case 'restore begin':
+        await admitStart(services, 'restore', call.xml);
+        return;
+      case 'started begin':
+        later(services, () => forgetSecret(services, call.xml));
+        return;
+      case 'stopped end':
+      case 'release end':
+        later(services, async () => {
+          const { uuid } = facts(call.xml);
+          await forgetSecret(services, call.xml);
+          await sessions.released(uuid);
+          await sessions.look();
+          await lifeCycle.reconcile(uuid);
+        });
+        return;
+      default:
+        return;
+    }
+  };
+}
+
+/** swtpm has started or is gone: the key in libvirt has served its purpose (SPEC 8.3). */
+async function forgetSecret(services: Services, xml: string): Promise<void> {
+  const record = services.host.journal.vm(facts(xml).uuid);
+  if (record !== null && record.secret !== '') await services.host.hypervisor.undefineSecret(record.secret);
+}
+
+function later(services: Services, work: () => Promise<void>): void {
+  setImmediate(() => {
+    work().catch((error: unknown) => {
+      services.host.log.warn({ error: String(error) }, 'work after a hook failed; it will be met again');
+    });
+  });
+}

@@ -1,0 +1,144 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { assertSuccessor, verifySignedPolicy } from '../appraisal/policy.ts';
+import { TvmmpError } from '../errors.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { depart } from '../migration/departure.ts';
+import type { PolicyInForce } from '../migration/host.ts';
+import { protect, unprotect } from '../migration/protection.ts';
+import type { Services } from '../migration/services.ts';
+import type { Sessions } from '../migration/sessions.ts';
+import { agentPort } from './config.ts';
+import type { AgentConfig } from './config.ts';
+import type { ControlMethod } from './control-server.ts';
+import { identityFiles } from './identity.ts';
+import { version } from './version.ts';
+
+/** What the methods work on. */
+export interface MethodParts {
+  readonly config: AgentConfig;
+  readonly services: Services;
+  readonly sessions: Sessions;
+  readonly setPolicy: (policy: PolicyInForce) => void;
+}
+
+type Params = Readonly<Record<string, unknown>>;
+
+const refusalsShown = 50;
+
+/** Everything that `tvmmp` can ask the agent for. */
+export function controlMethods(parts: MethodParts): Readonly<Record<string, ControlMethod>> {
+  const { services, sessions } = parts;
+  const { host, chains } = services;
+  return {
+    status: () => Promise.resolve(status(parts)),
+    'vm.list': () => Promise.resolve(host.journal.vms().map(summary)),
+    'vm.protect': async (params) => summary(await protect(services, text(params, 'vm'))),
+    'vm.unprotect': async (params) => summary(await unprotect(services, text(params, 'vm'))),
+    'proof.export': (params) => {
+      const vm = find(services, text(params, 'vm'));
+      return Promise.resolve({
+        vm: summary(vm),
+        proof: Buffer.from(chains.proof(vm.uuid)).toString('base64'),
+      });
+    },
+    refusals: () => Promise.resolve(host.journal.refusals(refusalsShown)),
+    migrations: () =>
+      Promise.resolve(
+        host.journal
+          .sessions()
+          .map((session) => ({ ...session, id: Buffer.from(session.id).toString('hex') })),
+      ),
+    migrate: async (params, progress) => {
+      const vm = find(services, text(params, 'vm'));
+      const destination = text(params, 'destination');
+      const request = {
+        vm,
+        agent: optional(params, 'agent') ?? `${destination}:${agentPort}`,
+        destinationUri:
+          optional(params, 'uri') ?? parts.config.libvirt.migrationUri.replace('{host}', destination),
+        migrateUri: optional(params, 'migrateUri') ?? `tcp://${destination}`,
+        bandwidthMiBs: typeof params['bandwidth'] === 'number' ? params['bandwidth'] : null,
+        migrationTlsDirectory: parts.config.directories.migrationTls,
+      };
+      return depart(services, sessions, request, (step, message, fraction) => {
+        progress({ step, message, ...(fraction === undefined ? {} : { fraction }) });
+      });
+    },
+    'policy.install': (params) => Promise.resolve(installPolicy(parts, text(params, 'envelope'))),
+    statistics: async () => ({
+      quotes: services.quotes.count,
+      tpmCommands: await host.tpm.commandCounts(),
+      bridgeTpmCommands: services.platform.bridgeCommands,
+      rssBytes: process.memoryUsage.rss(),
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    }),
+  };
+}
+
+function status({ config, services }: MethodParts): unknown {
+  const { host } = services;
+  const { policy } = host.policy();
+  return {
+    version,
+    host: host.identity.id.name,
+    advertise: config.advertise,
+    policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
+    vms: host.journal.vms().map(summary),
+    migrations: host.journal
+      .unfinishedSessions()
+      .map(({ vm, role, state, peer }) => ({ vm, role, state, peer })),
+  };
+}
+
+/** A policy never goes back (SPEC 10): checked against the one in force, then on disk, then in force. */
+function installPolicy({ config, services, setPolicy }: MethodParts, envelope: string): unknown {
+  const { identity, policy } = services.host;
+  const next = verifySignedPolicy(envelope, {
+    root: identity.root,
+    signers: identity.signerCertificates,
+    at: new Date(),
+  });
+  assertSuccessor(policy().policy, next);
+  writeFileSync(join(config.directories.identity, identityFiles.policy), envelope, {
+    mode: 0o644,
+    flush: true,
+  });
+  setPolicy({ policy: next, envelope });
+  return { id: next.id, version: next.version };
+}
+
+function summary(vm: VmRecord): unknown {
+  return {
+    uuid: vm.uuid,
+    name: vm.name,
+    state: vm.state,
+    holder: vm.holder,
+    epoch: vm.epoch,
+    entries: vm.sequence + 1,
+    head: Buffer.from(vm.head).toString('hex'),
+  };
+}
+
+function find(services: Services, nameOrUuid: string): VmRecord {
+  const vms = services.host.journal
+    .vms()
+    .filter(({ uuid, name }) => uuid === nameOrUuid || name === nameOrUuid);
+  const [vm, other] = vms;
+  if (vm === undefined)
+    throw new TvmmpError('vm-unknown', `${nameOrUuid} is not protected on this host (tvmmp vm protect)`);
+  if (other !== undefined)
+    throw new TvmmpError('usage-invalid', `several VMs are called ${nameOrUuid}; give the UUID`);
+  return vm;
+}
+
+function text(params: Params, name: string): string {
+  const value = optional(params, name);
+  if (value === null) throw new TvmmpError('usage-invalid', `${name} is missing`);
+  return value;
+}
+
+function optional(params: Params, name: string): string | null {
+  const value = params[name];
+  return typeof value === 'string' && value !== '' ? value : null;
+}

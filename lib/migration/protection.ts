@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto';
+import { access, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TvmmpError } from '../errors.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { withEncryption, withoutEncryption } from '../libvirt/encryption.ts';
+import { facts, vtpmSecret } from '../libvirt/facts.ts';
+import { METADATA_NAMESPACE, METADATA_PREFIX, metadataElement } from '../libvirt/metadata.ts';
+import type { DomainSummary } from '../libvirt/port.ts';
+import type { OwnSealedKey, TpmCost } from '../native/bridge.ts';
+import { nameOf } from '../tpm/public-area.ts';
+import { isActive } from './domain-view.ts';
+import { describeDomain } from './domain.ts';
+import { vtpmDirectory } from './destruction.ts';
+import { keyContext } from './key-context.ts';
+import { mark, unmark } from './marker.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+
+/** File systems that hosts share (statfs f_type): two hosts would see one vTPM state, which version 1 does not support. */
+const sharedFileSystems: ReadonlyMap<number, string> = new Map([
+  [0x6969, 'NFS'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB2'],
+  [0x00c36400, 'Ceph'],
+  [0x01161970, 'GFS2'],
+  [0x7461636f, 'OCFS2'],
+  [0x47504653, 'GPFS'],
+  [0x65735546, 'FUSE'],
+]);
+
+/** A key that was made for a VM whose protection is not finished; kept in the journal, so that an interruption loses nothing. */
+interface PendingKey {
+  readonly secret: string;
+  readonly sealed: Uint8Array;
+  readonly context: Uint8Array;
+}
+
+/**
+ * `tvmmp vm protect`: a random vTPM key sealed to this host, the vTPM's state encrypted with it, `<encryption>` and our metadata in
+ * the definition, *created* in the chain (SPEC 5, 2). The key is durable before anything is encrypted with it; asking again after an
+ * interruption finishes the work.
+ */
+export async function protect(services: Services, vm: string): Promise<VmRecord> {
+  const { host, chains } = services;
+  const domain = await host.hypervisor.domain(vm);
+  const key = await keyFor(services, domain);
+  await checkSuitable(services, domain, key);
+  await mark(host, domain.uuid);
+  const sealed = { name: domain.name, ...key };
+  await services.platform.withKey(sealed, (own) => encryptVtpm(services, domain, own));
+  const { publicArea } = await services.platform.withKey(sealed, (own) =>
+    host.bridge.vtpmEndorsementKey({ stateDir: stateDirectory(services, domain.uuid), own }),
+  );
+  const vtpm = nameOf(publicArea);
+  const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
+  if (vtpmSecret(facts(before)) === null) await host.hypervisor.defineXml(withEncryption(before, key.secret));
+  const element = metadataElement(host.settings.advertise);
+  await host.hypervisor.setMetadata(domain.uuid, element, METADATA_PREFIX, METADATA_NAMESPACE, {
+    config: true,
+  });
+  const xml = await host.hypervisor.dumpXml(domain.uuid, { inactive: true });
+  const described = describeDomain(xml, host.journal);
+  if (described?.secret !== key.secret)
+    throw new TvmmpError('internal', 'libvirt did not keep the definition');
+  await chains.create({ uuid: domain.uuid, name: domain.name, facts: described.facts, vtpm, ...key });
+  host.journal.putSetting(pendingName(domain.uuid), '');
+  return recordOf(services, domain.uuid);
+}
+
+/** `tvmmp vm unprotect`: the vTPM's state in clear again, the definition as any other, *destroyed* at the end of the chain. */
+export async function unprotect(services: Services, vm: string): Promise<VmRecord> {
+  const { host, chains, platform } = services;
+  const domain = await host.hypervisor.domain(vm);
+  const record = host.journal.vm(domain.uuid);
+  if (record === null || record.state === 'destroyed') throw new Refused(`${domain.name} is not protected`);
+  if (record.state !== 'stopped' || isActive(domain)) {
+    throw new Refused(
+      `${domain.name} is ${record.state}; shut it down on the host that holds it (${record.holder}) first`,
+    );
+  }
+  await platform.withKey(record, (own) =>
+    host.bridge.convertVtpmState({
+      direction: 'decrypt',
+      stateDir: stateDirectory(services, domain.uuid),
+      own,
+    }),
+  );
+  const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
+  await host.hypervisor.defineXml(withoutEncryption(before));
+  await host.hypervisor.setMetadata(domain.uuid, null, METADATA_PREFIX, METADATA_NAMESPACE, { config: true });
+  await chains.append(
+    domain.uuid,
+    { kind: 'destroyed' },
+    { state: 'destroyed', journal: (next) => ({ ...next, sealed: null, context: null }) },
+  );
+  await host.hypervisor.undefineSecret(record.secret);
+  await unmark(host, domain.uuid);
+  return recordOf(services, domain.uuid);
+}
+
+/** State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. */
+async function encryptVtpm(
+  services: Services,
+  domain: DomainSummary,
+  own: OwnSealedKey,
+): Promise<Uint8Array> {
+  const { bridge } = services.host;
+  const stateDir = stateDirectory(services, domain.uuid);
+  return (await exists(join(stateDir, 'tpm2-00.permall')))
+    ? bridge.convertVtpmState({ direction: 'encrypt', stateDir, own })
+    : bridge.manufactureVtpm({ stateDir, vmId: `${domain.name}:${domain.uuid}`, own });
+}
+
+/** A new key, or that of an earlier attempt; on disk, sealed, before it is used. */
+async function keyFor(services: Services, domain: DomainSummary): Promise<PendingKey> {
+  const { journal, identity, bridge } = services.host;
+  const record = journal.vm(domain.uuid);
+  if (record !== null && record.state !== 'destroyed') {
+    throw new TvmmpError('vm-protected', `VM ${domain.name} is protected already`);
+  }
+  const pending = journal.setting(pendingName(domain.uuid));
+  if (pending !== null && pending !== '') {
+    const { secret, sealed, context } = JSON.parse(pending) as Record<keyof PendingKey, string>;
+    return { secret, sealed: Buffer.from(sealed, 'hex'), context: Buffer.from(context, 'hex') };
+  }
+  const recipient = identity.receiveKeyName;
+  const context = keyContext({ vm: domain.uuid, epoch: 0, session: null, recipient });
+  const sealed = await bridge.createSealedKey({ recipientPublic: identity.receivePublic, context });
+  const key = { secret: randomUUID(), sealed, context };
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+  journal.putSetting(
+    pendingName(domain.uuid),
+    JSON.stringify({ secret: key.secret, sealed: hex(sealed), context: hex(context) }),
+  );
+  return key;
+}
+
+async function checkSuitable(services: Services, domain: DomainSummary, key: PendingKey): Promise<void> {
+  const { hypervisor, settings } = services.host;
+  if (isActive(domain))
+    throw new Refused(`${domain.name} runs; shut it down first: its vTPM is encrypted at rest`);
+  if (domain.reason === 'saved')
+    throw new Refused(`${domain.name} is saved; start it and shut it down first`);
+  if (!domain.persistent) throw new Refused(`${domain.name} is transient; define it first (virsh define)`);
+  const described = facts(await hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true }));
+  const [tpm] = described.tpms;
+  if (tpm?.backend !== 'emulator' || described.tpms.length !== 1) {
+    throw new Refused(
+      `${domain.name} has no emulated TPM; add <tpm><backend type='emulator' version='2.0'/></tpm>`,
+    );
+  }
+  if (tpm.encryptionSecret !== null && tpm.encryptionSecret !== key.secret) {
+    throw new Refused(`the vTPM of ${domain.name} is encrypted with a secret of your own; remove it first`);
+  }
+  const shared = sharedFileSystems.get((await statfs(settings.vtpmStateDirectory)).type);
+  if (shared !== undefined) {
+    throw new Refused(
+      `${settings.vtpmStateDirectory} is on ${shared}: vTPM state on shared storage is not supported`,
+    );
+  }
+}
+
+/** Where swtpm's files of a TPM 2.0 are. */
+function stateDirectory(services: Services, uuid: string): string {
+  return join(vtpmDirectory(services, uuid), 'tpm2');
+}
+
+function pendingName(uuid: string): string {
+  return `pending-protection/${uuid}`;
+}
+
+function recordOf(services: Services, uuid: string): VmRecord {
+  const record = services.host.journal.vm(uuid);
+  if (record === null) throw new TvmmpError('internal', 'a VM that was just written');
+  return record;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
