@@ -27,7 +27,10 @@ export interface PcrValue {
   readonly digest: Uint8Array;
 }
 
-/** PCR values that held together: the TPM's PCR update counter was the same before and after. */
+/**
+ * PCR values that held together: the TPM's PCR update counter was the same before and after. Extensions of PCRs 16 and
+ * 21-23, which anybody may reset, do not move that counter.
+ */
 export interface PcrSnapshot {
   readonly updateCounter: number;
   readonly values: readonly PcrValue[];
@@ -104,7 +107,10 @@ export interface PolicyApproval {
   readonly keyName: Uint8Array;
 }
 
-/** A host's TPM 2.0. Calls run one after another, on a thread of the adapter's own. */
+/**
+ * A host's TPM 2.0. Calls run one after another, on a thread of the adapter's own, and have no deadline of their own: a
+ * command that is with the TPM cannot be taken back. Hierarchies are expected to have empty authorization values.
+ */
 export interface Tpm {
   /** The EK certificates that the manufacturer (or swtpm_setup) left in NV memory, padding trimmed. */
   ekCertificates(): Promise<readonly EkCertificate[]>;

@@ -1,19 +1,12 @@
-/** Quotes, certifications, PCRs, random numbers, policy approvals and properties: the short commands. */
+/** Quotes, certifications, random numbers, policy approvals and properties: the short commands. */
 import { createHash } from 'node:crypto';
 import { ByteReader } from '../../bytes/reader.ts';
 import { ByteWriter } from '../../bytes/writer.ts';
 import { TvmmpError } from '../../errors.ts';
 import { TPM_ALG } from '../algorithms.ts';
-import { formatPcrSelection, parsePcrSelection } from '../pcr-selection.ts';
+import { formatPcrSelection } from '../pcr-selection.ts';
 import { approvalMessage } from '../policy.ts';
-import type {
-  Attestation,
-  PcrSelection,
-  PcrSnapshot,
-  PcrValue,
-  PolicyApproval,
-  TpmProperties,
-} from '../port.ts';
+import type { Attestation, PcrSelection, PolicyApproval, TpmProperties } from '../port.ts';
 import { nameOf, parsePublicArea } from '../public-area.ts';
 import { NONE, NULL, PASSWORD, input, output, word } from './connection.ts';
 import type { Connection } from './connection.ts';
@@ -23,7 +16,6 @@ import { RH_OWNER, sized, structure, unsized, withTransient, wordOf } from './ob
 const QUALIFYING_BYTES_MAX = 32;
 const RANDOM_BYTES_MAX = 1024;
 const RANDOM_CHUNK_BYTES = 32;
-const PCR_READ_ATTEMPTS = 8;
 const CAP_TPM_PROPERTIES = 6;
 const PT_FIXED = 0x100;
 const PT_REVISION = 0x102;
@@ -78,63 +70,6 @@ export function certify(
     output('TPMT_SIGNATURE'),
   );
   return { attest: unsized(structure(answers, 0)), signature: structure(answers, 1) };
-}
-
-/** TPM2_PCR_Read until all is read (eight PCRs at a time) with one update counter. */
-export function readPcrs(connection: Connection, selection: PcrSelection): PcrSnapshot {
-  for (let attempt = 0; attempt < PCR_READ_ATTEMPTS; attempt++) {
-    const snapshot = readPcrsOnce(connection, selection);
-    if (snapshot !== undefined) return snapshot;
-  }
-  throw new TvmmpError('tpm-call-failed', `PCRs changed during each of ${PCR_READ_ATTEMPTS} readings`, {
-    details: { command: 'PCR_Read' },
-  });
-}
-
-function readPcrsOnce(connection: Connection, selection: PcrSelection): PcrSnapshot | undefined {
-  const values: PcrValue[] = [];
-  let counter: number | undefined;
-  let left = selection;
-  for (;;) {
-    const answers = connection.send(
-      'PCR_Read',
-      NONE,
-      NONE,
-      NONE,
-      input('TPML_PCR_SELECTION', formatPcrSelection(left)),
-      word,
-      output('TPML_PCR_SELECTION'),
-      output('TPML_DIGEST'),
-    );
-    const updateCounter = wordOf(answers);
-    if (counter !== undefined && counter !== updateCounter) return undefined;
-    counter = updateCounter;
-    const read = parsePcrSelection(structure(answers, 0));
-    const before = values.length;
-    values.push(...pairPcrs(read, structure(answers, 1)));
-    if (values.length === before) break;
-    left = left.map(({ bank, pcrs }) => ({
-      bank,
-      pcrs: pcrs.filter((pcr) => !read.some((some) => some.bank === bank && some.pcrs.includes(pcr))),
-    }));
-    if (left.every(({ pcrs }) => pcrs.length === 0)) break;
-  }
-  return { updateCounter: counter, values: inOrderOf(selection, values) };
-}
-
-function pairPcrs(selection: PcrSelection, digests: Uint8Array): PcrValue[] {
-  const reader: ByteReader = new ByteReader(digests, { what: 'TPML_DIGEST', code: 'tpm-structure-invalid' });
-  const wanted = selection.flatMap(({ bank, pcrs }) => pcrs.map((pcr) => ({ bank, pcr })));
-  if (reader.u32be() !== wanted.length) reader.fail('another number of PCRs than selected');
-  const values = wanted.map(({ bank, pcr }) => ({ bank, pcr, digest: reader.sized16be(64) }));
-  reader.end();
-  return values;
-}
-
-function inOrderOf(selection: PcrSelection, values: readonly PcrValue[]): PcrValue[] {
-  return selection.flatMap(({ bank }) =>
-    values.filter((value) => value.bank === bank).sort((a, b) => a.pcr - b.pcr),
-  );
 }
 
 /** TPM2_GetRandom, in chunks that every TPM gives. */

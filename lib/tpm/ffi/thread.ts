@@ -4,13 +4,14 @@ import { TvmmpError } from '../../errors.ts';
 import { serve } from '../../worker/thread.ts';
 import type { EkKind, PcrSelection, ProvisionRequest } from '../port.ts';
 import { Arena } from './arena.ts';
-import { certify, properties, quote, random, readPcrs, verifyPolicyApproval } from './attestation.ts';
+import { certify, properties, quote, random, verifyPolicyApproval } from './attestation.ts';
 import { Connection } from './connection.ts';
 import { activateCredential, createEk } from './endorsement.ts';
 import { openTssLibrary } from './library.ts';
 import type { TssLibrary } from './library.ts';
 import { ekCertificates, nvRead } from './nv.ts';
 import { readPublic } from './objects.ts';
+import { readPcrs } from './pcrs.ts';
 import { provision } from './provision.ts';
 
 const { tcti } = workerData as { tcti: string };
