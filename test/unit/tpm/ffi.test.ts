@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { trimDer } from '../../../lib/tpm/ffi/nv.ts';
 import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
+import { openTpm } from '../../../lib/tpm/open.ts';
 import { describeTpmConformance } from '../../conformance/tpm.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 
@@ -15,6 +16,13 @@ describe('FFI adapter of the TPM', function () {
   });
   after(async () => {
     await (swtpm as Swtpm | undefined)?.close();
+  });
+
+  it('is opened by TCTI, and is known at once to be missing', async () => {
+    const tpm = await openTpm(swtpm.tcti);
+    assert.equal((await tpm.random(4)).byteLength, 4);
+    await tpm.close();
+    await assert.rejects(openTpm('swtpm:path=/nonexistent/tpm.sock'), { code: 'tpm-unreachable' });
   });
 
   /** A process that uses the adapter; it must end by itself, and not by a signal. */
