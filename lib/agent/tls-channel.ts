@@ -119,7 +119,7 @@ export class TlsChannel implements Channel {
   send(message: Message): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
-      this.#socket.write(frame(encodeMessage(message)), (error) => {
+      this.#socket.write(frame(encodeMessage(message)), (error?: Error | null) => {
         if (error === undefined || error === null) resolve();
         else reject(this.#unreachable(error.message));
       });

@@ -72,7 +72,7 @@ export async function depart(
     to,
     totalMs: job?.timeElapsedMs ?? 0,
     downtimeMs: job?.downtimeMs ?? 0,
-    dataBytes: Number(job?.dataTotalBytes ?? 0),
+    dataBytes: job?.dataTotalBytes ?? 0,
     departed: outcome === 'departed',
   };
 }
@@ -135,25 +135,26 @@ async function watch(
   report: Report,
 ): Promise<JobStatistics | null> {
   const { hypervisor } = services.host;
-  let over = false;
-  const ended = moving.then(
-    () => {
-      over = true;
-    },
-    () => {
-      over = true;
-    },
-  );
+  const { over, ended } = endOf(moving);
   let last: JobStatistics | null = null;
-  while (!over) {
+  while (!over()) {
     const job = await hypervisor.jobInfo(uuid).catch(() => null);
     if (job !== null) {
       last = job;
-      const total = Number(job.memoryTotalBytes ?? 0);
-      const left = Number(job.memoryRemainingBytes ?? 0);
+      const total = job.memoryTotalBytes ?? 0;
+      const left = job.memoryRemainingBytes ?? 0;
       if (total > 0) report('move', 'memory', Math.min(1, 1 - left / total));
     }
     await Promise.race([ended, sleep(progressPollMs)]);
   }
   return services.completedJobs.get(uuid) ?? last;
+}
+
+/** Whether a promise has settled, and when; never rejects. */
+function endOf(work: Promise<void>): { over: () => boolean; ended: Promise<void> } {
+  let settled = false;
+  const settle = (): void => {
+    settled = true;
+  };
+  return { over: () => settled, ended: work.then(settle, settle) };
 }

@@ -100,11 +100,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
 }
 
 /** State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. */
-async function encryptVtpm(
-  services: Services,
-  domain: DomainSummary,
-  own: OwnSealedKey,
-): Promise<Uint8Array> {
+async function encryptVtpm(services: Services, domain: DomainSummary, own: OwnSealedKey): Promise<TpmCost> {
   const { bridge } = services.host;
   const stateDir = stateDirectory(services, domain.uuid);
   return (await exists(join(stateDir, 'tpm2-00.permall')))

@@ -37,6 +37,12 @@ const certificate = bytesUpTo(limits.certificateBytesMax);
 const tpmPublic = bytesUpTo(2048);
 const sealed = bytesUpTo(256);
 
+function withoutVersion<T extends { readonly version: 1 }>(wire: T): Omit<T, 'version'> {
+  const { version, ...rest } = wire;
+  void version;
+  return rest;
+}
+
 const hello: Shape<Hello> = mapped(
   record({
     kind: literal('hello'),
@@ -52,7 +58,7 @@ const hello: Shape<Hello> = mapped(
     policy: policyId,
     versions: textMap(16, 64),
   }),
-  ({ version: _, ...rest }) => rest,
+  withoutVersion,
   (value) => ({ ...value, version: 1 as const }),
 );
 
