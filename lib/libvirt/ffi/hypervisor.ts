@@ -1,5 +1,6 @@
 /** The `Hypervisor` port over FFI (short calls) and the addon (migration, events). Made by `connectHypervisor`. */
 import { TvmmpError } from '../../errors.ts';
+import '../../ffi/resident.ts';
 import { type LibvirtNative, loadLibvirtNative } from '../../native/libvirt.ts';
 import { WorkerHost, workerModule } from '../../worker/host.ts';
 import { ResilientSubscription } from '../events.ts';
