@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
+import { AGENT_FILES } from '../authority/host-directory.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
@@ -12,20 +13,10 @@ import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import type { Tpm } from '../tpm/port.ts';
 import type { TlsIdentity } from './tls-channel.ts';
 
-/** Files of an enrolled host under the identity directory (lib/authority/host-enrolment.ts writes them). */
-export const identityFiles = {
-  root: 'authority.pem',
-  signers: 'policy-signer.pem',
-  policy: 'policy.json',
-  akCertificate: 'ak.pem',
-  agentCertificate: 'agent-cert.pem',
-  agentKey: 'agent-key.pem',
-} as const;
-
 /** Who this host is: certificates from disk, keys from the TPM, and both must agree. Throws `not-enrolled`, `certificate-invalid`. */
 export async function loadIdentity(directory: string, tpm: Tpm): Promise<HostIdentity> {
-  const root = parseRootCertificate(read(directory, identityFiles.root));
-  const certificate = certificateFromPem(read(directory, identityFiles.akCertificate));
+  const root = parseRootCertificate(read(directory, AGENT_FILES.root));
+  const certificate = certificateFromPem(read(directory, AGENT_FILES.akCertificate));
   const verified = verifyHostCertificate(certificate, root, new Date());
   const ak = await tpm.readPublic(AK_HANDLE);
   const receive = await tpm.readPublic(RECEIVE_KEY_HANDLE);
@@ -42,23 +33,23 @@ export async function loadIdentity(directory: string, tpm: Tpm): Promise<HostIde
     receivePublic: receive.publicArea,
     receiveKeyName: receive.name,
     root,
-    signerCertificates: certificatesFromPem(read(directory, identityFiles.signers)),
+    signerCertificates: certificatesFromPem(read(directory, AGENT_FILES.policySigner)),
   };
 }
 
 /** The agent's TLS certificate and key. */
 export function loadTlsIdentity(directory: string, root: RootCertificate): TlsIdentity {
   return {
-    certificate: read(directory, identityFiles.agentCertificate),
-    key: read(directory, identityFiles.agentKey),
+    certificate: read(directory, AGENT_FILES.agentCertificate),
+    key: read(directory, AGENT_FILES.agentKey),
     root,
-    rootPem: read(directory, identityFiles.root),
+    rootPem: read(directory, AGENT_FILES.root),
   };
 }
 
 /** The signed policy in force on this host. Throws `policy-invalid`, `not-enrolled`. */
 export function loadPolicy(directory: string, identity: HostIdentity): PolicyInForce {
-  const envelope = read(directory, identityFiles.policy);
+  const envelope = read(directory, AGENT_FILES.policy);
   const policy = verifySignedPolicy(envelope, {
     root: identity.root,
     signers: identity.signerCertificates,

@@ -1,6 +1,4 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { assertSuccessor, verifySignedPolicy } from '../appraisal/policy.ts';
+import { installPolicy } from '../authority/host-directory.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { depart } from '../migration/departure.ts';
@@ -11,7 +9,6 @@ import type { Sessions } from '../migration/sessions.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
-import { identityFiles } from './identity.ts';
 import { version } from './version.ts';
 
 /** What the methods work on. */
@@ -65,7 +62,7 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
         progress({ step, message, ...(fraction === undefined ? {} : { fraction }) });
       });
     },
-    'policy.install': (params) => Promise.resolve(installPolicy(parts, text(params, 'envelope'))),
+    'policy.install': (params) => Promise.resolve(installNewPolicy(parts, text(params, 'envelope'))),
     statistics: async () => ({
       quotes: services.quotes.count,
       tpmCommands: await host.tpm.commandCounts(),
@@ -91,21 +88,11 @@ function status({ config, services }: MethodParts): unknown {
   };
 }
 
-/** A policy never goes back (SPEC 10): checked against the one in force, then on disk, then in force. */
-function installPolicy({ config, services, setPolicy }: MethodParts, envelope: string): unknown {
-  const { identity, policy } = services.host;
-  const next = verifySignedPolicy(envelope, {
-    root: identity.root,
-    signers: identity.signerCertificates,
-    at: new Date(),
-  });
-  assertSuccessor(policy().policy, next);
-  writeFileSync(join(config.directories.identity, identityFiles.policy), envelope, {
-    mode: 0o644,
-    flush: true,
-  });
-  setPolicy({ policy: next, envelope });
-  return { id: next.id, version: next.version };
+/** A policy never goes back (SPEC 10): checked against the one on disk, written, then in force. */
+function installNewPolicy({ config, setPolicy }: MethodParts, envelope: string): unknown {
+  const policy = installPolicy(config.directories.identity, envelope, new Date());
+  setPolicy({ policy, envelope });
+  return { id: policy.id, version: policy.version };
 }
 
 function summary(vm: VmRecord): unknown {

@@ -12,7 +12,7 @@ import { ensureDirectory, replaceFiles } from './files.ts';
 import type { NewFile } from './files.ts';
 
 /** Files of the agent's directory; all PEM but the policy, a DSSE envelope. */
-const AGENT_FILES = {
+export const AGENT_FILES = {
   root: 'authority.pem',
   policySigner: 'policy-signer.pem',
   policy: 'policy.json',
