@@ -27,7 +27,10 @@ const CERTIFICATE_POLICIES = '2.5.29.32';
 const KNOWN = new Set<string>([...Object.values(EXTENSION), CERTIFICATE_POLICIES]);
 const STRONG = new Set(['SHA-256', 'SHA-384', 'SHA-512']);
 
-/** Reads all `.pem`, `.crt` and `.cer` files of a directory (PEM, several in one file allowed, or DER). Self-signed ones are roots. */
+/**
+ * Reads the certificates in all `.pem`, `.crt` and `.cer` files of a directory (PEM, several in one file allowed, or DER);
+ * self-signed ones are roots. PEM files without a certificate are passed over: swtpm's CA keeps its keys in the same place.
+ */
 export function loadEndorsementTrust(directory: string): EndorsementTrust {
   const files = readDirectory(directory).filter((name) => /\.(?:pem|crt|cer)$/.test(name));
   const certificates = files.flatMap((name) => readCertificates(join(directory, name)));
@@ -138,8 +141,9 @@ function readDirectory(directory: string): readonly string[] {
 function readCertificates(file: string): readonly UntrustedCertificate[] {
   try {
     const bytes = readFileSync(file);
-    const isDer = bytes.at(0) === 0x30;
-    return (isDer ? [Uint8Array.from(bytes)] : certificatesFromPem(bytes.toString())).map(parseCertificate);
+    if (bytes.at(0) === 0x30) return [parseCertificate(Uint8Array.from(bytes))];
+    const text = bytes.toString();
+    return text.includes('BEGIN CERTIFICATE') ? certificatesFromPem(text).map(parseCertificate) : [];
   } catch (cause) {
     throw new TvmmpError(
       'config-invalid',

@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { initAuthority, openAuthority } from '../../../lib/authority/authority.ts';
+import type { Authority } from '../../../lib/authority/authority.ts';
+import { parseBundle } from '../../../lib/authority/bundle.ts';
+import { enrolSession } from '../../../lib/authority/enrol-session.ts';
+import { parseMessage } from '../../../lib/authority/enrolment-messages.ts';
+import { loadEndorsementTrust } from '../../../lib/authority/endorsement.ts';
+import { installPolicy, writeHostDirectories } from '../../../lib/authority/host-directory.ts';
+import { LineChannel } from '../../../lib/authority/line-channel.ts';
+import type { Enrolment } from '../../../lib/authority/registry.ts';
+import { certificateToPem } from '../../../lib/certificates/pem.ts';
+import { TvmmpError } from '../../../lib/errors.ts';
+import { limits } from '../../../lib/limits.ts';
+import { testKeyPair } from '../../support/test-authority.ts';
+import { policyText } from './policy-fixture.ts';
+
+function failed(code: string, reason?: string): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof TvmmpError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.equal(error.details['reason'], reason, error.message);
+    return true;
+  };
+}
+
+const enrolmentOf = (name: string, ekName: Uint8Array = randomBytes(34)): Enrolment => ({
+  name,
+  ekName,
+  akName: randomBytes(34),
+  receiveKeyName: randomBytes(34),
+  ekCertificate: randomBytes(8),
+  akCertificate: randomBytes(8),
+  agentCertificate: randomBytes(8),
+  migrationCertificate: randomBytes(8),
+  time: 1,
+});
+
+describe("an authority's directory", () => {
+  let directory: string;
+  let authority: Authority;
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'tvmmp-authority-'));
+    authority = await initAuthority(join(directory, 'a'), { name: 'Example' });
+  });
+  after(() => {
+    authority.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it('is for its owner alone, and holds keys that only they can read', () => {
+    assert.equal(statSync(join(directory, 'a')).mode & 0o777, 0o700);
+    for (const key of ['root-key.pem', 'policy-key.pem']) {
+      assert.equal(statSync(join(directory, 'a', key)).mode & 0o777, 0o600);
+    }
+  });
+
+  it('is not made over another one, nor with a name that does not fit', async () => {
+    await assert.rejects(
+      initAuthority(join(directory, 'a'), { name: 'Example' }),
+      failed('authority-invalid'),
+    );
+    await assert.rejects(initAuthority(join(directory, 'b'), { name: 'x\n' }), failed('authority-invalid'));
+    assert.deepEqual(readdirSync(directory), ['a'], 'nothing is left behind');
+  });
+
+  it('gives out a bundle that a host can check, and that a changed one fails', () => {
+    const text = authority.publicBundle();
+    const now = new Date();
+    const bundle = parseBundle(text, now);
+    assert.deepEqual(bundle.root.digest, authority.root.digest);
+    assert.deepEqual(bundle.signer.spki, authority.signer.spki);
+    assert.ok(!text.includes('PRIVATE'));
+    assert.throws(
+      () => parseBundle(text.replace('"format"', '"x":1,"format"'), now),
+      failed('authority-invalid'),
+    );
+    assert.throws(() => parseBundle('{', now), failed('authority-invalid'));
+    assert.throws(() => parseBundle(text, new Date('2200-01-01')), failed('certificate-invalid', 'expired'));
+  });
+
+  it('refuses the signer of another authority in a bundle', async () => {
+    const other = await initAuthority(join(directory, 'c'), { name: 'Other' });
+    const mixed = {
+      ...(JSON.parse(authority.publicBundle()) as object),
+      root: certificateToPem(other.root.der),
+    };
+    other.close();
+    const parse = (): unknown => parseBundle(JSON.stringify(mixed), new Date());
+    assert.throws(parse, failed('certificate-invalid', 'wrong-issuer'));
+  });
+
+  it('signs policies of rising versions alone, each id for itself, and remembers the last one', () => {
+    assert.equal(authority.currentPolicy(), null);
+    const first = authority.signPolicyText(policyText(2));
+    assert.equal(authority.currentPolicy(), first);
+    assert.equal(authority.verifyPolicy(first, new Date()).version, 2);
+    assert.throws(() => authority.signPolicyText(policyText(1)), failed('policy-invalid', 'rollback'));
+    assert.throws(
+      () => authority.signPolicyText(policyText(2)),
+      failed('policy-invalid', 'version-conflict'),
+    );
+    assert.throws(() => authority.signPolicyText('{}'), failed('policy-invalid', 'malformed'));
+    assert.equal(authority.currentPolicy(), first);
+    const other = authority.signPolicyText(policyText(1, 'lab'));
+    assert.equal(authority.currentPolicy(), other);
+    const again = openAuthority(join(directory, 'a'));
+    assert.throws(() => again.signPolicyText(policyText(2)), failed('policy-invalid', 'version-conflict'));
+    assert.equal(again.verifyPolicy(again.signPolicyText(policyText(3)), new Date()).version, 3);
+    again.close();
+  });
+
+  it('with encrypted keys needs the passphrase to sign, and nothing to be read', async () => {
+    const path = join(directory, 'd');
+    (await initAuthority(path, { name: 'Example', passphrase: 'correct horse' })).close();
+    assert.match(readFileSync(join(path, 'root-key.pem'), 'utf8'), /ENCRYPTED PRIVATE KEY/);
+    for (const options of [{}, { passphrase: 'wrong' }]) {
+      const opened = openAuthority(path, options);
+      parseBundle(opened.publicBundle(), new Date());
+      assert.throws(() => opened.signPolicyText(policyText(1)), failed('authority-invalid'));
+      assert.throws(() => opened.issuer(), failed('authority-invalid'));
+      opened.close();
+    }
+    const opened = openAuthority(path, { passphrase: 'correct horse' });
+    opened.signPolicyText(policyText(1));
+    opened.issuer();
+    opened.close();
+  });
+
+  it('whose key is not that of its certificate does not sign', async () => {
+    const path = join(directory, 'e');
+    (await initAuthority(path, { name: 'Example' })).close();
+    const { privateKey } = testKeyPair();
+    writeFileSync(join(path, 'policy-key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    const opened = openAuthority(path);
+    assert.throws(() => opened.signPolicyText(policyText(1)), failed('authority-invalid'));
+    opened.close();
+  });
+
+  it('that is none cannot be opened', () => {
+    assert.throws(() => openAuthority(join(directory, 'nowhere')), failed('authority-invalid'));
+  });
+
+  it('records one enrolment for each name and each TPM, even where the check at the request was passed', () => {
+    const { registry } = authority;
+    const first = enrolmentOf('one');
+    registry.enrol(first, { replace: false });
+    const again = (enrolment: Enrolment) => () => {
+      registry.enrol(enrolment, { replace: false });
+    };
+    assert.throws(again(enrolmentOf('one')), failed('enrolment-refused', 'already-enrolled'));
+    assert.throws(again(enrolmentOf('two', first.ekName)), failed('enrolment-refused', 'already-enrolled'));
+    registry.enrol(enrolmentOf('two'), { replace: false });
+    registry.enrol(enrolmentOf('one', authority.hosts()[1]?.ekName), { replace: true });
+    assert.deepEqual(
+      authority.hosts().map(({ name }) => name),
+      ['one'],
+    );
+  });
+
+  it('enrols only hosts with a proper name and addresses, by roots that can be read', async () => {
+    const run = (hostName: string, addresses: string[], ekRoots: string): Promise<void> =>
+      enrolSession(authority, new PassThrough(), new PassThrough(), { hostName, addresses, ekRoots });
+    await assert.rejects(run('Not A Name', [], directory), failed('usage-invalid'));
+    await assert.rejects(run('host', ['10.0.0.256'], directory), failed('usage-invalid'));
+    await assert.rejects(run('host', [], join(directory, 'nowhere')), failed('config-invalid'));
+    const empty = join(directory, 'empty');
+    mkdirSync(empty);
+    await assert.rejects(run('host', [], empty), failed('config-invalid'));
+    writeFileSync(
+      join(empty, 'broken.pem'),
+      '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+    );
+    assert.throws(() => loadEndorsementTrust(empty), failed('config-invalid'));
+  });
+
+  it('tells the host why it refuses, and no more than one line of it', async () => {
+    const roots = join(directory, 'roots');
+    mkdirSync(roots);
+    writeFileSync(join(roots, 'root.pem'), certificateToPem(authority.root.der));
+    const [input, output] = [new PassThrough(), new PassThrough()];
+    input.write('{"type":"hello"}\n');
+    const session = enrolSession(authority, input, output, {
+      hostName: 'host',
+      addresses: [],
+      ekRoots: roots,
+    });
+    await assert.rejects(session, failed('enrolment-refused', 'malformed'));
+    const reply = parseMessage(String(output.read()).trimEnd());
+    assert.equal(reply.type, 'refused');
+  });
+});
+
+describe("a host's policy", () => {
+  it('is replaced by a later version of its authority alone', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-host-'));
+    const authority = await initAuthority(join(directory, 'a'), { name: 'One' });
+    const other = await initAuthority(join(directory, 'b'), { name: 'Two' });
+    try {
+      const identity = join(directory, 'host');
+      const keys = testKeyPair().privateKey;
+      const directories = { identity, migrationTls: join(identity, 'tls') };
+      writeHostDirectories(directories, {
+        name: 'host',
+        root: authority.root,
+        policySigner: authority.signerCertificate,
+        policy: null,
+        akCertificate: authority.root.der,
+        agentCertificate: authority.root.der,
+        agentKey: keys,
+        migrationCertificate: authority.root.der,
+        migrationKey: keys,
+      });
+      const now = new Date();
+      const [first, second] = [1, 2].map((version) => authority.signPolicyText(policyText(version)));
+      assert.ok(first !== undefined && second !== undefined);
+      assert.equal(installPolicy(identity, first, now).version, 1);
+      assert.equal(installPolicy(identity, second, now).version, 2);
+      assert.equal(installPolicy(identity, second, now).version, 2);
+      assert.throws(() => installPolicy(identity, first, now), failed('policy-invalid', 'rollback'));
+      const foreign = other.signPolicyText(policyText(3));
+      assert.throws(() => installPolicy(identity, foreign, now), failed('policy-invalid', 'bad-signature'));
+      assert.equal(readFileSync(join(identity, 'policy.json'), 'utf8'), second);
+      assert.throws(() => installPolicy(join(directory, 'nowhere'), second, now), failed('config-invalid'));
+      assert.ok(!readdirSync(identity).some((name) => name.startsWith('.')), 'nothing is left behind');
+    } finally {
+      authority.close();
+      other.close();
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe('lines over a pipe', () => {
+  it('come out as they went in, however they were cut', async () => {
+    const input = new PassThrough();
+    const channel = new LineChannel(input, new PassThrough());
+    input.write('on');
+    setImmediate(() => input.end('e\ntwo\nthré\n'));
+    assert.equal(await channel.receive(), 'one');
+    assert.equal(await channel.receive(), 'two');
+    assert.equal(await channel.receive(), 'thré');
+    await assert.rejects(channel.receive(), failed('enrolment-refused', 'ended'));
+  });
+
+  it('that are too long, cut off, late or not UTF-8 are refused', async () => {
+    const open = (): [PassThrough, LineChannel] => {
+      const input = new PassThrough();
+      return [input, new LineChannel(input, new PassThrough(), 20)];
+    };
+    const [long, longChannel] = open();
+    const tooLong = assert.rejects(longChannel.receive(), failed('enrolment-refused', 'malformed'));
+    long.write(Buffer.alloc(limits.enrolmentLineBytesMax + 1, 0x61));
+    await tooLong;
+    const [cut, cutChannel] = open();
+    cut.end('half');
+    await assert.rejects(cutChannel.receive(), failed('enrolment-refused', 'ended'));
+    const [, silent] = open();
+    await assert.rejects(silent.receive(), failed('enrolment-refused', 'timeout'));
+    const [bytes, bytesChannel] = open();
+    bytes.end(Uint8Array.of(0xff, 0x0a));
+    await assert.rejects(bytesChannel.receive(), failed('enrolment-refused', 'malformed'));
+  });
+
+  it('that cannot be sent say that the other side is gone', async () => {
+    const output = new PassThrough();
+    const channel = new LineChannel(new PassThrough(), output);
+    output.destroy(new Error('broken pipe'));
+    await assert.rejects(channel.send('x'), failed('enrolment-refused', 'ended'));
+  });
+});

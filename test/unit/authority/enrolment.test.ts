@@ -1,0 +1,423 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createPrivateKey, randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { initAuthority } from '../../../lib/authority/authority.ts';
+import type { Authority } from '../../../lib/authority/authority.ts';
+import { parseBundle } from '../../../lib/authority/bundle.ts';
+import { loadEndorsementTrust } from '../../../lib/authority/endorsement.ts';
+import type { EnrolmentReason } from '../../../lib/authority/enrolment-error.ts';
+import { AuthorityEnrolment } from '../../../lib/authority/enrolment.ts';
+import { enrolmentBinding, formatMessage, parseMessage } from '../../../lib/authority/enrolment-messages.ts';
+import type { EnrolmentMessage, EnrolmentRequest } from '../../../lib/authority/enrolment-messages.ts';
+import { enrolSession } from '../../../lib/authority/enrol-session.ts';
+import type { EnrolSessionOptions } from '../../../lib/authority/enrol-session.ts';
+import { beginHostEnrolment, enrolHost } from '../../../lib/authority/host-enrolment.ts';
+import type { HostEnrolment, HostEnrolmentOptions } from '../../../lib/authority/host-enrolment.ts';
+import { receivePolicyOf } from '../../../lib/appraisal/policy.ts';
+import { createCertificateRequest } from '../../../lib/certificates/certificate-request.ts';
+import {
+  verifyAgentCertificate,
+  verifyHostCertificate,
+  verifyMigrationCertificate,
+} from '../../../lib/certificates/host-certificate.ts';
+import { certificateFromPem } from '../../../lib/certificates/pem.ts';
+import { TvmmpError } from '../../../lib/errors.ts';
+import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../../lib/tpm/handles.ts';
+import { formatPublicArea, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { duplexPipe } from '../../support/duplex-pipe.ts';
+import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
+import { testKeyPair } from '../../support/test-authority.ts';
+import { policyText } from './policy-fixture.ts';
+
+function refused(...reasons: EnrolmentReason[]): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof TvmmpError, String(error));
+    assert.equal(error.code, 'enrolment-refused', error.message);
+    assert.ok(reasons.includes(error.details['reason'] as EnrolmentReason), error.message);
+    return true;
+  };
+}
+
+/** A swtpm with EK certificates, and the port to it. */
+interface TestHost {
+  readonly swtpm: Swtpm;
+  readonly tpm: FfiTpm;
+  readonly ekRoots: string;
+}
+
+async function makeHost(): Promise<TestHost> {
+  const swtpm = await Swtpm.start({ manufacture: true });
+  return { swtpm, tpm: new FfiTpm({ tcti: swtpm.tcti }), ekRoots: join(swtpm.directory, 'ca') };
+}
+
+describe('enrolment of a host with a TPM', function () {
+  this.timeout(120_000);
+  let directory: string;
+  let authority: Authority;
+  let hostA: TestHost;
+  let hostB: TestHost;
+  let count = 0;
+
+  before(async function () {
+    const missing = swtpmMissing();
+    if (missing !== undefined) return this.skip();
+    directory = mkdtempSync(join(tmpdir(), 'tvmmp-enrol-'));
+    authority = await initAuthority(join(directory, 'authority'), { name: 'Test' });
+    authority.signPolicyText(policyText(1));
+    hostA = await makeHost();
+    hostB = await makeHost();
+  });
+  after(async () => {
+    for (const host of [hostA, hostB]) {
+      await host.tpm.close();
+      await host.swtpm.close();
+    }
+    authority.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const now = (): Date => new Date();
+  const bundle = (): HostEnrolmentOptions['bundle'] => parseBundle(authority.publicBundle(), now());
+  const newName = (): string => `host-${(count += 1)}.example`;
+  const begin = (host: TestHost, options: Partial<HostEnrolmentOptions> = {}): Promise<HostEnrolment> =>
+    beginHostEnrolment(host.tpm, { bundle: bundle(), ...options });
+  const authoritySide = (
+    host: TestHost,
+    options: { name?: string; replace?: boolean } = {},
+  ): AuthorityEnrolment =>
+    new AuthorityEnrolment(authority, {
+      hostName: options.name ?? newName(),
+      addresses: [],
+      trust: loadEndorsementTrust(host.ekRoots),
+      replace: options.replace ?? true,
+    });
+  /** What the authority says to a request that the test has meddled with. */
+  const askWith = async (
+    host: TestHost,
+    change: (request: EnrolmentRequest) => Partial<EnrolmentRequest>,
+  ): Promise<EnrolmentMessage> => {
+    const { request } = await begin(host);
+    const message = { type: 'request', ...request, ...change(request) } as const;
+    return authoritySide(host).receive(message, now());
+  };
+  const directoriesOf = (name: string): { identity: string; migrationTls: string } => {
+    const identity = join(directory, name);
+    return { identity, migrationTls: join(identity, 'migration-tls') };
+  };
+  /** Both ends over a pipe. */
+  const enrol = async (
+    host: TestHost,
+    authorityOptions: Partial<EnrolSessionOptions> = {},
+    hostOptions: Partial<HostEnrolmentOptions> = {},
+  ): Promise<{ name: string; directories: ReturnType<typeof directoriesOf> }> => {
+    const [hostEnd, authorityEnd] = duplexPipe();
+    const hostName = authorityOptions.hostName ?? newName();
+    const directories = directoriesOf(`dir-${(count += 1)}`);
+    const ended = Promise.allSettled([
+      enrolSession(authority, authorityEnd.input, authorityEnd.output, {
+        addresses: ['127.0.0.1', 'fd00::7'],
+        ekRoots: host.ekRoots,
+        ...authorityOptions,
+        hostName,
+      }).finally(() => authorityEnd.output.end()),
+      enrolHost(host.tpm, hostEnd.input, hostEnd.output, {
+        bundle: bundle(),
+        directories,
+        ...hostOptions,
+      }).finally(() => hostEnd.output.end()),
+    ]);
+    const [authorityResult, hostResult] = await ended;
+    if (authorityResult.status === 'rejected') throw authorityResult.reason;
+    if (hostResult.status === 'rejected') throw hostResult.reason;
+    return { name: hostResult.value, directories };
+  };
+
+  it('writes verified certificates, keys with mode 0600 and the signed policy', async () => {
+    const { name, directories } = await enrol(
+      hostA,
+      { hostName: 'first.example' },
+      { expectedName: 'first.example' },
+    );
+    assert.equal(name, 'first.example');
+    const file = (path: string): string => readFileSync(path, 'utf8');
+    const der = (path: string): Uint8Array => certificateFromPem(file(path));
+    const { identity, migrationTls } = directories;
+    const host = verifyHostCertificate(der(join(identity, 'ak.pem')), authority.root, now());
+    assert.deepEqual(Buffer.from(host.akName), Buffer.from((await hostA.tpm.readPublic(AK_HANDLE)).name));
+    const receive = await hostA.tpm.readPublic(RECEIVE_KEY_HANDLE);
+    assert.deepEqual(Buffer.from(host.receiveKeyName), Buffer.from(receive.name));
+    const receivePolicy = receivePolicyOf(authority.signer.spki);
+    assert.deepEqual(Buffer.from(parsePublicArea(receive.publicArea).authPolicy), Buffer.from(receivePolicy));
+    const agent = verifyAgentCertificate(der(join(identity, 'agent-cert.pem')), authority.root, now());
+    const migration = verifyMigrationCertificate(
+      der(join(migrationTls, 'server-cert.pem')),
+      authority.root,
+      now(),
+    );
+    for (const certificate of [host, agent, migration]) assert.equal(certificate.name, name);
+    assert.deepEqual(agent.addresses, ['127.0.0.1', 'fd00::7']);
+    const keys = ['agent-key.pem', 'migration-tls/server-key.pem', 'migration-tls/client-key.pem'];
+    for (const key of keys) {
+      assert.equal(statSync(join(identity, key)).mode & 0o777, 0o600);
+      createPrivateKey(file(join(identity, key)));
+    }
+    assert.equal(file(join(identity, 'policy.json')), authority.currentPolicy());
+    assert.deepEqual(der(join(identity, 'authority.pem')), authority.root.der);
+    assert.deepEqual(readdirSync(migrationTls).sort(), [
+      'ca-cert.pem',
+      'client-cert.pem',
+      'client-key.pem',
+      'server-cert.pem',
+      'server-key.pem',
+    ]);
+    const verify = ['verify', '-x509_strict', '-CAfile', join(migrationTls, 'ca-cert.pem')];
+    execFileSync('openssl', [
+      ...verify,
+      join(migrationTls, 'server-cert.pem'),
+      join(identity, 'agent-cert.pem'),
+    ]);
+  });
+
+  for (const ekKind of ['ecc-p384', 'rsa-2048'] as const) {
+    it(`works with an EK of the kind ${ekKind} and an RSA attestation key`, async () => {
+      const { directories } = await enrol(
+        hostA,
+        { replace: true },
+        { ekKind, keyAlgorithm: 'rsa-2048', replaceKeys: true },
+      );
+      const der = certificateFromPem(readFileSync(join(directories.identity, 'ak.pem'), 'utf8'));
+      assert.equal(verifyHostCertificate(der, authority.root, now()).publicKey.asymmetricKeyType, 'rsa');
+      await hostA.tpm.provision({
+        keyAlgorithm: 'ecc-p256',
+        receivePolicy: receivePolicyOf(authority.signer.spki),
+        replace: true,
+      });
+    });
+  }
+
+  it('a TPM without the kind of EK that is asked for is refused', async () => {
+    await assert.rejects(begin(hostA, { ekKind: 'ecc-p256' }), refused('ek-missing'));
+  });
+
+  it('a second enrolment of a name, or of a TPM, is refused unless the operator replaces the first', async () => {
+    const { name } = await enrol(hostA, { replace: true });
+    await assert.rejects(enrol(hostB, { hostName: name }), refused('already-enrolled'));
+    await assert.rejects(enrol(hostA), refused('already-enrolled'));
+    assert.deepEqual(await enrol(hostB, { hostName: name, replace: true }).then((done) => done.name), name);
+    assert.equal(authority.hosts().filter((host) => host.name === name).length, 1);
+    const other = await enrol(hostB, { replace: true });
+    assert.deepEqual(
+      authority
+        .hosts()
+        .filter((host) => [name, other.name].includes(host.name))
+        .map((host) => host.name),
+      [other.name],
+    );
+  });
+
+  it('an EK certificate of a manufacturer that the operator did not name is refused', async () => {
+    await assert.rejects(enrol(hostA, { ekRoots: hostB.ekRoots, replace: true }), refused('ek-untrusted'));
+  });
+
+  it('an EK certificate that is not valid yet is refused', async () => {
+    const { request } = await begin(hostA);
+    const asked = authoritySide(hostA).receive(
+      { type: 'request', ...request },
+      new Date('2001-01-01T00:00:00Z'),
+    );
+    await assert.rejects(asked, refused('ek-untrusted'));
+  });
+
+  it('another EK than that of the certificate is refused', async () => {
+    const other = await hostB.tpm.createEk('ecc-p384');
+    await assert.rejects(
+      askWith(hostA, () => ({ ekPublic: other.publicArea })),
+      refused('ek-mismatch'),
+    );
+    await assert.rejects(
+      askWith(hostA, () => ({ ekKind: 'rsa-2048' })),
+      refused('ek-mismatch'),
+    );
+    await assert.rejects(
+      askWith(hostA, () => ({ ekPublic: randomBytes(90) })),
+      refused('ek-mismatch'),
+    );
+  });
+
+  it('certificates that are none of an EK are refused', async () => {
+    const ca = readFileSync(join(hostA.ekRoots, 'issuercert.pem'), 'utf8');
+    const ekCertificate = certificateFromPem(ca);
+    await assert.rejects(
+      askWith(hostA, () => ({ ekCertificate })),
+      refused('ek-untrusted'),
+    );
+    const ended = Uint8Array.of(...(await begin(hostA)).request.ekCertificate, 0);
+    await assert.rejects(
+      askWith(hostA, () => ({ ekCertificate: ended })),
+      refused('ek-untrusted'),
+    );
+  });
+
+  it('an attestation key that is not restricted, or may leave its TPM, is refused', async () => {
+    const restricted = 1 << 16;
+    const fixedTpm = 1 << 1;
+    for (const bit of [restricted, fixedTpm]) {
+      const change = ({ akPublic }: EnrolmentRequest): Partial<EnrolmentRequest> => {
+        const area = parsePublicArea(akPublic);
+        return { akPublic: formatPublicArea({ ...area, attributes: area.attributes & ~bit }) };
+      };
+      await assert.rejects(askWith(hostA, change), refused('ak-unsuitable'));
+    }
+    await assert.rejects(
+      askWith(hostA, () => ({ akPublic: randomBytes(60) })),
+      refused('ak-unsuitable'),
+    );
+  });
+
+  it("the attestation key of another TPM cannot answer: the credential is for the EK's TPM alone", async () => {
+    const own = await begin(hostA);
+    const other = await begin(hostB);
+    const named = { ...other.request, ekKind: own.request.ekKind, ekPublic: own.request.ekPublic };
+    const certification = await hostB.tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, enrolmentBinding(named));
+    const request = { ...named, ekCertificate: own.request.ekCertificate, certification };
+    const side = authoritySide(hostA);
+    const challenge = await side.receive({ type: 'request', ...request }, now());
+    await assert.rejects(own.answer(challenge), TvmmpError, 'the TPM of the EK lacks that AK');
+    await assert.rejects(other.answer(challenge), TvmmpError, 'the TPM of the AK lacks that EK');
+    const guess = { type: 'answer', credential: randomBytes(32) } as const;
+    await assert.rejects(side.receive(guess, now()), refused('answer-wrong'));
+    await assert.rejects(side.receive(guess, now()), refused('out-of-turn'));
+  });
+
+  it('an answer of another length, or to another challenge, is refused', async () => {
+    for (const credential of [new Uint8Array(1), new Uint8Array(33)]) {
+      const side = authoritySide(hostA);
+      const { request } = await begin(hostA);
+      await side.receive({ type: 'request', ...request }, now());
+      await assert.rejects(side.receive({ type: 'answer', credential }, now()), refused('answer-wrong'));
+    }
+    const [first, second] = [authoritySide(hostA), authoritySide(hostA)];
+    const enrolment = await begin(hostA);
+    const challenge = await first.receive({ type: 'request', ...enrolment.request }, now());
+    await second.receive({ type: 'request', ...enrolment.request }, now());
+    const answer = await enrolment.answer(challenge);
+    await assert.rejects(second.receive(answer, now()), refused('answer-wrong'));
+  });
+
+  it('messages out of turn are refused', async () => {
+    const answer = { type: 'answer', credential: new Uint8Array(32) } as const;
+    await assert.rejects(authoritySide(hostA).receive(answer, now()), refused('out-of-turn'));
+    const side = authoritySide(hostA);
+    const { request } = await begin(hostA);
+    await side.receive({ type: 'request', ...request }, now());
+    await assert.rejects(side.receive({ type: 'request', ...request }, now()), refused('out-of-turn'));
+    const enrolment = await begin(hostA);
+    await assert.rejects(enrolment.answer(answer), refused('out-of-turn'));
+  });
+
+  it('a receive key that another policy key guards is refused', async () => {
+    const change = ({ receivePublic }: EnrolmentRequest): Partial<EnrolmentRequest> => {
+      const area = parsePublicArea(receivePublic);
+      return { receivePublic: formatPublicArea({ ...area, authPolicy: randomBytes(32) }) };
+    };
+    await assert.rejects(askWith(hostA, change), refused('receive-key-unsuitable'));
+    const open = ({ receivePublic }: EnrolmentRequest): Partial<EnrolmentRequest> => {
+      const area = parsePublicArea(receivePublic);
+      return { receivePublic: formatPublicArea({ ...area, attributes: area.attributes | (1 << 6) }) };
+    };
+    await assert.rejects(askWith(hostA, open), refused('receive-key-unsuitable'));
+  });
+
+  it('a certification for another key, another EK or other TLS keys, or a quote, is refused', async () => {
+    const theirs = await begin(hostB);
+    const { receivePublic, certification } = theirs.request;
+    await assert.rejects(
+      askWith(hostA, () => ({ receivePublic })),
+      refused('certification-invalid'),
+    );
+    await assert.rejects(
+      askWith(hostA, () => ({ certification })),
+      refused('certification-invalid'),
+    );
+    const agentRequest = await createCertificateRequest(testKeyPair());
+    await assert.rejects(
+      askWith(hostA, () => ({ agentRequest })),
+      refused('certification-invalid'),
+    );
+    await assert.rejects(
+      askWith(hostA, () => ({ migrationRequest: agentRequest })),
+      refused('certification-invalid'),
+    );
+    const { request } = await begin(hostA);
+    const quote = await hostA.tpm.quote(AK_HANDLE, enrolmentBinding(request), [
+      { bank: 'sha256', pcrs: [0] },
+    ]);
+    const asked = authoritySide(hostA).receive({ type: 'request', ...request, certification: quote }, now());
+    await assert.rejects(asked, refused('certification-invalid'));
+  });
+
+  it('a TLS request that its key did not sign is refused, though the AK vouches for it', async () => {
+    const { request } = await begin(hostA);
+    const agentRequest = Uint8Array.from(request.agentRequest);
+    agentRequest.set(randomBytes(8), agentRequest.length - 8);
+    const changed = { ...request, agentRequest };
+    const certification = await hostA.tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, enrolmentBinding(changed));
+    const asked = authoritySide(hostA).receive({ type: 'request', ...changed, certification }, now());
+    await assert.rejects(asked, refused('tls-request-invalid'));
+  });
+
+  it('the host refuses what another authority, or another name, or other keys are in', async () => {
+    const issueFor = async (
+      host: TestHost,
+      name: string,
+    ): Promise<{ enrolment: HostEnrolment; issue: EnrolmentMessage }> => {
+      const side = authoritySide(host, { name });
+      const enrolment = await begin(host, { expectedName: 'wanted.example' });
+      const challenge = await side.receive({ type: 'request', ...enrolment.request }, now());
+      return { enrolment, issue: await side.receive(await enrolment.answer(challenge), now()) };
+    };
+    const misnamed = await issueFor(hostA, newName());
+    assert.throws(() => misnamed.enrolment.accept(misnamed.issue, now()), refused('name-mismatch'));
+    const own = await issueFor(hostA, 'wanted.example');
+    const theirs = await issueFor(hostB, 'other.example');
+    assert.equal(own.enrolment.accept(own.issue, now()).name, 'wanted.example');
+    assert.throws(() => own.enrolment.accept(theirs.issue, now()), refused('issue-invalid'));
+    assert.throws(() => own.enrolment.accept(own.issue, new Date('2200-01-01')), refused('issue-invalid'));
+    const issue = own.issue as Extract<EnrolmentMessage, { type: 'issue' }>;
+    const their = theirs.issue as Extract<EnrolmentMessage, { type: 'issue' }>;
+    const other = await initAuthority(join(directory, `other-${(count += 1)}`), { name: 'Test' });
+    const changes: Partial<typeof issue>[] = [
+      { root: other.root.der },
+      { policySigner: other.signerCertificate },
+      { akCertificate: their.akCertificate },
+      { agentCertificate: their.agentCertificate },
+      { migrationCertificate: their.migrationCertificate },
+      { agentCertificate: issue.migrationCertificate },
+      { policy: other.signPolicyText(policyText(1)) },
+      { policy: '{}' },
+    ];
+    other.close();
+    for (const change of changes) {
+      assert.throws(() => own.enrolment.accept({ ...issue, ...change }, now()), refused('issue-invalid'));
+    }
+  });
+
+  it('a name that is not the one the host wants leaves its directories untouched', async () => {
+    const wanted = { expectedName: 'wanted.example' };
+    await assert.rejects(enrol(hostA, { replace: true }, wanted), refused('name-mismatch'));
+    const last = join(directory, `dir-${count}`);
+    assert.throws(() => readdirSync(last), { code: 'ENOENT' });
+  });
+
+  it('messages survive the way to text and back', async () => {
+    const { request } = await begin(hostA);
+    const message = { type: 'request', ...request } as const;
+    const line = formatMessage(message);
+    assert.ok(!line.includes('\n'));
+    assert.equal(formatMessage(parseMessage(line)), line);
+  });
+});
