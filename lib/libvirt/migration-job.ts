@@ -31,10 +31,9 @@ export interface OutgoingMigration {
 
 // The record holds the VM's description and libvirt's own notes about it.
 const STATUS_BYTES_MAX = 4 * limits.domainXmlBytesMax;
-const UNNAMED_PHASE = 'none';
 
 /**
- * Reads a record. Null when no outgoing migration is under way; throws `domain-xml-invalid` when the record cannot be understood, which a
+ * Reads a record. Null when no outgoing migration is under way, or it has yet to reach its first phase; throws `domain-xml-invalid` when the record cannot be understood, which a
  * caller must not take for "no migration" or "no TLS".
  */
 export function outgoingMigration(statusXml: string): OutgoingMigration | null {
@@ -44,6 +43,9 @@ export function outgoingMigration(statusXml: string): OutgoingMigration | null {
   });
   const job = descend(root, 'job');
   if (attribute(job, 'async') !== 'migration out') return null;
+  // libvirt first writes the job without a phase and with flags 0, then both: the destination has not heard of it before that.
+  const phase = attribute(job, 'phase');
+  if (phase === null) return null;
   const flags = attribute(job, 'flags');
   const uuid = textOf(descend(root, 'domain', 'uuid'));
   if (flags === null || !/^0x[0-9a-f]{1,8}$/.test(flags) || uuid === null) {
@@ -53,7 +55,7 @@ export function outgoingMigration(statusXml: string): OutgoingMigration | null {
   const started = attribute(job, 'asyncStarted');
   return {
     uuid: uuid.toLowerCase(),
-    phase: attribute(job, 'phase') ?? UNNAMED_PHASE,
+    phase,
     flags: names,
     unknownFlags: unknown,
     startedMs: started !== null && /^[0-9]{1,15}$/.test(started) ? Number(started) : null,

@@ -378,7 +378,6 @@ export function describeMigrationConformance(name: string, connect: HypervisorFa
       await lifecycle('target', 'resumed', 'migrated');
       await lifecycle('source', 'suspended', 'migrated');
       await lifecycle('source', 'stopped', 'migrated');
-      await lifecycle('source', 'undefined', 'removed');
       const arrived = await target.domain(uuid);
       assert.deepEqual([arrived.state, arrived.reason, arrived.persistent], ['running', 'migrated', true]);
       assert.deepEqual(canonicalFacts(facts(await target.dumpXml(uuid))), before);
@@ -405,12 +404,18 @@ export function describeMigrationConformance(name: string, connect: HypervisorFa
       await eventually('disconnected', () => seen.find(({ event }) => event.kind === 'disconnected') ?? null);
       await eventually('reconnected', () => seen.find(({ event }) => event.kind === 'reconnected') ?? null);
       // A daemon that has just started takes its guests up again on its own; until then it refuses to stop them.
-      await eventually('a guest to stop', () =>
+      let refusal: unknown;
+      const stopped = (): Promise<true | null> =>
         hosts[1].destroy(uuid).then(
           () => true,
-          () => null,
-        ),
-      );
+          (error: unknown) => {
+            refusal = error;
+            return null;
+          },
+        );
+      await eventually('a guest to stop', stopped).catch((cause: unknown) => {
+        throw new Error(`${String(cause)}: ${String(refusal)}`);
+      });
       await lifecycle('target', 'stopped', 'destroyed');
       await hosts[1].undefine(uuid);
       await lifecycle('target', 'undefined', 'removed');

@@ -142,13 +142,11 @@ export class PrivateLibvirtd {
       ' && ',
     );
     const log = openSync(join(this.directory, 'libvirtd.log'), 'a');
-    const child = spawn(
-      'unshare',
-      ['-m', '-n', '-u', 'sh', '-c', script, 'sh', this.directory, this.hostname],
-      {
-        stdio: ['ignore', log, log],
-      },
-    );
+    // It dies with us even where a killed test never comes to its clean-up.
+    const command = ['-m', '-n', '-u', 'setpriv', '--pdeathsig', 'KILL', 'sh', '-c', script, 'sh'];
+    const child = spawn('unshare', [...command, this.directory, this.hostname], {
+      stdio: ['ignore', log, log],
+    });
     closeSync(log);
     this.#process = child;
     await this.#untilListening(child);

@@ -38,18 +38,24 @@ describe('libvirt’s record of an outgoing migration', () => {
     assert.equal(outgoingMigration(status.replace(/<job [^>]*>/, '')), null);
   });
 
+  it('is null until the migration has reached its first phase, for libvirt writes its flags only then', () => {
+    // Seen on 9.0.0, some milliseconds before phase='begin3' flags='0x1b'.
+    const first = job(`type='none' async='migration out' flags='0x0' asyncStarted='1795433686051'`);
+    assert.equal(outgoingMigration(first), null);
+  });
+
   it('reports bits that it does not know instead of dropping them', () => {
-    const migration = outgoingMigration(job(`async='migration out' flags='0x80000001'`));
+    const migration = outgoingMigration(job(`async='migration out' phase='perform3' flags='0x80000001'`));
     assert.deepEqual([...(migration?.flags ?? [])], ['live']);
     assert.equal(migration?.unknownFlags, 0x8000_0000);
   });
 
   it('is refused, not taken for no migration, when it cannot be understood', () => {
     for (const xml of [
-      job(`async='migration out'`),
-      job(`async='migration out' flags='17'`),
-      job(`async='migration out' flags='0x'`),
-      job(`async='migration out' flags='0x111111111'`),
+      job(`async='migration out' phase='begin3'`),
+      job(`async='migration out' phase='begin3' flags='17'`),
+      job(`async='migration out' phase='begin3' flags='0x'`),
+      job(`async='migration out' phase='begin3' flags='0x111111111'`),
       '<domain/>',
       status.slice(0, 4000),
     ]) {
