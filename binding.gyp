@@ -10,6 +10,8 @@
 # built against a shared OpenSSL the same symbols come from that. Only the stable EVP interface of OpenSSL 3 is used.
 #
 # `node-gyp rebuild --debug -- -Dsanitize=1` builds all of it with AddressSanitizer and UBSan into build/Debug.
+# To run Node with it: LD_PRELOAD="$(gcc -print-file-name=libasan.so) libtirpc.so.3" (libtirpc, because ASan wraps its xdrmem_create and
+# must find the real one), ASAN_OPTIONS=detect_leaks=0, and LD_PRELOAD taken out of process.env before libvirtd or swtpm are started.
 {
   'variables': { 'sanitize%': 0 },
   'target_defaults': {
