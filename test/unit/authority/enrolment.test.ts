@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createPrivateKey, randomBytes } from 'node:crypto';
+import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,9 @@ import { certificateFromPem } from '../../../lib/certificates/pem.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
 import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../../lib/tpm/handles.ts';
+import { policyKeyPublicArea } from '../../../lib/tpm/policy.ts';
 import { formatPublicArea, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { ecdsaFromP1363, formatSignature } from '../../../lib/tpm/signature.ts';
 import { duplexPipe } from '../../support/duplex-pipe.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
@@ -198,6 +200,20 @@ describe('enrolment of a host with a TPM', function () {
       });
     });
   }
+
+  it("the host's TPM accepts the approvals in the signed policy, and none of another key", async () => {
+    const { states, policyRef, signerSpki } = authority.verifyPolicy(authority.currentPolicy() ?? '', now());
+    const approve = (spki: Uint8Array): Promise<unknown>[] => {
+      const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+      return states.map(({ approvedPolicy, approval }) => {
+        const signature = formatSignature(ecdsaFromP1363(approval, 'sha256'));
+        return hostA.tpm.verifyPolicyApproval(policyKeyPublicArea(key), approvedPolicy, policyRef, signature);
+      });
+    };
+    assert.equal((await Promise.all(approve(signerSpki))).length, 1);
+    const other = testKeyPair().publicKey.export({ type: 'spki', format: 'der' });
+    await assert.rejects(Promise.all(approve(other)), { code: 'tpm-call-failed' });
+  });
 
   it('a TPM without the kind of EK that is asked for is refused', async () => {
     await assert.rejects(begin(hostA, { ekKind: 'ecc-p256' }), refused('ek-missing'));
