@@ -9,7 +9,7 @@
  * where pcr is PCR 11 (SHA-256 bank), freshly read, and secret the SHA-256 of a secret freshly unsealed. PCR 11 cannot be
  * reset, and is extended with a random value once per boot: it names this boot of this vTPM. The secret is random, sealed
  * under the owner's storage hierarchy at the first boot and kept in the TPM: it names the vTPM over reboots.
- * A TPM error prints `tick N ERROR <response code>` and the ticking goes on.
+ * A TPM error prints `tick N ERROR <response code> t=<guest clock, ms>` and the ticking goes on.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -298,7 +298,8 @@ static void tick(unsigned long number) {
   size_t size = 0;
   struct timespec now;
   if ((rc = pcr_read(pcr)) != 0 || (rc = unseal(secret, &size)) != 0) {
-    printf("tick %lu ERROR 0x%x\n", number, rc);
+    clock_gettime(CLOCK_REALTIME, &now);
+    printf("tick %lu ERROR 0x%x t=%lld%03ld\n", number, rc, (long long)now.tv_sec, now.tv_nsec / 1000000);
     return;
   }
   sha256_short(secret, size > 55 ? 55 : size, hash);

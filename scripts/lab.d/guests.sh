@@ -44,11 +44,12 @@ forget_console() {
   done 3<"$LAB/names"
 }
 
-# Gives one random vTPM key to every host, for plain libvirt without tvmmp. It is in no argument and on no disk.
+# Gives one random vTPM key to every host, for plain libvirt without tvmmp: kept as libvirt keeps secrets, so that the guest
+# can start again after a reboot of the host. It is in no argument.
 share_secret() {
   local key name xml
   key=$(openssl rand -base64 32)
-  xml="<secret ephemeral='yes' private='yes'><uuid>$1</uuid><usage type='vtpm'><name>lab $2 $1</name></usage></secret>"
+  xml="<secret ephemeral='no' private='yes'><uuid>$1</uuid><usage type='vtpm'><name>lab $2 $1</name></usage></secret>"
   while read -r name <&3; do
     (enter "$name" virsh --quiet secret-define /dev/stdin) <<<"$xml"
     printf %s "$key" | (enter "$name" virsh --quiet secret-set-value "$1" --file /dev/stdin)

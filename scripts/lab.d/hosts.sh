@@ -171,7 +171,7 @@ power_on_switch() {
 }
 
 power_on() {
-  local host=$LAB/hosts/$1 name=$1 tries=0 switch
+  local host=$LAB/hosts/$1 name=$1 tries=0 switch address mac
   rm -f "$host/pid"
   setsid unshare --mount --uts --net --pid --fork --kill-child --propagation private -- \
     "$LIB/host-init" "$LAB" "$name" "${HOST_DIRECTORIES[@]}" </dev/null >"$host/log/boot.log" 2>&1 &
@@ -183,18 +183,23 @@ power_on() {
   live "$LAB/switch.pid" || die 'the switch is down'
   switch=$LIVE_PID
   live "$host/pid"
-  nsenter -t "$switch" -n -- ip link add name "$name" up master switch type veth peer name eth0 netns "$LIVE_PID"
-  nsenter -t "$LIVE_PID" -n -- sh -c "ip link set lo up && ip addr add '$(<"$host/address")/24' dev eth0 && ip link set eth0 up"
-  # The host's kernel may forward nothing and ask nobody: there is no world outside the switch.
+  address=$(<"$host/address")
+  # A host keeps its network card over reboots: with another MAC its peers would talk to the old one for half a minute.
+  mac=$(printf '02:00:%02x:%02x:%02x:%02x' ${address//./ })
+  nsenter -t "$switch" -n -- \
+    ip link add name "$name" up master switch type veth peer name eth0 address "$mac" netns "$LIVE_PID"
+  nsenter -t "$LIVE_PID" -n -- sh -c "ip link set lo up && ip addr add '$address/24' dev eth0 && ip link set eth0 up"
   (enter "$name" "$LIB/host-boot" "$LAB" "$name") >>"$host/log/boot.log" 2>&1
 }
 
 power_off() {
-  local host=$LAB/hosts/$1
+  local host=$LAB/hosts/$1 parent
   live "$host/pid" || return 0
+  parent=$(ps -o ppid= -p "$LIVE_PID" | tr -d ' ')
   kill -KILL "$LIVE_PID"
-  # The kernel lets process 1 go only after all others of its namespace.
+  # The kernel lets process 1 go only after all others of its namespace, and its parent (unshare) goes after it.
   while live "$host/pid"; do sleep 0.01; done
+  ((parent == 1)) || while [[ -d /proc/$parent ]]; do sleep 0.01; done
   rm -f "$host/pid"
 }
 
