@@ -34,7 +34,9 @@ const decodeOptions = {
 /** Encodes a value deterministically. Throws `encoding-invalid` for what the formats cannot hold. */
 export function encode(value: CborValue): Uint8Array {
   assertEncodable(value, limits.cborDepthMax);
-  return cborgEncode(value);
+  const bytes = cborgEncode(value);
+  // Longer results come as a Buffer, whose slice() shares memory where a Uint8Array's copies.
+  return Buffer.isBuffer(bytes) ? Uint8Array.from(bytes) : bytes;
 }
 
 /**

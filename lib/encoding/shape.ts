@@ -108,10 +108,10 @@ export function listOf<T>(item: Shape<T>, bounds: { min?: number; max: number })
 /** One of a few texts, encoded by number as `table` says: `{ source: 0, target: 1 }`. */
 export function numbered<T extends string>(table: Readonly<Record<T, number>>): Shape<T> {
   const names = new Map(Object.entries<number>(table).map(([name, number]) => [number, name as T]));
+  const expected = `one of ${[...names].map(([number, name]) => `${number} (${name})`).join(', ')}`;
   return {
     read: (value, path) =>
-      (typeof value === 'number' ? names.get(value) : undefined) ??
-      invalid(path, `one of ${[...names.keys()].join(', ')}`),
+      (typeof value === 'number' ? names.get(value) : undefined) ?? invalid(path, expected),
     write: (value) => table[value],
   };
 }
