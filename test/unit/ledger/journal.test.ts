@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { Journal } from '../../../lib/ledger/journal.ts';
+import type { SessionRecord, VmRecord } from '../../../lib/ledger/records.ts';
+import { limits } from '../../../lib/limits.ts';
+
+const uuid = '5b0c9c0e-2f5e-4f4b-9d2a-0f3f1f7a1c11';
+const id = Buffer.alloc(32, 7);
+const vm: VmRecord = {
+  uuid,
+  name: 'guest',
+  state: 'stopped',
+  epoch: 0,
+  sequence: 0,
+  head: Buffer.alloc(32, 1),
+  facts: Buffer.alloc(32, 2),
+  vtpm: null,
+  secret: 'c9d1c1f8-4dd0-4ac8-9f0d-0d8bbd4c0d5a',
+  sealed: Buffer.alloc(126, 3),
+  context: Buffer.alloc(40, 4),
+  holder: 'alpha',
+};
+const session: SessionRecord = {
+  id,
+  vm: uuid,
+  role: 'target',
+  state: 'open',
+  peer: '',
+  address: 'a:1',
+  started: 1000,
+  updated: 1000,
+};
+const permit = {
+  vm: uuid,
+  session: id,
+  facts: Buffer.alloc(32),
+  verdict: Buffer.alloc(32),
+  expires: 5000,
+  consumed: null,
+};
+
+describe('journal', () => {
+  let journal: Journal;
+  beforeEach(() => {
+    journal = new Journal(':memory:');
+  });
+  afterEach(() => {
+    journal.close();
+  });
+
+  it('keeps VMs, and forgets one with its chain but not its sessions', () => {
+    journal.putVm(vm);
+    journal.appendEntry(uuid, 0, Buffer.of(1));
+    journal.openSession(session);
+    assert.deepEqual(journal.vm(uuid), vm);
+    journal.removeVm(uuid);
+    assert.equal(journal.vm(uuid), null);
+    assert.deepEqual(journal.entries(uuid), []);
+    assert.equal(journal.openSession(session), false);
+  });
+
+  it('lets a chain grow at its end alone', () => {
+    journal.appendEntry(uuid, 0, Buffer.of(1));
+    assert.throws(() => {
+      journal.appendEntry(uuid, 0, Buffer.of(2));
+    });
+    assert.deepEqual(journal.entries(uuid), [Buffer.of(1)]);
+  });
+
+  it('accepts a session id once, for as long as a session can live', () => {
+    assert.equal(journal.openSession(session), true);
+    assert.equal(journal.openSession({ ...session, started: 2000 }), false);
+    journal.changeSession(id, { state: 'refused' }, 3000);
+    const later = 3000 + limits.sessionIdMemoryMs + 1;
+    assert.equal(journal.openSession({ ...session, started: later, updated: later }), true);
+  });
+
+  it('never forgets the id of an unfinished session', () => {
+    journal.openSession(session);
+    journal.changeSession(id, { state: 'staged' }, 2000);
+    const other = Buffer.alloc(32, 9);
+    journal.openSession({ ...session, id: other, started: 10 * limits.sessionIdMemoryMs });
+    assert.equal(journal.openSession(session), false);
+    assert.deepEqual(
+      journal.unfinishedSessions('target').map((row) => row.state),
+      ['open', 'staged'],
+    );
+  });
+
+  it('lets a permit be used once, by its session, in its time', () => {
+    journal.putPermit(permit);
+    assert.equal(journal.consumePermit(uuid, Buffer.alloc(32, 8), 2000), false);
+    assert.equal(journal.consumePermit(uuid, id, 5000), false);
+    assert.equal(journal.consumePermit('00000000-0000-0000-0000-000000000000', id, 2000), false);
+    assert.equal(journal.consumePermit(uuid, id, 2000), true);
+    assert.equal(journal.consumePermit(uuid, id, 2001), false);
+  });
+
+  it('undoes all of a transaction that throws', () => {
+    assert.throws(() => {
+      journal.transaction(() => {
+        journal.putVm(vm);
+        throw new Error('no');
+      });
+    });
+    assert.equal(journal.vm(uuid), null);
+  });
+
+  it('replaces a received chain whole, with what verifies it', () => {
+    journal.appendEntry(uuid, 0, Buffer.of(1));
+    journal.putCredential(uuid, { kind: 'policy', digest: Buffer.of(1), bytes: Buffer.of(1) });
+    const credential = { kind: 'certificate' as const, digest: Buffer.of(2), bytes: Buffer.of(2) };
+    journal.replaceChain(uuid, {
+      entries: [Buffer.of(5), Buffer.of(6)],
+      departures: new Map([[0, Buffer.of(7)]]),
+      credentials: [credential],
+    });
+    assert.deepEqual(journal.entries(uuid), [Buffer.of(5), Buffer.of(6)]);
+    assert.deepEqual(journal.departures(uuid), [Buffer.of(7)]);
+    assert.deepEqual(journal.credentials(uuid), [credential]);
+  });
+
+  it('survives reopening, and refuses a schema that it does not know', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-journal-'));
+    const file = join(directory, 'journal.sqlite');
+    try {
+      const first = new Journal(file);
+      first.putVm(vm);
+      first.close();
+      const second = new Journal(file);
+      assert.deepEqual(second.vm(uuid), vm);
+      second.close();
+      const raw = new Database(file);
+      raw.pragma('user_version = 99');
+      raw.close();
+      assert.throws(() => new Journal(file), { code: 'journal-failed' });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { encode } from '../../../lib/encoding/cbor.ts';
+import { limits } from '../../../lib/limits.ts';
+import { decodeMessage, encodeMessage } from '../../../lib/protocol/codec.ts';
+import type { Message } from '../../../lib/protocol/messages.ts';
+import { bytes, evidence, hello, offer, session } from './session-world.ts';
+
+const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
+const messages: readonly Message[] = [
+  hello('source'),
+  hello('target'),
+  evidence,
+  offer,
+  { kind: 'staged', session, head: bytes(32) },
+  { kind: 'arrived', session, entry, certificates: [bytes(10)], policies: ['{}'] },
+  { kind: 'departed', session, entry, certificates: [], policies: [] },
+  ...(['abort', 'aborted', 'query', 'refused'] as const).map((kind) => ({ kind, session })),
+];
+
+describe('messages on the wire (SPEC 6)', () => {
+  for (const message of messages) {
+    it(`${message.kind} survives the round trip, and no truncation of it is accepted`, () => {
+      const wire = encodeMessage(message);
+      assert.deepEqual(decodeMessage(wire), message);
+      for (let length = 0; length < wire.length; length += 1) {
+        assert.throws(() => decodeMessage(wire.subarray(0, length)));
+      }
+      assert.throws(() => decodeMessage(Buffer.concat([wire, Buffer.of(0)])), { code: 'encoding-invalid' });
+    });
+  }
+
+  it('refuses unknown kinds, other versions and wrong shapes', () => {
+    for (const value of [
+      ['greeting', session],
+      [],
+      'hello',
+      ['abort'],
+      ['abort', session, 1],
+      ['__proto__', session],
+    ]) {
+      assert.throws(() => decodeMessage(encode(value)), { code: 'encoding-invalid' });
+    }
+    const wire = Buffer.from(encodeMessage(hello('source')));
+    wire[wire.indexOf(Buffer.from('hello')) + 5] = 2;
+    assert.throws(() => decodeMessage(wire), { code: 'encoding-invalid' });
+  });
+
+  it('bounds what a stranger may send before anything is appraised', () => {
+    const large = encode(['hello', ...Array.from({ length: 8 }, () => bytes(limits.helloBytesMax / 4))]);
+    assert.throws(() => decodeMessage(large), { code: 'limit-exceeded' });
+  });
+});

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { sourceStart, stepSource } from '../../../lib/protocol/source.ts';
+import type { SourceInput, SourceState } from '../../../lib/protocol/source.ts';
+import { ProtocolViolation } from '../../../lib/protocol/step.ts';
+import { bytes, evidence, foreign, hello, offer, session, trusted } from './session-world.ts';
+
+const head = bytes(32);
+const own = hello('source');
+const peer = hello('target');
+
+const toGreeted: readonly SourceInput[] = [{ kind: 'answer', own, peer }];
+const toOffered: readonly SourceInput[] = [
+  ...toGreeted,
+  { kind: 'message', message: evidence },
+  { kind: 'accepted', trusted },
+  { kind: 'signed', offer, head },
+];
+
+function after(inputs: readonly SourceInput[]): SourceState {
+  return inputs.reduce<SourceState>((state, input) => stepSource(state, input).state, sourceStart);
+}
+
+function effectsOf(state: SourceState, input: SourceInput): readonly string[] {
+  return stepSource(state, input).effects.map((effect) =>
+    effect.do === 'send' ? `send ${effect.message.kind}` : effect.do,
+  );
+}
+
+describe('source state machine (SPEC 6.8)', () => {
+  it('goes from the target-opened hello to departed', () => {
+    let state = after(toOffered);
+    assert.equal(state.tag, 'offered');
+    state = stepSource(state, { kind: 'message', message: { kind: 'staged', session, head } }).state;
+    assert.equal(state.tag, 'staged');
+    state = stepSource(state, { kind: 'arrival-verified' }).state;
+    assert.equal(state.tag, 'destroying');
+    assert.deepEqual(effectsOf(state, { kind: 'destroyed' }), ['sign-departed']);
+  });
+
+  it('goes on without staged: libvirt’s outcome decides', () => {
+    assert.equal(stepSource(after(toOffered), { kind: 'arrival-verified' }).state.tag, 'destroying');
+  });
+
+  it('opens itself and waits for the target’s hello', () => {
+    const sent = stepSource(sourceStart, { kind: 'open', own });
+    assert.equal(sent.state.tag, 'hello-sent');
+    assert.equal(stepSource(sent.state, { kind: 'message', message: peer }).state.tag, 'greeted');
+  });
+
+  it('commits only after the target was accepted', () => {
+    const appraising = after([...toGreeted, { kind: 'message', message: evidence }]);
+    assert.throws(() => stepSource(appraising, { kind: 'signed', offer, head }), ProtocolViolation);
+    assert.deepEqual(effectsOf(appraising, { kind: 'accepted', trusted }), ['commit']);
+    assert.deepEqual(effectsOf(appraising, { kind: 'refuse' }), ['send refused']);
+  });
+
+  it('aborts with a signed entry when the VM stays', () => {
+    assert.deepEqual(effectsOf(after(toOffered), { kind: 'stayed' }), ['sign-aborted', 'send abort']);
+  });
+
+  it('does not take the target’s refusal for libvirt’s outcome', () => {
+    const offered = after(toOffered);
+    for (const kind of ['refused', 'aborted'] as const) {
+      const step = stepSource(offered, { kind: 'message', message: { kind, session } });
+      assert.equal(step.state, offered);
+      assert.deepEqual(step.effects, [{ do: 'check-outcome' }]);
+    }
+  });
+
+  it('ends in refused on failure before the offer, and stays committed after it', () => {
+    assert.equal(stepSource(after(toGreeted), { kind: 'failed' }).state.tag, 'refused');
+    assert.equal(stepSource(after(toOffered), { kind: 'failed' }).state.tag, 'offered');
+    assert.equal(stepSource(after(toOffered), { kind: 'refuse' }).state.tag, 'offered');
+  });
+
+  it('refuses a hello of its own role, of another VM, with its own nonce, of its own host', () => {
+    const cases = [
+      hello('source'),
+      hello('target', { vm: '00000000-0000-0000-0000-000000000000' }),
+      hello('target', { nonce: own.nonce }),
+      hello('target', { host: own.host }),
+      foreign(hello('target')),
+    ];
+    for (const wrong of cases) {
+      assert.throws(() => stepSource(sourceStart, { kind: 'answer', own, peer: wrong }), ProtocolViolation);
+    }
+  });
+
+  it('refuses messages of another session in every state', () => {
+    const greeted = after(toGreeted);
+    assert.throws(
+      () => stepSource(greeted, { kind: 'message', message: foreign(evidence) }),
+      ProtocolViolation,
+    );
+    const staged = foreign({ kind: 'staged', session, head } as const);
+    assert.throws(
+      () => stepSource(after(toOffered), { kind: 'message', message: staged }),
+      ProtocolViolation,
+    );
+  });
+
+  it('refuses staged for another head', () => {
+    const message = { kind: 'staged', session, head: bytes(32) } as const;
+    assert.throws(() => stepSource(after(toOffered), { kind: 'message', message }), ProtocolViolation);
+  });
+
+  it('refuses every message out of its turn', () => {
+    const messages = [peer, evidence, offer, { kind: 'staged', session, head } as const];
+    const places: readonly (readonly [SourceState, string])[] = [
+      [sourceStart, ''],
+      [after(toGreeted), 'evidence'],
+      [after(toOffered), 'staged'],
+    ];
+    for (const [state, allowed] of places) {
+      for (const message of messages.filter(({ kind }) => kind !== allowed)) {
+        assert.throws(
+          () => stepSource(state, { kind: 'message', message }),
+          ProtocolViolation,
+          `${state.tag} ${message.kind}`,
+        );
+      }
+    }
+  });
+});

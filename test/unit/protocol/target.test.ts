@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import type { Arrived, Departed } from '../../../lib/protocol/messages.ts';
+import { ProtocolViolation } from '../../../lib/protocol/step.ts';
+import { stepTarget, targetStart } from '../../../lib/protocol/target.ts';
+import type { TargetInput, TargetState } from '../../../lib/protocol/target.ts';
+import { bytes, evidence, foreign, hello, offer, session, trusted } from './session-world.ts';
+
+const head = bytes(32);
+const own = hello('target');
+const peer = hello('source');
+const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
+const arrived: Arrived = { kind: 'arrived', session, entry, certificates: [], policies: [] };
+const departed: Departed = { kind: 'departed', session, entry, certificates: [], policies: [] };
+
+const toAttested: readonly TargetInput[] = [
+  { kind: 'open', own },
+  { kind: 'message', message: peer },
+  { kind: 'signed', evidence },
+];
+const toStaging: readonly TargetInput[] = [
+  ...toAttested,
+  { kind: 'message', message: offer },
+  { kind: 'accepted', trusted },
+];
+const toStaged: readonly TargetInput[] = [...toStaging, { kind: 'stored', head }];
+const toArrived: readonly TargetInput[] = [
+  ...toStaged,
+  { kind: 'moved' },
+  { kind: 'arrival-signed', arrived },
+];
+
+function after(inputs: readonly TargetInput[]): TargetState {
+  return inputs.reduce<TargetState>((state, input) => stepTarget(state, input).state, targetStart);
+}
+
+function effectsOf(state: TargetState, input: TargetInput): readonly string[] {
+  return stepTarget(state, input).effects.map((effect) =>
+    effect.do === 'send' ? `send ${effect.message.kind}` : effect.do,
+  );
+}
+
+describe('target state machine (SPEC 6.8)', () => {
+  it('goes from its own hello to done', () => {
+    let state = after(toArrived);
+    assert.equal(state.tag, 'arrived');
+    assert.deepEqual(effectsOf(state, { kind: 'message', message: departed }), ['verify-departure']);
+    state = stepTarget(state, { kind: 'departure-verified' }).state;
+    assert.equal(state.tag, 'done');
+  });
+
+  it('answers a source that opened with hello and evidence', () => {
+    assert.deepEqual(effectsOf(targetStart, { kind: 'answer', own, peer }), ['send hello', 'attest']);
+  });
+
+  it('stages only after the source was accepted, and admits only after everything is stored', () => {
+    const appraising = after([...toAttested, { kind: 'message', message: offer }]);
+    assert.throws(() => stepTarget(appraising, { kind: 'stored', head }), ProtocolViolation);
+    assert.deepEqual(effectsOf(appraising, { kind: 'accepted', trusted }), ['stage']);
+    assert.deepEqual(effectsOf(after(toStaging), { kind: 'stored', head }), ['send staged', 'admit']);
+  });
+
+  it('discards what it was given when it refuses or fails before it is staged', () => {
+    for (const inputs of [toAttested, toStaging]) {
+      assert.deepEqual(effectsOf(after(inputs), { kind: 'refuse' }), ['discard', 'send refused']);
+      assert.deepEqual(effectsOf(after(inputs), { kind: 'failed' }), ['discard']);
+    }
+  });
+
+  it('is not undone by failure once staged: libvirt’s outcome decides', () => {
+    for (const inputs of [toStaged, toArrived]) {
+      const state = after(inputs);
+      assert.equal(stepTarget(state, { kind: 'failed' }).state, state);
+      assert.equal(stepTarget(state, { kind: 'refuse' }).state, state);
+    }
+  });
+
+  it('destroys and says so when the VM does not come', () => {
+    assert.deepEqual(effectsOf(after(toStaged), { kind: 'lost' }), ['discard', 'send aborted']);
+    const abort = { kind: 'abort', session } as const;
+    assert.deepEqual(effectsOf(after(toStaged), { kind: 'message', message: abort }), [
+      'discard',
+      'send aborted',
+    ]);
+  });
+
+  it('answers abort and query with arrived when the CPUs run here', () => {
+    for (const kind of ['abort', 'query'] as const) {
+      const step = stepTarget(after(toArrived), { kind: 'message', message: { kind, session } });
+      assert.equal(step.state.tag, 'arrived');
+      assert.deepEqual(step.effects, [{ do: 'send', message: arrived }]);
+      const arriving = after([...toStaged, { kind: 'moved' }]);
+      assert.deepEqual(stepTarget(arriving, { kind: 'message', message: { kind, session } }), {
+        state: arriving,
+        effects: [],
+      });
+    }
+  });
+
+  it('refuses messages of another session and out of turn', () => {
+    const wrong: readonly (readonly [readonly TargetInput[], TargetInput])[] = [
+      [[{ kind: 'open', own }], { kind: 'message', message: foreign(peer) }],
+      [[{ kind: 'open', own }], { kind: 'message', message: offer }],
+      [toAttested, { kind: 'message', message: foreign(offer) }],
+      [toAttested, { kind: 'message', message: peer }],
+      [toStaged, { kind: 'message', message: foreign({ kind: 'abort', session } as const) }],
+      [toStaged, { kind: 'message', message: offer }],
+      [toArrived, { kind: 'message', message: foreign(departed) }],
+    ];
+    for (const [inputs, input] of wrong) {
+      assert.throws(() => stepTarget(after(inputs), input), ProtocolViolation);
+    }
+  });
+});
