@@ -151,7 +151,10 @@ export interface Hypervisor {
   defineXml(xml: string): Promise<DomainSummary>;
   undefine(uuid: string, options?: UndefineOptions): Promise<void>;
   start(uuid: string): Promise<void>;
-  /** Stops the VM at once, as if power were cut. */
+  /**
+   * Stops the VM at once, as if power were cut. In the moments after libvirtd's own start it can reject and yet have stopped the VM (seen on 9.0.0, while
+   * libvirtd takes its guests up again): look at the domain, not at the error.
+   */
   destroy(uuid: string): Promise<void>;
   /** Sets, or with null removes, the metadata element of one XML namespace. */
   setMetadata(
@@ -177,7 +180,10 @@ export interface Hypervisor {
   /** Removes the secret and its value; resolves to false when there was none. */
   undefineSecret(uuid: string): Promise<boolean>;
 
-  /** Moves a VM, and resolves when libvirt says that it is gone from here (`virDomainMigrateToURI3`). */
+  /**
+   * Moves a VM, and resolves when libvirt says that it is gone from here (`virDomainMigrateToURI3`). The source then reports `suspended/migrated`,
+   * `stopped/migrated` and `job-completed`, but with `undefineSource` no `undefined` (seen on 9.0.0).
+   */
   migrate(uuid: string, request: MigrationRequest): Promise<void>;
   /** Resolves when the subscription is in force; the listener is then called in the order of events until it is closed. */
   events(listener: (event: HypervisorEvent) => void): Promise<EventSubscription>;
