@@ -303,6 +303,8 @@ function underPolicy(world: World, change: Parameters<World['signPolicy']>[0]): 
   return c.live('suspended').bytes();
 }
 
+const left = (world: World): ChainBuilder => chain(world).departing(world.beta).arrived(world.beta);
+
 const fileCases: readonly ProofCase[] = [
   {
     name: 'policy-order-rollback',
@@ -382,6 +384,58 @@ const fileCases: readonly ProofCase[] = [
     expect: 'previous',
     at: departures(0),
     build: (w) => chain(w).departing(w.beta).arrived(w.beta).departed(w.alpha, { previous: other }).bytes(),
+  },
+  {
+    name: 'departure-of-other-vm',
+    why: 'a statement about another VM',
+    expect: 'vm',
+    at: departures(0),
+    build: (w) => left(w).departed(w.alpha, { vm: otherVm }).bytes(),
+  },
+  {
+    name: 'departure-of-other-sequence',
+    why: 'a statement that claims another place',
+    expect: 'sequence',
+    at: departures(0),
+    build: (w) => left(w).departed(w.alpha, { sequence: 9 }).bytes(),
+  },
+  {
+    name: 'departure-to-other-host',
+    why: 'a statement that names another new holder',
+    expect: 'departure',
+    at: departures(0),
+    build: (w) => left(w).departed(w.alpha, { peer: w.gamma.id }).bytes(),
+  },
+  {
+    name: 'departure-of-other-facts',
+    why: 'a statement about a VM defined otherwise',
+    expect: 'facts',
+    at: departures(0),
+    build: (w) =>
+      left(w)
+        .departed(w.alpha, { facts: factsOf('another disk') })
+        .bytes(),
+  },
+  {
+    name: 'departure-of-other-vtpm',
+    why: 'another vTPM was destroyed than the one that moved',
+    expect: 'vtpm',
+    at: departures(0),
+    build: (w) =>
+      left(w)
+        .departed(w.alpha, { vtpm: Uint8Array.from([0, 11, ...other]) })
+        .bytes(),
+  },
+  {
+    name: 'departure-under-old-policy',
+    why: 'the old holder went back to an earlier policy before it stated',
+    expect: 'policy-order',
+    at: departures(0),
+    build: (w) => {
+      const c = left(w);
+      c.policy = w.signPolicy({ version: 2 });
+      return c.departed(w.alpha).bytes();
+    },
   },
   {
     name: 'departure-of-other-kind',
