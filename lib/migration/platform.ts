@@ -70,6 +70,16 @@ export class Platform {
     return result;
   }
 
+  /** Why this host itself is in no approved state, or null: what a peer's refusal most likely means. */
+  async ownFault(): Promise<string | null> {
+    try {
+      await this.#currentState();
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
   /** PCR values to tell a peer next to a quote: those of the approved state that it shows, or else read anew. */
   async claimedPcrs(attest: Uint8Array): Promise<readonly ClaimedPcr[]> {
     const { policy } = this.#host.policy();

@@ -127,24 +127,37 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
-    if (state.tag === 'refused') {
-      const why =
-        this.why ?? new Refused('the source refused; its operator finds the reason in `tvmmp explain` there');
-      journal.addRefusal({
-        time: now(),
-        vm: this.uuid,
-        peer: this.#source,
-        operation: 'migrate-in',
-        reason: why.message,
-        verdict: why instanceof Refused ? why.verdict : null,
-      });
-      this.#admit.reject(why);
-      this.#finish.resolve('refused');
-    }
+    if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') {
       this.#admit.reject(new Refused('the migration was aborted'));
       this.#finish.resolve('aborted');
     }
+  }
+
+  /** Tells the operator why it came to nothing. A source says no more than that it refused; often we know why ourselves. */
+  async #conclude(): Promise<void> {
+    const { host, platform } = this.#services;
+    const why = this.why ?? (await this.#guess(platform));
+    host.journal.addRefusal({
+      time: host.now(),
+      vm: this.uuid,
+      peer: this.#source,
+      operation: 'migrate-in',
+      reason: why.message,
+      verdict: why instanceof Refused ? why.verdict : null,
+    });
+    this.#admit.reject(why);
+    this.#finish.resolve('refused');
+  }
+
+  async #guess(platform: Services['platform']): Promise<Refused> {
+    const { name } = this.#services.host.identity.id;
+    const fault = await platform.ownFault();
+    if (fault !== null)
+      return new Refused(`${this.#source ?? 'the source'} does not trust ${name}: ${fault}`);
+    return new Refused(
+      `${this.#source ?? 'the source'} does not trust ${name} with this VM; the reason is at the source (tvmmp explain there)`,
+    );
   }
 
   protected async perform(effect: TargetEffect): Promise<TargetInput | null> {

@@ -73,6 +73,7 @@ export const sourceStart: SourceState = { tag: 'idle' };
 /** One step of the source. Pure; throws `ProtocolViolation` and leaves the state as it was (SPEC 6.8). */
 export function stepSource(state: SourceState, input: SourceInput): SourceStep {
   if (input.kind === 'failed' || input.kind === 'refuse') return giveUp(state, input.kind);
+  if (isRefusal(state, input)) return giveUp(state, 'failed');
   switch (state.tag) {
     case 'idle':
       return fromIdle(input);
@@ -190,6 +191,13 @@ function giveUp(state: SourceState, why: 'failed' | 'refuse'): SourceStep {
     default:
       return { state, effects: [] };
   }
+}
+
+/** The peer says no before anything was committed: the session is over, and nothing is owed. */
+function isRefusal(state: SourceState, input: SourceInput): boolean {
+  if (input.kind !== 'message' || input.message.kind !== 'refused' || !('own' in state)) return false;
+  requireSession(input.message, state.own.session);
+  return true;
 }
 
 function nameOf(input: SourceInput): string {

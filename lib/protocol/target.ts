@@ -73,6 +73,7 @@ export const targetStart: TargetState = { tag: 'idle' };
 /** One step of the target. Pure; throws `ProtocolViolation` and leaves the state as it was (SPEC 6.8). */
 export function stepTarget(state: TargetState, input: TargetInput): TargetStep {
   if (input.kind === 'failed' || input.kind === 'refuse') return giveUp(state, input.kind);
+  if (isRefusal(state, input)) return giveUp(state, 'failed');
   switch (state.tag) {
     case 'idle':
       return fromIdle(input);
@@ -212,6 +213,13 @@ function giveUp(state: TargetState, why: 'failed' | 'refuse'): TargetStep {
     default:
       return { state, effects: [] };
   }
+}
+
+/** The peer says no before anything was committed: the session is over, and nothing is owed. */
+function isRefusal(state: TargetState, input: TargetInput): boolean {
+  if (input.kind !== 'message' || input.message.kind !== 'refused' || !('own' in state)) return false;
+  requireSession(input.message, state.own.session);
+  return true;
 }
 
 function nameOf(input: TargetInput): string {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
-import { TestLab, labMissing } from './test-lab.ts';
-import type { Tick } from './test-lab.ts';
+import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
+import type { Tick } from '../../scripts/lab.d/lab.ts';
 
 const TCTI = 'swtpm:host=127.0.0.1,port=2321';
 const EVENT_LOG = '/var/lib/tvmmp/boot/binary_bios_measurements';
@@ -63,7 +63,7 @@ function assertUnbroken(ticks: readonly Tick[]): void {
 
 describe('the lab', function () {
   this.timeout(180_000);
-  let lab: TestLab;
+  let lab: Lab;
   const before_ = { machine: machine(), mountPoints: MOUNT_POINTS.filter((path) => existsSync(path)) };
 
   before(async function () {
@@ -72,7 +72,7 @@ describe('the lab', function () {
       console.log(`skipped: ${missing}`);
       this.skip();
     }
-    lab = new TestLab();
+    lab = new Lab();
     await lab.must('up', '--certs', 'self');
   });
 

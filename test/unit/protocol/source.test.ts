@@ -86,6 +86,19 @@ describe('source state machine (SPEC 6.8)', () => {
     }
   });
 
+  it('takes the target’s refusal before the offer as the end, of its own session alone', () => {
+    const greeted = after(toGreeted);
+    const refused = { kind: 'refused', session } as const;
+    assert.deepEqual(stepSource(greeted, { kind: 'message', message: refused }), {
+      state: { tag: 'refused', session },
+      effects: [],
+    });
+    assert.throws(
+      () => stepSource(greeted, { kind: 'message', message: foreign(refused) }),
+      ProtocolViolation,
+    );
+  });
+
   it('refuses messages of another session in every state', () => {
     const greeted = after(toGreeted);
     assert.throws(

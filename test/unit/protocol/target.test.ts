@@ -96,6 +96,12 @@ describe('target state machine (SPEC 6.8)', () => {
     }
   });
 
+  it('takes the source’s refusal before the offer as the end', () => {
+    const message = { kind: 'refused', session } as const;
+    const step = stepTarget(after(toAttested), { kind: 'message', message });
+    assert.deepEqual(step, { state: { tag: 'refused', session }, effects: [{ do: 'discard' }] });
+  });
+
   it('refuses messages of another session and out of turn', () => {
     const wrong: readonly (readonly [readonly TargetInput[], TargetInput])[] = [
       [[{ kind: 'open', own }], { kind: 'message', message: foreign(peer) }],

@@ -1,12 +1,11 @@
-/** A lab (scripts/lab) of a test's own: hosts in namespaces under a root directory that the test removes. */
-import assert from 'node:assert/strict';
+/** A lab (scripts/lab) of one's own, for tests, the demo and the bench: hosts in namespaces under a root directory that `close` removes. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const SCRIPT = fileURLToPath(new URL('../../scripts/lab', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../lab', import.meta.url));
 
 /** How a command ended. */
 export interface CommandResult {
@@ -43,7 +42,7 @@ export function labMissing(): string | undefined {
 }
 
 /** A lab with a root directory of its own. */
-export class TestLab {
+export class Lab {
   /** What TVMMP_LAB_ROOT is for this lab. On a real disk: guests open theirs with O_DIRECT. */
   readonly root: string;
   readonly name = 'lab';
@@ -80,14 +79,14 @@ export class TestLab {
     return { status, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
   }
 
-  /** Runs scripts/lab and gives what it printed; fails the test if it fails. */
+  /** Runs scripts/lab and gives what it printed; throws if it fails. */
   async must(...args: readonly string[]): Promise<string> {
     const result = await this.run(args);
-    assert.equal(result.status, 0, `lab ${args.join(' ')}: ${result.stderr}${result.stdout}`);
+    if (result.status !== 0) throw new Error(`lab ${args.join(' ')}: ${result.stderr}${result.stdout}`);
     return result.stdout;
   }
 
-  /** Runs a command on a host, and fails the test if it fails. */
+  /** Runs a command on a host; throws if it fails. */
   on(host: string, ...command: readonly string[]): Promise<string> {
     return this.must('exec', host, '--', ...command);
   }
@@ -108,12 +107,17 @@ export class TestLab {
         /^tick (\d+) (?:pcr=([0-9a-f]{64}) secret=([0-9a-f]{64}) ok|ERROR 0x[0-9a-f]+) t=\d+ host=(\w+)$/.exec(
           line,
         );
-      assert.ok(match, `a tick of another form: ${line}`);
-      return { number: Number(match[1]), pcr: match[2] ?? null, secret: match[3] ?? null, host: match[4]! };
+      if (match === null) throw new Error(`a tick of another form: ${line}`);
+      return {
+        number: Number(match[1]),
+        pcr: match[2] ?? null,
+        secret: match[3] ?? null,
+        host: match[4] ?? '',
+      };
     });
   }
 
-  /** Waits until the guest has ticked at least `count` times on the host; the caller's mocha timeout bounds it. */
+  /** Waits until the guest has ticked at least `count` times on the host; the caller bounds the time. */
   async ticked(guest: string, host: string, count: number): Promise<readonly Tick[]> {
     for (;;) {
       const ticks = await this.ticks(guest);
@@ -126,6 +130,6 @@ export class TestLab {
   async close(): Promise<void> {
     const result = await this.run(['down']);
     rmSync(this.root, { recursive: true, force: true });
-    assert.equal(result.status, 0, result.stderr);
+    if (result.status !== 0) throw new Error(result.stderr);
   }
 }
