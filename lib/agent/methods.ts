@@ -9,6 +9,7 @@ import type { Sessions } from '../migration/sessions.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
+import { TlsChannel } from './tls-channel.ts';
 import { version } from './version.ts';
 
 /** What the methods work on. */
@@ -67,6 +68,8 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       quotes: services.quotes.count,
       tpmCommands: await host.tpm.commandCounts(),
       bridgeTpmCommands: services.platform.bridgeCommands,
+      roundTrips: TlsChannel.roundTrips,
+      stepsMs: services.timings.all(),
       rssBytes: process.memoryUsage.rss(),
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
     }),

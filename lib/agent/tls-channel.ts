@@ -81,6 +81,8 @@ export function splitAddress(address: string): { host: string; port: number } {
 
 /** A `Channel` over one TLS 1.3 socket. */
 export class TlsChannel implements Channel {
+  /** Times that this process sent something and waited for the answer, on all channels: for the bench. */
+  static roundTrips = 0;
   readonly peerName: string;
   readonly peerAddress: string;
   readonly exporter: Uint8Array;
@@ -90,6 +92,8 @@ export class TlsChannel implements Channel {
   readonly #inbox: Message[] = [];
   #waiting: { resolve: (message: Message) => void; reject: (error: Error) => void } | null = null;
   #failure: TvmmpError | null = null;
+  /** Whether something was sent since the last message came. */
+  #asked = false;
 
   private constructor(socket: TLSSocket, identity: TlsIdentity, peerAddress: string) {
     this.#socket = socket;
@@ -118,6 +122,7 @@ export class TlsChannel implements Channel {
 
   send(message: Message): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
+    this.#asked = true;
     return new Promise((resolve, reject) => {
       this.#socket.write(frame(encodeMessage(message)), (error?: Error | null) => {
         if (error === undefined || error === null) resolve();
@@ -178,6 +183,8 @@ export class TlsChannel implements Channel {
 
   /** A peer that talks ahead of its turn gets a small inbox, not our memory. */
   #deliver(message: Message): void {
+    if (this.#asked) TlsChannel.roundTrips += 1;
+    this.#asked = false;
     if (this.#waiting !== null) this.#waiting.resolve(message);
     else if (this.#inbox.length < 4) this.#inbox.push(message);
     else throw new TvmmpError('limit-exceeded', `${this.peerName} sends more than it was asked for`);

@@ -6,6 +6,7 @@ import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
 import type { Log } from './host.ts';
 import { Refused } from './refused.ts';
+import type { StepTimings } from './timings.ts';
 
 type MessageInput = { readonly kind: 'message'; readonly message: Message };
 type EndInput = { readonly kind: 'failed' } | { readonly kind: 'refuse' };
@@ -14,18 +15,24 @@ type EndInput = { readonly kind: 'failed' } | { readonly kind: 'refuse' };
  * Runs one pure state machine of lib/protocol against the real world: inputs one after another, each step's effects in
  * order, the effect's own result as the next input. Source and target sessions say what the effects are.
  */
-export abstract class SessionDriver<State extends { readonly tag: string }, Input, Effect> {
+export abstract class SessionDriver<
+  State extends { readonly tag: string },
+  Input,
+  Effect extends { readonly do: string },
+> {
   protected readonly log: Log;
   protected channel: Channel | null;
+  readonly #timings: StepTimings;
   #state: State;
   #queue: Promise<void> = Promise.resolve();
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
-  protected constructor(start: State, channel: Channel | null, log: Log) {
+  protected constructor(start: State, channel: Channel | null, log: Log, timings: StepTimings) {
     this.#state = start;
     this.channel = channel;
     this.log = log;
+    this.#timings = timings;
   }
 
   get state(): State {
@@ -111,7 +118,7 @@ export abstract class SessionDriver<State extends { readonly tag: string }, Inpu
     let next: Input | EndInput | null = null;
     for (const effect of effects) {
       try {
-        next = (await this.perform(effect)) ?? next;
+        next = (await this.#timings.measure(effect.do, () => this.perform(effect))) ?? next;
       } catch (error) {
         if (this.committed(this.#state) || this.over(this.#state)) {
           this.log.warn(

@@ -3,6 +3,7 @@ import { Chains } from './chains.ts';
 import type { Host } from './host.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
+import { StepTimings } from './timings.ts';
 
 /** What every part of a move shares, made once per agent. */
 export interface Services {
@@ -10,6 +11,8 @@ export interface Services {
   readonly quotes: Quotes;
   readonly chains: Chains;
   readonly platform: Platform;
+  /** How long the steps of sessions took. */
+  readonly timings: StepTimings;
   /** libvirt's last word on the migrations of this host's VMs, by UUID; fed by its events. */
   readonly completedJobs: Map<string, JobStatistics>;
 }
@@ -22,5 +25,6 @@ export function servicesOf(host: Host): Services {
     chains: new Chains(host, quotes),
     platform: new Platform(host),
     completedJobs: new Map(),
+    timings: new StepTimings(),
   };
 }

@@ -58,7 +58,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     opening: Opening,
     state: SourceState = sourceStart,
   ) {
-    super(state, null, services.host.log);
+    super(state, null, services.host.log, services.timings);
     this.#services = services;
     this.vm = vm;
     this.session = session;

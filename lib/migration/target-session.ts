@@ -70,7 +70,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     domain: IncomingDomain | null,
     state: TargetState = targetStart,
   ) {
-    super(state, null, services.host.log);
+    super(state, null, services.host.log, services.timings);
     this.#services = services;
     this.uuid = uuid;
     this.session = session;
