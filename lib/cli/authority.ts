@@ -1,0 +1,201 @@
+import type { Command } from 'commander';
+import type { Authority } from '../authority/authority.ts';
+import { collect, leaf, noun } from './command.ts';
+import type { CommonOptions } from './command.ts';
+import { readText, writeOutput } from './files.ts';
+import { fields, print, printJson, short, table, timeText } from './output.ts';
+
+interface PassphraseOptions extends CommonOptions {
+  readonly passphraseFile?: string;
+}
+
+/** `tvmmp authority`. Nothing of it is needed on hosts, nor while VMs move. */
+export function addAuthority(program: Command): void {
+  const authority = noun(
+    program,
+    'authority',
+    'the authority that enrols hosts and signs policies',
+    'The authority is a directory with two keys and a register. Keep it on a machine that runs no VMs; it may be off ' +
+      'while hosts work. Policies are signed with tvmmp policy sign.',
+  );
+  addInit(authority);
+  addEnroll(authority);
+  addBundle(authority);
+  addList(authority);
+}
+
+function addInit(authority: Command): void {
+  withPassphrase(
+    leaf(authority, {
+      usage: 'init <directory>',
+      summary: 'make a new authority',
+      description:
+        'Makes the root key, the policy key, their certificates and an empty register in a directory that does not exist ' +
+        'or is empty. root.pem in it is what auditors need to verify proofs; the keys must not leave the directory.',
+      examples: [
+        [
+          'tvmmp authority init /srv/authority --name "Example Corp"',
+          'Keys protected by file permissions alone.',
+        ],
+        [
+          'tvmmp authority init /srv/authority --passphrase-file /root/passphrase',
+          'Keys encrypted; the same file is needed to enrol and to sign.',
+        ],
+      ],
+    }).option('--name <name>', 'what people call it', 'TVMMP authority'),
+  ).action(async (directory: string, options: PassphraseOptions & { readonly name: string }) => {
+    const { initAuthority } = await import('../authority/authority.ts');
+    const made = await initAuthority(directory, { name: options.name, ...passphraseOf(options) });
+    const digest = Buffer.from(made.root.digest).toString('hex');
+    made.close();
+    if (options.json === true) printJson({ directory, name: options.name, rootDigest: digest });
+    else {
+      print(
+        `${options.name} is ready in ${directory}`,
+        ...fields([['  root certificate', `SHA-256 ${digest}`]]),
+        `Next: tvmmp authority bundle ${directory} > bundle.json, and tvmmp host init --bundle bundle.json on each host`,
+      );
+    }
+  });
+}
+
+interface EnrollOptions extends PassphraseOptions {
+  readonly name: string;
+  readonly address?: readonly string[];
+  readonly ekRoots: string;
+  readonly replace?: boolean;
+}
+
+function addEnroll(authority: Command): void {
+  withPassphrase(
+    leaf(authority, {
+      usage: 'enroll <directory>',
+      summary: 'enrol one host; its tvmmp host enroll starts this and talks to it',
+      description:
+        'Speaks the enrolment exchange, one JSON message a line, over standard input and output: verifies the certificate ' +
+        "of the host's TPM, has the TPM prove that it holds the host's keys, and certifies them under the given name.\n" +
+        "The name is this command's to give: run it with the right one for the host at the other end.",
+      examples: [
+        [
+          'tvmmp host enroll --via "ssh root@authority tvmmp authority enroll /srv/authority --name alpha --ek-roots /srv/tpm-roots"',
+          'On the host: this is how it is usually started.',
+        ],
+      ],
+    })
+      .requiredOption('--name <host>', 'the name that the host gets')
+      .requiredOption(
+        '--ek-roots <directory>',
+        'certificates of the TPM manufacturers to believe (PEM or DER)',
+      )
+      .option(
+        '--address <ip>',
+        "an IP address for the host's TLS certificates; may be given several times",
+        collect,
+      )
+      .option('--replace', 'end earlier enrolments of this name or this TPM'),
+  ).action(async (directory: string, options: EnrollOptions) => {
+    const { enrolSession } = await import('../authority/enrol-session.ts');
+    await withAuthority(directory, options, (opened) =>
+      enrolSession(opened, process.stdin, process.stdout, {
+        hostName: options.name,
+        addresses: options.address ?? [],
+        ekRoots: options.ekRoots,
+        replace: options.replace ?? false,
+      }),
+    );
+    // Standard output is the exchange's.
+    process.stderr.write(`tvmmp: ${options.name} is enrolled\n`);
+    process.stdin.destroy();
+  });
+}
+
+function addBundle(authority: Command): void {
+  leaf(authority, {
+    usage: 'bundle <directory>',
+    summary: 'print what hosts have to be given before they enrol',
+    description:
+      'Prints the certificates of root and policy signer. Nothing in the bundle is secret, but hosts trust whoever it ' +
+      'names: bring it to them by a way that you trust.',
+    examples: [
+      ['tvmmp authority bundle /srv/authority > bundle.json', 'Into a file.'],
+      ['tvmmp authority bundle /srv/authority -o bundle.json', 'The same.'],
+    ],
+  })
+    .option('-o, --output <file>', 'write it there instead of to standard output')
+    .action(async (directory: string, options: CommonOptions & { readonly output?: string }) => {
+      const bundle = await withAuthority(directory, {}, (opened) => Promise.resolve(opened.publicBundle()));
+      if (options.output === undefined) process.stdout.write(bundle);
+      else writeOutput(options.output, bundle);
+    });
+}
+
+function addList(authority: Command): void {
+  leaf(authority, {
+    usage: 'list <directory>',
+    summary: 'the hosts that are enrolled',
+    description:
+      'Lists the enrolled hosts, when they enrolled, and the names of their keys; then the policy signed last.',
+    examples: [['tvmmp authority list /srv/authority', 'A table.']],
+  }).action(async (directory: string, options: CommonOptions) => {
+    const { decodePolicy } = await import('./policy-view.ts');
+    const found = await withAuthority(directory, {}, (opened) => {
+      const envelope = opened.currentPolicy();
+      return Promise.resolve({
+        hosts: opened.hosts().map(({ name, time, ekName, akName, receiveKeyName }) => ({
+          name,
+          time,
+          ekName: Uint8Array.from(ekName),
+          akName: Uint8Array.from(akName),
+          receiveKeyName: Uint8Array.from(receiveKeyName),
+        })),
+        policy: envelope === null ? null : decodePolicy(envelope),
+      });
+    });
+    const { hosts, policy } = found;
+    const policyId = policy === null ? null : { id: policy.id, version: policy.version };
+    if (options.json === true) printJson({ hosts, policy: policyId });
+    else {
+      const rows = hosts.map(({ name, time, ekName, akName }) => [
+        name,
+        timeText(time),
+        short(ekName.subarray(2)),
+        short(akName.subarray(2)),
+      ]);
+      print(
+        ...(rows.length === 0 ? ['no host is enrolled'] : table(['HOST', 'ENROLLED', 'EK', 'AK'], rows)),
+        policyId === null
+          ? 'no policy is signed yet (tvmmp policy sign)'
+          : `policy signed last: ${policyId.id} version ${policyId.version}`,
+      );
+    }
+  });
+}
+
+/** Adds `--passphrase-file` to a command that uses the authority's keys. */
+export function withPassphrase(command: Command): Command {
+  return command.option(
+    '--passphrase-file <file>',
+    'first line: passphrase of the keys (- for standard input)',
+  );
+}
+
+function passphraseOf({ passphraseFile }: PassphraseOptions): { readonly passphrase?: string } {
+  if (passphraseFile === undefined) return {};
+  const [passphrase = ''] = readText(passphraseFile, 4096).split('\n');
+  return { passphrase };
+}
+
+/** Opens an authority for one piece of work. */
+export async function withAuthority<T>(
+  directory: string,
+  options: PassphraseOptions,
+  work: (authority: Authority) => Promise<T>,
+): Promise<T> {
+  const { openAuthority } = await import('../authority/authority.ts');
+  const opened = openAuthority(directory, passphraseOf(options));
+  try {
+    return await work(opened);
+  } finally {
+    opened.close();
+  }
+}

@@ -1,0 +1,29 @@
+/** Signed policies as `tvmmp` shows them. */
+import { parseEnvelope } from '../appraisal/dsse.ts';
+import { POLICY_PAYLOAD_TYPE } from '../appraisal/policy.ts';
+import { policyError } from '../appraisal/policy-error.ts';
+import { parsePolicyDocument } from '../appraisal/policy-text.ts';
+import type { PolicyDocument, PolicyDraft } from '../appraisal/policy-text.ts';
+import { sha256 } from '../encoding/hash.ts';
+import { hex } from './output.ts';
+
+/** Reads a signed policy without verifying it. Throws `policy-invalid`. */
+export function decodePolicy(envelope: string): PolicyDocument & { readonly digest: Uint8Array } {
+  const { payloadType, payload } = parseEnvelope(envelope);
+  if (payloadType !== POLICY_PAYLOAD_TYPE)
+    throw policyError('wrong-payload-type', `the envelope holds ${payloadType}, not a policy`);
+  return { ...parsePolicyDocument(Buffer.from(payload).toString('utf8')), digest: sha256(payload) };
+}
+
+/** The states of a policy: a name and one line per PCR. */
+export function statesText({ pcrs, states }: PolicyDraft): readonly string[] {
+  return states.flatMap((state) => [
+    `state ${state.name}`,
+    ...pcrs.map((pcr) => `  PCR ${String(pcr).padStart(2)}  ${hex(state.pcrs.get(pcr) ?? new Uint8Array())}`),
+  ]);
+}
+
+/** PCR values by index as JSON has them: `{"0":"hex"}`. */
+export function pcrObject(pcrs: ReadonlyMap<number, Uint8Array>): Readonly<Record<string, string>> {
+  return Object.fromEntries([...pcrs].map(([pcr, value]) => [String(pcr), hex(value)]));
+}

@@ -1,0 +1,77 @@
+import type { Command } from 'commander';
+import { askAgent } from './agent-client.ts';
+import type { VmSummary } from './agent-client.ts';
+import { leaf } from './command.ts';
+import type { CommonOptions } from './command.ts';
+import { fields, print, printJson, short, table } from './output.ts';
+
+interface Status {
+  readonly version: string;
+  readonly host: string;
+  readonly advertise: string;
+  readonly policy: { readonly id: string; readonly version: number; readonly digest: string };
+  readonly vms: readonly VmSummary[];
+  readonly migrations: readonly {
+    readonly vm: string;
+    readonly role: string;
+    readonly state: string;
+    readonly peer: string;
+  }[];
+}
+
+/** `tvmmp status`. */
+export function addStatus(program: Command): void {
+  leaf(program, {
+    usage: 'status',
+    summary: 'what the agent of this host knows and does',
+    description:
+      'Shows the agent of this host: its name, the address that it gives to others, the policy in force, the ' +
+      'protected VMs and the migrations that are not finished.',
+    examples: [
+      ['tvmmp status', 'One page for people.'],
+      ["tvmmp status --json | jq '.vms[].name'", 'For scripts.'],
+    ],
+    configured: true,
+  }).action(async (options: CommonOptions) => {
+    const status = (await askAgent(options, 'status')) as Status;
+    if (options.json === true) printJson(status);
+    else print(...statusText(status));
+  });
+}
+
+function statusText({ host, version, advertise, policy, vms, migrations }: Status): readonly string[] {
+  const about = fields([
+    ['host', host],
+    ['agent', `tvmmpd ${version}, reached at ${advertise}`],
+    ['policy', `${policy.id} version ${policy.version} (${short(policy.digest)})`],
+    ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
+    ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
+  ]);
+  const names = new Map(vms.map(({ uuid, name }) => [uuid, name]));
+  return [
+    ...about,
+    ...(vms.length === 0 ? [] : ['', ...vmTable(vms)]),
+    ...(migrations.length === 0
+      ? []
+      : [
+          '',
+          ...table(
+            ['VM', 'ROLE', 'STATE', 'PEER'],
+            migrations.map(({ vm, role, state, peer }) => [names.get(vm) ?? vm, role, state, peer]),
+          ),
+        ]),
+  ];
+}
+
+/** Protected VMs as a table. */
+export function vmTable(vms: readonly VmSummary[]): readonly string[] {
+  const rows = vms.map(({ name, state, holder, epoch, entries, uuid }) => [
+    name,
+    state,
+    holder,
+    String(epoch),
+    String(entries),
+    uuid,
+  ]);
+  return table(['NAME', 'STATE', 'HOLDER', 'EPOCH', 'ENTRIES', 'UUID'], rows);
+}

@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import { askAgent } from './agent-client.ts';
+import type { VmSummary } from './agent-client.ts';
+import { leaf, noun } from './command.ts';
+import type { CommonOptions } from './command.ts';
+import { print, printJson } from './output.ts';
+import { vmTable } from './status.ts';
+
+/** `tvmmp vm`. */
+export function addVm(program: Command): void {
+  const vm = noun(
+    program,
+    'vm',
+    'protect VMs, and see which are',
+    'A protected VM has a vTPM that only a host with its key can start, and a proof of its whole life.',
+  );
+  addList(vm);
+  addProtect(vm);
+  addUnprotect(vm);
+}
+
+function addList(vm: Command): void {
+  leaf(vm, {
+    usage: 'list',
+    summary: 'the protected VMs that this host knows',
+    description:
+      'Lists the VMs that this host holds, or held once (state gone), with the number of entries in their proofs.',
+    examples: [['tvmmp vm list', 'Name, state, holder, epoch, entries, UUID.']],
+    configured: true,
+  }).action(async (options: CommonOptions) => {
+    const vms = (await askAgent(options, 'vm.list')) as readonly VmSummary[];
+    if (options.json === true) printJson(vms);
+    else print(...(vms.length === 0 ? ['no VM is protected on this host (tvmmp vm protect)'] : vmTable(vms)));
+  });
+}
+
+function addProtect(vm: Command): void {
+  leaf(vm, {
+    usage: 'protect <vm>',
+    summary: 'begin to protect a VM that is defined on this host and shut off',
+    description:
+      'Gives the VM a random vTPM key, sealed to this host; encrypts the vTPM state with it; marks the definition; and ' +
+      'signs the first entry of its proof. The definition needs an emulated TPM 2.0 and the VM must be shut off. Asking ' +
+      'again after an interruption finishes the work.',
+    examples: [
+      ['tvmmp vm protect web', 'By the name that libvirt has.'],
+      ['tvmmp vm protect 6b1a6f4e-0f1d-4c64-9d0a-3f5b8c1e2a77', 'By UUID.'],
+    ],
+    configured: true,
+  }).action(async (name: string, options: CommonOptions) => {
+    const summary = (await askAgent(options, 'vm.protect', { vm: name })) as VmSummary;
+    if (options.json === true) printJson(summary);
+    else print(`${summary.name} is protected; start it with virsh start ${summary.name}`);
+  });
+}
+
+function addUnprotect(vm: Command): void {
+  leaf(vm, {
+    usage: 'unprotect <vm>',
+    summary: 'end the protection of a VM that is shut off on this host',
+    description:
+      'Decrypts the vTPM state, takes our marks out of the definition, and signs the last entry of the proof. Nothing ' +
+      'vouches for the VM afterwards. Only the host that holds the VM can do this.',
+    examples: [['tvmmp vm unprotect web', 'The VM is an ordinary one again.']],
+    configured: true,
+  }).action(async (name: string, options: CommonOptions) => {
+    const summary = (await askAgent(options, 'vm.unprotect', { vm: name })) as VmSummary;
+    if (options.json === true) printJson(summary);
+    else print(`${summary.name} is not protected any more`);
+  });
+}
