@@ -192,6 +192,12 @@ power_on() {
   (enter "$name" "$LIB/host-boot" "$LAB" "$name") >>"$host/log/boot.log" 2>&1
 }
 
+# A zombie runs no more; in a container it may wait for ever to be reaped.
+runs() {
+  local stat
+  { read -r -a stat <"/proc/$1/stat"; } 2>/dev/null && [[ ${stat[2]} != Z ]]
+}
+
 power_off() {
   local host=$LAB/hosts/$1 parent
   live "$host/pid" || return 0
@@ -199,7 +205,7 @@ power_off() {
   kill -KILL "$LIVE_PID"
   # The kernel lets process 1 go only after all others of its namespace, and its parent (unshare) goes after it.
   while live "$host/pid"; do sleep 0.01; done
-  ((parent == 1)) || while [[ -d /proc/$parent ]]; do sleep 0.01; done
+  ((parent == 1)) || while runs "$parent"; do sleep 0.01; done
   rm -f "$host/pid"
 }
 
