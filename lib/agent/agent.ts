@@ -119,7 +119,7 @@ async function assemble(
     await serveControl(join(directories.run, 'agent.sock'), bridge, methods, log),
   ];
   for (const server of servers) closers.push(() => closeServer(server));
-  log.info({ host: identity.id.name, policy: inForce.policy.version, version }, 'tvmmpd is ready');
+  log.info({ enrolledAs: identity.id.name, policy: inForce.policy.version, version }, 'tvmmpd is ready');
 }
 
 /** Stops listening; connections under way get half a second, their sessions are in the journal. */

@@ -68,7 +68,7 @@ export async function protect(services: Services, vm: string): Promise<VmRecord>
   return recordOf(services, domain.uuid);
 }
 
-/** `tvmmp vm unprotect`: the vTPM's state in clear again, the definition as any other, *destroyed* at the end of the chain. */
+/** `tvmmp vm unprotect`: the vTPM's state in clear again, the definition like any other, *destroyed* at the end of the chain. */
 export async function unprotect(services: Services, vm: string): Promise<VmRecord> {
   const { host, chains, platform } = services;
   const domain = await host.hypervisor.domain(vm);

@@ -57,7 +57,11 @@ lab_start_agent() {
   nsenter -t "$LIVE_PID" -m -u -n -p -- "$LIB/host-agent" start "$(command -v node)" "$ROOT/dist/agent/main.js"
   # The host knows the agent by another process id than we do.
   record_outer_pid "$1" /run/tvmmpd-lab.pid "$pidfile"
-  live "$pidfile" || die "the agent of '$1' ended at once (see its /var/log/tvmmp/tvmmpd.log)"
+  local tries=0
+  until (enter "$1" "$LIB/bin/tvmmp" status) >/dev/null 2>&1; do
+    live "$pidfile" && ((++tries < 200)) || die "the agent of '$1' does not answer: $(tail -n 1 "$LAB/hosts/$1/fs/var-log-tvmmp/tvmmpd.log")"
+    sleep 0.05
+  done
 }
 
 lab_stop_agent() {

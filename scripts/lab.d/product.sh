@@ -61,7 +61,7 @@ lab_install() {
 lab_arm() {
   require_host "$1"
   (enter "$1" "$TVMMP" hooks install) >&2
-  lab_reload "$1"
+  (lab_reload "$1")
 }
 
 # usage: approve HOST NAME: approve the state that the host is in now, and bring the new policy to all enrolled hosts.

@@ -25,7 +25,7 @@ import {
   parsePublicArea,
   parseSignature,
   verifySignature,
-} from '../../lib/tpm/structures.ts';
+} from '../support/tpm-structures.ts';
 import {
   akTemplate,
   ekTemplate,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { makeCredential } from '../../../lib/tpm/credential.ts';
-import { formatPublicArea, parsePublicArea } from '../../../lib/tpm/structures.ts';
-import type { PublicArea } from '../../../lib/tpm/structures.ts';
+import { formatPublicArea, parsePublicArea } from '../../support/tpm-structures.ts';
+import type { PublicArea } from '../../support/tpm-structures.ts';
 import {
   akTemplate,
   ekTemplate,

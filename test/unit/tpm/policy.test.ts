@@ -7,7 +7,7 @@ import {
   policyKeyPublicArea,
   policyPcr,
 } from '../../../lib/tpm/policy.ts';
-import { keyObjectOf, nameOf, parsePublicArea } from '../../../lib/tpm/structures.ts';
+import { keyObjectOf, nameOf, parsePublicArea } from '../../support/tpm-structures.ts';
 
 // Agreement with a TPM's trial sessions is tested in test/conformance/tpm.ts.
 const digest = (fill: number): Uint8Array => new Uint8Array(32).fill(fill);

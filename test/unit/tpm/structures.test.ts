@@ -16,8 +16,8 @@ import {
   parsePublicArea,
   parseSignature,
   verifySignature,
-} from '../../../lib/tpm/structures.ts';
-import type { PublicArea } from '../../../lib/tpm/structures.ts';
+} from '../../support/tpm-structures.ts';
+import type { PublicArea } from '../../support/tpm-structures.ts';
 import { sample, samples } from './samples.ts';
 
 const ATTESTS = ['eccQuote', 'eccCertify', 'rsaQuote', 'rsaCertify'] as const;
