@@ -25,6 +25,7 @@ export abstract class SessionDriver<
   readonly #timings: StepTimings;
   #state: State;
   #queue: Promise<void> = Promise.resolve();
+  #pending = 0;
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
@@ -39,6 +40,11 @@ export abstract class SessionDriver<
     return this.#state;
   }
 
+  /** Whether an input is being dealt with: what it does must not be done a second time. */
+  get busy(): boolean {
+    return this.#pending > 0;
+  }
+
   protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
   protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
   /** Whether messages are awaited without a deadline: from here on libvirt's outcome decides. */
@@ -49,7 +55,12 @@ export abstract class SessionDriver<
 
   /** Feeds one input; resolves when it and all that follows from it has been dealt with. Never rejects. */
   input(input: Input | MessageInput | EndInput): Promise<void> {
-    const done = this.#queue.then(() => this.#process(input));
+    this.#pending += 1;
+    const done = this.#queue
+      .then(() => this.#process(input))
+      .finally(() => {
+        this.#pending -= 1;
+      });
     this.#queue = done;
     return done;
   }

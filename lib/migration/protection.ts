@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { access, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { withEncryption, withoutEncryption } from '../libvirt/encryption.ts';
@@ -149,11 +149,21 @@ async function checkSuitable(services: Services, domain: DomainSummary, key: Pen
   if (tpm.encryptionSecret !== null && tpm.encryptionSecret !== key.secret) {
     throw new Refused(`the vTPM of ${domain.name} is encrypted with a secret of your own; remove it first`);
   }
-  const shared = sharedFileSystems.get((await statfs(settings.vtpmStateDirectory)).type);
+  const shared = sharedFileSystems.get(await fileSystemType(settings.vtpmStateDirectory));
   if (shared !== undefined) {
     throw new Refused(
       `${settings.vtpmStateDirectory} is on ${shared}: vTPM state on shared storage is not supported`,
     );
+  }
+}
+
+/** Of the directory, or of the nearest one above it that is there: libvirt makes its own when it first needs it. */
+async function fileSystemType(directory: string): Promise<number> {
+  try {
+    return (await statfs(directory)).type;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || directory === dirname(directory)) throw error;
+    return fileSystemType(dirname(directory));
   }
 }
 

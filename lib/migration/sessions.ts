@@ -219,6 +219,7 @@ export class Sessions {
   // libvirt's outcome
 
   async #lookSource(session: SourceSession): Promise<void> {
+    if (session.busy) return;
     const { tag } = session.state;
     if (tag === 'departed' || tag === 'destroying') return session.redo();
     if ((tag !== 'offered' && tag !== 'staged') || session.moving) return;
@@ -230,6 +231,7 @@ export class Sessions {
   }
 
   async #lookTarget(session: TargetSession): Promise<void> {
+    if (session.busy) return;
     const { hypervisor, journal, now } = this.#services.host;
     if (session.state.tag === 'arriving') return session.redo();
     if (session.state.tag === 'arrived') return this.#repeatArrived(session);
