@@ -64,7 +64,7 @@ function raise(error: Error): never {
 
 async function describeTpm(tpm: Tpm): Promise<string> {
   const { manufacturer, vendor, firmwareVersion } = await tpm.properties();
-  return `${manufacturer} ${vendor.trim()}, firmware ${firmwareVersion}`;
+  return `${manufacturer} ${vendor.trim().replace(/\s+/g, ' ')}, firmware ${firmwareVersion}`;
 }
 
 async function describeEnrolment(tpm: Tpm, { directories: { identity } }: AgentConfig): Promise<string> {

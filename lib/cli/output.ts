@@ -21,12 +21,12 @@ export function print(...lines: readonly string[]): void {
 `);
 }
 
-/** Prints the one JSON document of `--json`; bytes in it are hexadecimal. */
+/** Prints the one JSON document of `--json`, on one line unless people look on; bytes in it are hexadecimal. */
 export function printJson(value: unknown): void {
   const text = JSON.stringify(
     value,
     (_, member: unknown) => (member instanceof Uint8Array ? hex(member) : member),
-    2,
+    process.stdout.isTTY ? 2 : undefined,
   );
   process.stdout.write(`${text}\n`);
 }

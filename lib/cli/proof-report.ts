@@ -107,6 +107,7 @@ export function proofJson(proof: VerifiedProof): Readonly<Record<string, unknown
     vtpm: head.vtpm === null ? null : hex(head.vtpm),
     policy: { id: head.policy.id, version: head.policy.version, digest: hex(head.policy.digest) },
     holdings: holdingsOf(proof).map(holdingJson),
+    entries: timelineOf(proof),
   };
 }
 

@@ -59,7 +59,7 @@ async function show(vmOrFile: string, options: AuthorityOptions): Promise<void> 
   const judged = root === null ? null : await verified(bytes, root);
   const timeline = judged?.outcome === 'verified' ? timelineOf(judged) : untrustedTimeline(bytes);
   if (options.json === true) {
-    printJson({ ...(await judgement(judged)), timeline });
+    printJson({ ...(await judgement(judged)), entries: timeline });
   } else {
     const { proofText } = await import('./proof-report.ts');
     const head =
