@@ -1,5 +1,5 @@
-import { METADATA_NAMESPACE, METADATA_PREFIX, metadataElement } from '../libvirt/metadata.ts';
 import type { EventSubscription, HypervisorEvent } from '../libvirt/port.ts';
+import { pointAllToUs, pointToUs } from '../migration/agent-hint.ts';
 import type { LifeCycle } from '../migration/life-cycle.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
@@ -33,7 +33,12 @@ export async function followEvents(
     });
   };
   const subscription: EventSubscription = await host.hypervisor.events(guarded);
-  const timer = setInterval(() => void lifeCycle.reconcileAll(), reconcileMs);
+  sessions.onArrived = (uuid) => {
+    pointToUs(services, uuid).catch((error: unknown) => {
+      host.log.warn({ vm: uuid, error: String(error) }, 'the metadata could not be written yet');
+    });
+  };
+  const timer = setInterval(() => void reconcile(services, lifeCycle), reconcileMs);
   return {
     close: async () => {
       clearInterval(timer);
@@ -42,27 +47,7 @@ export async function followEvents(
   };
 }
 
-/** A VM that is held here names this agent in its metadata, so that its next destination knows whom to ask (SPEC 7.2). */
-async function pointToUs(services: Services, uuid: string): Promise<void> {
-  const { hypervisor, journal, identity, settings } = services.host;
-  const record = journal.vm(uuid);
-  if (record?.holder !== identity.id.name || (record.state !== 'running' && record.state !== 'paused'))
-    return;
-  const element = metadataElement(settings.advertise);
-  const domain = await hypervisor.domain(uuid);
-  for (const inactive of domain.persistent ? [false, true] : [false]) {
-    const now = await hypervisor.metadata(uuid, METADATA_NAMESPACE, { inactive });
-    if (
-      now?.includes(`"${settings.advertise}"`) === true ||
-      now?.includes(`'${settings.advertise}'`) === true
-    )
-      continue;
-    await hypervisor.setMetadata(
-      uuid,
-      element,
-      METADATA_PREFIX,
-      METADATA_NAMESPACE,
-      inactive ? { config: true } : { live: true },
-    );
-  }
+async function reconcile(services: Services, lifeCycle: LifeCycle): Promise<void> {
+  await lifeCycle.reconcileAll();
+  await pointAllToUs(services);
 }

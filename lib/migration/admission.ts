@@ -64,6 +64,11 @@ export class Admission {
         `the metadata of ${domain.name} names no tvmmp agent; protect it at its source (tvmmp vm protect)`,
       );
     }
+    if (domain.agent === this.#services.host.settings.advertise) {
+      throw new Refused(
+        `the metadata of ${domain.name} names this host's own agent, not its source's; try again in a moment`,
+      );
+    }
     const session = await this.#sessions.come(domain.uuid, domain, domain.agent);
     const timer = setTimeout(() => {
       void session.fail(new TvmmpError('peer-timeout', `no agreement with ${domain.agent ?? ''} in time`));

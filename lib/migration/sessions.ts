@@ -32,6 +32,8 @@ export class Sessions {
   readonly #retriedAt = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
   #ticking = false;
+  /** Called when a VM has arrived here and *arrived* is signed. */
+  onArrived: (uuid: string) => void = () => undefined;
 
   constructor(services: Services) {
     this.#services = services;
@@ -239,6 +241,7 @@ export class Sessions {
     const domain = await lookAt(hypervisor, session.uuid);
     if (isRunningHere(domain)) {
       await session.input({ kind: 'moved' });
+      this.onArrived(session.uuid);
       await this.#repeatArrived(session);
       return;
     }
