@@ -36,6 +36,7 @@
       'sources': [
         'native/arguments.cc',
         'native/bridge.cc',
+        'native/child-process.cc',
         'native/libvirt-secret.cc',
         'native/mailbox.cc',
         'native/operation-error.cc',
@@ -46,6 +47,7 @@
         'native/secret-buffer.cc',
         'native/swtpm-process.cc',
         'native/tpm-connection.cc',
+        'native/vtpm-directory.cc',
         'native/vtpm-state.cc',
       ],
       'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],

@@ -1,18 +1,10 @@
 #include "swtpm-process.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <openssl/evp.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -27,6 +19,7 @@ constexpr uint32_t kShutdown = 3;
 constexpr uint32_t kGetStateBlob = 12;
 constexpr uint32_t kSetStateBlob = 13;
 constexpr uint32_t kGetConfig = 15;
+constexpr uint32_t kSetDataFd = 16;
 constexpr uint32_t kPermanent = 1;
 constexpr uint32_t kFlagDecrypted = 1;
 constexpr size_t kBlobFlagsAt = 4;  // u8 version, u8 min_version, u16 hdrsize, u16 flags (swtpm_nvstore.c blobheader)
@@ -34,52 +27,27 @@ constexpr size_t kBlobHeaderBytes = 10;
 constexpr uint8_t kBlobMigrationEncrypted = 0x02;
 constexpr uint32_t kConfigFileKey = 1;
 
+constexpr size_t kResponseHeadBytes = 10;  // tag, size, response code (TPM 2.0 Part 1, 18.4)
+constexpr size_t kResponseSizeAt = 2;
+constexpr uint32_t kResponseBytesMax = 4096;
 constexpr uint32_t kStateBytesMax = 4 * 1024 * 1024;
 constexpr int kAnswerSeconds = 30;
+constexpr int kTpmSeconds = 120;  // a TPM command: making an RSA key takes long on an emulated machine
 constexpr int kEndMs = 10000;
-enum ChildFd { kControlFd = 3, kKeyFd = 4, kMigrationKeyFd = 5, kChildFds = 6 };
+enum ChildFd { kControlFd = 3, kKeyFd = 4, kMigrationKeyFd = 5 };
 
 void PutU32(std::vector<uint8_t>& out, uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<uint8_t>(value >> shift));
 }
 
-// A pipe that holds the passphrase and whose writing end is closed: written at one go, because swtpm reads once.
-FileDescriptor PassphrasePipe(const SecretBuffer& passphrase) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) throw OperationError::FromErrno("vtpm-convert-failed", "pipe", errno);
-  FileDescriptor reading(ends[0]), writing(ends[1]);
-  if (write(writing.get(), passphrase.data(), passphrase.size()) != static_cast<ssize_t>(passphrase.size())) {
-    throw OperationError::FromErrno("vtpm-convert-failed", "pipe", errno);
-  }
-  return reading;
+uint32_t ToU32(const uint8_t* b) {
+  return static_cast<uint32_t>(b[0]) << 24 | static_cast<uint32_t>(b[1]) << 16 | static_cast<uint32_t>(b[2]) << 8 | b[3];
 }
 
-// Between fork and exec of a process with threads: system calls only.
-[[noreturn]] void BecomeSwtpm(char* const* argv, const std::array<int, kChildFds>& from, uid_t uid, gid_t gid, pid_t parent) {
-  // First out of the way of the numbers that the child will use, then onto them.
-  std::array<int, kChildFds> moved{};
-  for (int to = 0; to < kChildFds; to++) moved[to] = from[to] < 0 ? -1 : fcntl(from[to], F_DUPFD_CLOEXEC, kChildFds);
-  for (int to = 0; to < kChildFds; to++) {
-    if (moved[to] >= 0) dup2(moved[to], to);
-    else if (to >= kControlFd) close(to);
-  }
-  syscall(SYS_close_range, static_cast<unsigned>(kChildFds), ~0U, 0);
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; number++) sigaction(number, &standard, nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (geteuid() == 0 && uid != 0) {
-    if (setgroups(0, nullptr) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0) _exit(126);
-  }
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // after the change of user, which clears it
-  if (getppid() != parent) _exit(126);
-  umask(077);
-  char* const environment[] = {nullptr};
-  execve(argv[0], argv, environment);
-  _exit(127);
+void Limit(const FileDescriptor& socket, int seconds) {
+  struct timeval limit = {.tv_sec = seconds, .tv_usec = 0};
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 }  // namespace
@@ -89,9 +57,7 @@ SwtpmProcess::SwtpmProcess(const std::string& program, const std::string& state_
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw OperationError::FromErrno("vtpm-convert-failed", "socketpair", errno);
   control_ = FileDescriptor(ends[0]);
   FileDescriptor theirs(ends[1]);
-  struct timeval limit = {.tv_sec = kAnswerSeconds, .tv_usec = 0};
-  setsockopt(control_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-  setsockopt(control_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  Limit(control_, kAnswerSeconds);
   output_ = FileDescriptor(memfd_create("swtpm-output", MFD_CLOEXEC));
   FileDescriptor null(open("/dev/null", O_RDWR | O_CLOEXEC));
   FileDescriptor key, migration_key;
@@ -106,22 +72,12 @@ SwtpmProcess::SwtpmProcess(const std::string& program, const std::string& state_
   };
   if (key.valid()) option("--key", kKeyFd);
   if (migration_key.valid()) option("--migration-key", kMigrationKeyFd);
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-
-  const std::array<int, kChildFds> fds = {null.get(), output_.get(), output_.get(), theirs.get(), key.get(), migration_key.get()};
-  pid_t parent = getpid();
-  pid_ = fork();
-  if (pid_ == 0) BecomeSwtpm(argv.data(), fds, uid, gid, parent);
-  if (pid_ < 0) throw OperationError::FromErrno("vtpm-convert-failed", "fork", errno);
-}
-
-SwtpmProcess::~SwtpmProcess() {
-  if (pid_ <= 0) return;
-  kill(pid_, SIGKILL);
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  child_.emplace(ChildPlan{.words = words,
+                           .environment = {},
+                           .fds = {null.get(), output_.get(), output_.get(), theirs.get(), key.get(), migration_key.get()},
+                           .uid = uid,
+                           .gid = gid,
+                           .umask = 077});
 }
 
 void SwtpmProcess::Fail(const std::string& what) {
@@ -134,20 +90,20 @@ void SwtpmProcess::Fail(const std::string& what) {
   throw OperationError("vtpm-convert-failed", "swtpm: " + what + (said.empty() ? "" : " (" + said + ")"));
 }
 
-void SwtpmProcess::Send(const std::vector<uint8_t>& message) {
+void SwtpmProcess::Send(const FileDescriptor& to, const std::vector<uint8_t>& message) {
   for (size_t at = 0; at < message.size();) {
-    ssize_t sent = send(control_.get(), message.data() + at, message.size() - at, MSG_NOSIGNAL);
+    ssize_t sent = send(to.get(), message.data() + at, message.size() - at, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) Fail("its control channel broke");
+    if (sent <= 0) Fail("it does not listen any more");
     at += static_cast<size_t>(sent);
   }
 }
 
-void SwtpmProcess::Receive(uint8_t* into, size_t length) {
+void SwtpmProcess::Receive(const FileDescriptor& from, uint8_t* into, size_t length) {
   while (length > 0) {
-    ssize_t got = recv(control_.get(), into, length, 0);
+    ssize_t got = recv(from.get(), into, length, 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) Fail("no answer on its control channel");
+    if (got <= 0) Fail("no answer");
     into += got;
     length -= static_cast<size_t>(got);
   }
@@ -155,8 +111,8 @@ void SwtpmProcess::Receive(uint8_t* into, size_t length) {
 
 uint32_t SwtpmProcess::ReceiveU32() {
   uint8_t b[4];
-  Receive(b, sizeof(b));
-  return static_cast<uint32_t>(b[0]) << 24 | static_cast<uint32_t>(b[1]) << 16 | static_cast<uint32_t>(b[2]) << 8 | b[3];
+  Receive(control_, b, sizeof(b));
+  return ToU32(b);
 }
 
 void SwtpmProcess::Expect(const char* what) {
@@ -164,11 +120,51 @@ void SwtpmProcess::Expect(const char* what) {
   if (result != 0) Fail(std::string(what) + " failed with TPM result " + std::to_string(result));
 }
 
+// As QEMU does it: one end of a socket pair goes along with the command.
+void SwtpmProcess::OpenDataChannel() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw OperationError::FromErrno("vtpm-convert-failed", "socketpair", errno);
+  data_ = FileDescriptor(ends[0]);
+  FileDescriptor theirs(ends[1]);
+  Limit(data_, kTpmSeconds);
+  std::vector<uint8_t> message;
+  PutU32(message, kSetDataFd);
+  struct iovec bytes = {.iov_base = message.data(), .iov_len = message.size()};
+  alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
+  struct msghdr head {};
+  head.msg_iov = &bytes;
+  head.msg_iovlen = 1;
+  head.msg_control = control;
+  head.msg_controllen = sizeof(control);
+  struct cmsghdr* rights = CMSG_FIRSTHDR(&head);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  const int passed = theirs.get();
+  std::memcpy(CMSG_DATA(rights), &passed, sizeof(passed));
+  ssize_t sent;
+  do sent = sendmsg(control_.get(), &head, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  if (sent != static_cast<ssize_t>(message.size())) Fail("it does not listen any more");
+  Expect("taking a data channel");
+}
+
+std::vector<uint8_t> SwtpmProcess::Transmit(const std::vector<uint8_t>& command) {
+  Send(data_, command);
+  std::vector<uint8_t> response(kResponseHeadBytes);
+  Receive(data_, response.data(), response.size());
+  const uint32_t size = ToU32(&response[kResponseSizeAt]);
+  if (size < kResponseHeadBytes || size > kResponseBytesMax) Fail("a TPM response of unfit size");
+  response.resize(size);
+  Receive(data_, response.data() + kResponseHeadBytes, size - kResponseHeadBytes);
+  return response;
+}
+
 void SwtpmProcess::Init() {
   std::vector<uint8_t> message;
   PutU32(message, kInit);
   PutU32(message, 0);
-  Send(message);
+  Send(control_, message);
   Expect("reading the vTPM state");
 }
 
@@ -180,7 +176,7 @@ uint32_t SwtpmProcess::AskState() {
   PutU32(message, kFlagDecrypted);
   PutU32(message, kPermanent);
   PutU32(message, 0);
-  Send(message);
+  Send(control_, message);
   Expect("handing out the vTPM state");
   ReceiveU32();  // state_flags speak of the inner layer only
   uint32_t total = ReceiveU32();
@@ -192,17 +188,17 @@ uint32_t SwtpmProcess::AskState() {
 std::vector<uint8_t> SwtpmProcess::GetPermanentState() {
   uint8_t head[kBlobHeaderBytes];
   size_t length = AskState();
-  Receive(head, sizeof(head));
+  Receive(control_, head, sizeof(head));
   if ((head[kBlobFlagsAt + 1] & kBlobMigrationEncrypted) == 0) Fail("its state blob is not encrypted");  // before the rest is taken in
   std::vector<uint8_t> blob(head, head + sizeof(head));
   blob.resize(length);
-  Receive(blob.data() + sizeof(head), length - sizeof(head));
+  Receive(control_, blob.data() + sizeof(head), length - sizeof(head));
   return blob;
 }
 
 void SwtpmProcess::GetClearState(SecretBuffer& digest) {
   SecretBuffer clear(AskState());
-  Receive(clear.data(), clear.size());
+  Receive(control_, clear.data(), clear.size());
   if (digest.size() != 32 || EVP_Digest(clear.data(), clear.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
     Fail("no SHA-256");
   }
@@ -215,39 +211,26 @@ void SwtpmProcess::SetPermanentState(const std::vector<uint8_t>& encrypted) {
   PutU32(message, kPermanent);
   PutU32(message, static_cast<uint32_t>(encrypted.size()));
   message.insert(message.end(), encrypted.begin(), encrypted.end());
-  Send(message);
+  Send(control_, message);
   Expect("taking the vTPM state");
 }
 
 bool SwtpmProcess::EncryptsAtRest() {
   std::vector<uint8_t> message;
   PutU32(message, kGetConfig);
-  Send(message);
+  Send(control_, message);
   Expect("telling its configuration");
   return (ReceiveU32() & kConfigFileKey) != 0;
-}
-
-bool SwtpmProcess::WaitForEnd(int timeout_ms) {
-  FileDescriptor handle(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
-  struct pollfd item = {.fd = handle.get(), .events = POLLIN, .revents = 0};
-  int ready;
-  do ready = poll(&item, 1, timeout_ms);
-  while (ready < 0 && errno == EINTR);
-  return ready > 0;
 }
 
 void SwtpmProcess::Shutdown() {
   std::vector<uint8_t> message;
   PutU32(message, kShutdown);
-  Send(message);
+  Send(control_, message);
   Expect("shutting down");
-  if (!WaitForEnd(kEndMs)) Fail("it does not end");
-  int status = 0;
-  pid_t pid = pid_;
-  pid_ = -1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) Fail("it did not end well");
+  std::optional<int> status = child_->WaitForEnd(kEndMs);
+  if (!status) Fail("it does not end");
+  if (*status != 0) Fail("it did not end well");
 }
 
 }  // namespace tvmmp

@@ -1,12 +1,15 @@
-// A swtpm started by us on one state directory, talked to over its control channel (swtpm tpm_ioctl.h).
+// A swtpm started by us on one state directory, talked to over its control channel (swtpm tpm_ioctl.h). Killed with
+// the object if it still runs.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "child-process.h"
 #include "file-descriptor.h"
 #include "secret-buffer.h"
 
@@ -23,10 +26,11 @@ class SwtpmProcess {
  public:
   // Runs as `uid`:`gid` where we may change to them. Throws "vtpm-convert-failed", with what swtpm said.
   SwtpmProcess(const std::string& program, const std::string& state_dir, uid_t uid, gid_t gid, const SwtpmKeys& keys);
-  ~SwtpmProcess();  // kills it if it still runs
   SwtpmProcess(const SwtpmProcess&) = delete;
   SwtpmProcess& operator=(const SwtpmProcess&) = delete;
 
+  void OpenDataChannel();                                            // CMD_SET_DATAFD, before Init: for Transmit
+  std::vector<uint8_t> Transmit(const std::vector<uint8_t>& command);  // one TPM command, wire form; its whole response
   void Init();                                                       // CMD_INIT: read the state and be a TPM
   std::vector<uint8_t> GetPermanentState();                          // CMD_GET_STATEBLOB, encrypted with the migration key
   void GetClearState(SecretBuffer& digest);                          // SHA-256 of the same in clear, which stays in locked memory
@@ -36,15 +40,15 @@ class SwtpmProcess {
 
  private:
   [[noreturn]] void Fail(const std::string& what);
-  void Send(const std::vector<uint8_t>& message);
-  void Receive(uint8_t* into, size_t length);
+  void Send(const FileDescriptor& to, const std::vector<uint8_t>& message);
+  void Receive(const FileDescriptor& from, uint8_t* into, size_t length);
   uint32_t ReceiveU32();
   void Expect(const char* what);
   uint32_t AskState();
-  bool WaitForEnd(int timeout_ms);
 
-  pid_t pid_ = -1;
+  std::optional<ChildProcess> child_;
   FileDescriptor control_;
+  FileDescriptor data_;
   FileDescriptor output_;  // what it prints: a memory file
 };
 
