@@ -32,6 +32,8 @@ export type ErrorCode =
   | 'seal-refused'
   | 'vtpm-busy'
   | 'vtpm-convert-failed'
+  | 'vtpm-manufacture-failed'
+  | 'vtpm-read-failed'
   // worker threads
   | 'worker-failed'
   // peers

@@ -10,6 +10,10 @@
 #include "peer-credentials.h"
 #include "receive-key.h"
 #include "sealed-key.h"
+#include "vtpm-endorsement.h"
+#include "vtpm-manufacture.h"
+#include "vtpm-endorsement.h"
+#include "vtpm-manufacture.h"
 #include "vtpm-state.h"
 
 namespace tvmmp {
@@ -18,6 +22,7 @@ namespace {
 constexpr size_t kContextBytesMax = 1024;
 constexpr size_t kPublicBytesMax = 512;
 constexpr size_t kPathBytesMax = 4000;
+constexpr size_t kVmIdBytesMax = 1024;
 
 OwnKey TakeOwnKey(const Napi::Object& from) {
   Napi::Object approval = GetObject(from, "approval");
@@ -35,9 +40,10 @@ OwnKey TakeOwnKey(const Napi::Object& from) {
   return own;
 }
 
-Napi::Value ToUint8Array(Napi::Env env, const SealedKey& sealed) {
-  Napi::Uint8Array array = Napi::Uint8Array::New(env, sealed.size());
-  std::copy(sealed.begin(), sealed.end(), array.Data());
+template <typename Container>
+Napi::Value ToUint8Array(Napi::Env env, const Container& bytes) {
+  Napi::Uint8Array array = Napi::Uint8Array::New(env, bytes.size());
+  std::copy(bytes.begin(), bytes.end(), array.Data());
   return array;
 }
 
@@ -53,7 +59,7 @@ Napi::Value CreateSealedKey(const Napi::CallbackInfo& info) {
                context = GetBytes(options, "context", 1, kContextBytesMax)]() {
     return Seal(RandomKey(), ReceiveKey::Parse(recipient), context);
   };
-  return RunOperation<SealedKey>(info.Env(), "tvmmp:createSealedKey", work, ToUint8Array);
+  return RunOperation<SealedKey>(info.Env(), "tvmmp:createSealedKey", work, ToUint8Array<SealedKey>);
 }
 
 Napi::Value UnsealIntoLibvirt(const Napi::CallbackInfo& info) {
@@ -101,6 +107,74 @@ Napi::Value ConvertVtpm(const Napi::CallbackInfo& info) {
   return RunOperation<uint32_t>(info.Env(), "tvmmp:convertVtpmState", work, CommandsOnly);
 }
 
+Napi::Value Manufacture(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "manufactureVtpm({stateDir, vmId, own, swtpmSetupPath, swtpmPath, qemuConf})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")),
+               wanted = VtpmManufacture{.state_dir = GetString(options, "stateDir", kPathBytesMax),
+                                        .vm_id = GetString(options, "vmId", kVmIdBytesMax),
+                                        .swtpm_setup = GetString(options, "swtpmSetupPath", kPathBytesMax),
+                                        .swtpm = GetString(options, "swtpmPath", kPathBytesMax),
+                                        .qemu_conf = GetString(options, "qemuConf", kPathBytesMax)}]() {
+    Unsealed unsealed = Unseal(own);
+    ManufactureVtpm(wanted, HexOf(unsealed.raw_key));
+    return unsealed.tpm_commands;
+  };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:manufactureVtpm", work, CommandsOnly);
+}
+
+struct Endorsement {
+  std::vector<uint8_t> public_area;
+  uint32_t tpm_commands;
+};
+
+Napi::Value ReadEndorsementKey(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "vtpmEndorsementKey({stateDir, own, swtpmPath})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
+               swtpm = GetString(options, "swtpmPath", kPathBytesMax)]() {
+    Unsealed unsealed = Unseal(own);
+    return Endorsement{VtpmEndorsementKey(dir, swtpm, HexOf(unsealed.raw_key)), unsealed.tpm_commands};
+  };
+  return RunOperation<Endorsement>(info.Env(), "tvmmp:vtpmEndorsementKey", work, [](Napi::Env env, const Endorsement& read) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result["publicArea"] = ToUint8Array(env, read.public_area);
+    result["tpmCommands"] = Napi::Number::New(env, read.tpm_commands);
+    return result;
+  });
+}
+
+Napi::Value Manufacture(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "manufactureVtpm({stateDir, vmId, swtpmSetupPath, user, group, own})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
+               vm_id = GetString(options, "vmId", 1024), setup = GetString(options, "swtpmSetupPath", kPathBytesMax),
+               user = GetString(options, "user", 64), group = GetString(options, "group", 64)]() {
+    Unsealed unsealed = Unseal(own);
+    ManufactureVtpm(dir, vm_id, setup, user, group, HexOf(unsealed.raw_key));
+    return unsealed.tpm_commands;
+  };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:manufactureVtpm", work, CommandsOnly);
+}
+
+struct Endorsement {
+  Bytes public_area;
+  uint32_t tpm_commands;
+};
+
+Napi::Value EndorsementKey(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "vtpmEndorsementKey({stateDir, swtpmPath, own})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
+               swtpm = GetString(options, "swtpmPath", kPathBytesMax)]() -> Endorsement {
+    Unsealed unsealed = Unseal(own);
+    return {.public_area = VtpmEndorsementKey(dir, swtpm, HexOf(unsealed.raw_key)), .tpm_commands = unsealed.tpm_commands};
+  };
+  auto convert = [](Napi::Env env, const Endorsement& found) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result["publicArea"] = Napi::Buffer<uint8_t>::Copy(env, found.public_area.data(), found.public_area.size());
+    result["tpmCommands"] = Napi::Number::New(env, found.tpm_commands);
+    return result;
+  };
+  return RunOperation<Endorsement>(info.Env(), "tvmmp:vtpmEndorsementKey", work, convert);
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   setenv("TSS2_LOG", "all+NONE", 0);  // the TSS would print on stderr what we report as errors; an operator may set it otherwise
   exports["peerCredentials"] = Napi::Function::New(env, PeerCredentials, "peerCredentials");
@@ -108,6 +182,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["unsealIntoLibvirt"] = Napi::Function::New(env, UnsealIntoLibvirt, "unsealIntoLibvirt");
   exports["resealForDestination"] = Napi::Function::New(env, ResealForDestination, "resealForDestination");
   exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
+  exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
+  exports["vtpmEndorsementKey"] = Napi::Function::New(env, ReadEndorsementKey, "vtpmEndorsementKey");
+  exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
+  exports["vtpmEndorsementKey"] = Napi::Function::New(env, EndorsementKey, "vtpmEndorsementKey");
   return exports;
 }
 

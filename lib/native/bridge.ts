@@ -67,6 +67,49 @@ export interface Bridge {
     swtpmPath?: string;
     own: OwnSealedKey;
   }): Promise<TpmCost>;
+  /**
+   * Makes the vTPM of a VM that has never started, encrypted with the sealed key from its birth: what libvirt does at a first
+   * start (swtpm_setup, as libvirt's swtpm user), so that the VM then starts with it. Directories above `stateDir` are made too.
+   * Rejects with `vtpm-manufacture-failed`, where nothing is left behind (one that holds something is never overwritten), or
+   * `vtpm-busy`.
+   */
+  manufactureVtpm(options: {
+    /** Where the state will be: libvirt's is /var/lib/libvirt/swtpm/<uuid>/tpm2. Absolute. */
+    stateDir: string;
+    /** NAME:UUID, which becomes part of the vTPM's certificates. */
+    vmId: string;
+    swtpmSetupPath?: string;
+    swtpmPath?: string;
+    /** libvirt's qemu.conf, which names the user that its swtpm runs as. */
+    qemuConf?: string;
+    own: OwnSealedKey;
+  }): Promise<TpmCost>;
+  /**
+   * Reads who an encrypted vTPM is: the TPMT_PUBLIC, wire form, of its endorsement key (TCG EK Credential Profile 2.5, L-1; P-384
+   * where there is no such). The state is left as it is, to the byte. Rejects with `vtpm-busy` or `vtpm-read-failed`.
+   */
+  vtpmEndorsementKey(options: {
+    stateDir: string;
+    swtpmPath?: string;
+    own: OwnSealedKey;
+  }): Promise<TpmCost & { publicArea: Uint8Array }>;
+  /** A new vTPM, encrypted from its birth, where libvirt will look for it; state that is there already is left as it is. */
+  manufactureVtpm(options: {
+    stateDir: string;
+    /** `NAME:UUID`: goes into the vTPM's certificates. */
+    vmId: string;
+    swtpmSetupPath?: string;
+    /** libvirt's `swtpm_user` and `swtpm_group`. */
+    user: string;
+    group: string;
+    own: OwnSealedKey;
+  }): Promise<TpmCost>;
+  /** TPMT_PUBLIC of the endorsement key of a vTPM that does not run, wire form: who the vTPM is. */
+  vtpmEndorsementKey(options: {
+    stateDir: string;
+    swtpmPath?: string;
+    own: OwnSealedKey;
+  }): Promise<TpmCost & { publicArea: Uint8Array }>;
   /** Who is at the other end of a UNIX socket (SO_PEERCRED). Throws `internal` for another kind of descriptor. */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -77,6 +120,8 @@ interface BridgeAddon {
   unsealIntoLibvirt(options: object): Promise<TpmCost>;
   resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
   convertVtpmState(options: object): Promise<TpmCost>;
+  manufactureVtpm(options: object): Promise<TpmCost>;
+  vtpmEndorsementKey(options: object): Promise<TpmCost & { publicArea: Uint8Array }>;
   peerCredentials(fd: number): PeerCredentials;
 }
 
@@ -89,6 +134,21 @@ export function loadBridge(): Bridge {
     resealForDestination: (options) => callNative(() => addon.resealForDestination(options)),
     convertVtpmState: (options) =>
       callNative(() => addon.convertVtpmState({ swtpmPath: '/usr/bin/swtpm', ...options })),
+    manufactureVtpm: (options) =>
+      callNative(() =>
+        addon.manufactureVtpm({
+          swtpmSetupPath: '/usr/bin/swtpm_setup',
+          swtpmPath: '/usr/bin/swtpm',
+          qemuConf: '/etc/libvirt/qemu.conf',
+          ...options,
+        }),
+      ),
+    vtpmEndorsementKey: (options) =>
+      callNative(() => addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', ...options })),
+    manufactureVtpm: (options) =>
+      callNative(() => addon.manufactureVtpm({ swtpmSetupPath: '/usr/bin/swtpm_setup', ...options })),
+    vtpmEndorsementKey: (options) =>
+      callNative(() => addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', ...options })),
     peerCredentials: (fd) => callNative(() => addon.peerCredentials(fd)),
   };
 }

@@ -17,6 +17,8 @@ const nativeCodes: ReadonlySet<string> = new Set<ErrorCode>([
   'tpm-unreachable',
   'vtpm-busy',
   'vtpm-convert-failed',
+  'vtpm-manufacture-failed',
+  'vtpm-read-failed',
 ]);
 
 /** The nearest directory above this file that holds package.json: the same from lib/ (tsx) and from dist/. */
