@@ -52,8 +52,6 @@
         'native/vtpm-endorsement.cc',
         'native/vtpm-manufacture.cc',
         'native/vtpm-owner.cc',
-        'native/vtpm-endorsement.cc',
-        'native/vtpm-manufacture.cc',
         'native/vtpm-state.cc',
       ],
       'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NAPI_CPP_EXCEPTIONS'],

@@ -12,8 +12,6 @@
 #include "sealed-key.h"
 #include "vtpm-endorsement.h"
 #include "vtpm-manufacture.h"
-#include "vtpm-endorsement.h"
-#include "vtpm-manufacture.h"
 #include "vtpm-state.h"
 
 namespace tvmmp {
@@ -142,39 +140,6 @@ Napi::Value ReadEndorsementKey(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value Manufacture(const Napi::CallbackInfo& info) {
-  Napi::Object options = RequireObject(info, "manufactureVtpm({stateDir, vmId, swtpmSetupPath, user, group, own})");
-  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
-               vm_id = GetString(options, "vmId", 1024), setup = GetString(options, "swtpmSetupPath", kPathBytesMax),
-               user = GetString(options, "user", 64), group = GetString(options, "group", 64)]() {
-    Unsealed unsealed = Unseal(own);
-    ManufactureVtpm(dir, vm_id, setup, user, group, HexOf(unsealed.raw_key));
-    return unsealed.tpm_commands;
-  };
-  return RunOperation<uint32_t>(info.Env(), "tvmmp:manufactureVtpm", work, CommandsOnly);
-}
-
-struct Endorsement {
-  Bytes public_area;
-  uint32_t tpm_commands;
-};
-
-Napi::Value EndorsementKey(const Napi::CallbackInfo& info) {
-  Napi::Object options = RequireObject(info, "vtpmEndorsementKey({stateDir, swtpmPath, own})");
-  auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
-               swtpm = GetString(options, "swtpmPath", kPathBytesMax)]() -> Endorsement {
-    Unsealed unsealed = Unseal(own);
-    return {.public_area = VtpmEndorsementKey(dir, swtpm, HexOf(unsealed.raw_key)), .tpm_commands = unsealed.tpm_commands};
-  };
-  auto convert = [](Napi::Env env, const Endorsement& found) -> Napi::Value {
-    Napi::Object result = Napi::Object::New(env);
-    result["publicArea"] = Napi::Buffer<uint8_t>::Copy(env, found.public_area.data(), found.public_area.size());
-    result["tpmCommands"] = Napi::Number::New(env, found.tpm_commands);
-    return result;
-  };
-  return RunOperation<Endorsement>(info.Env(), "tvmmp:vtpmEndorsementKey", work, convert);
-}
-
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   setenv("TSS2_LOG", "all+NONE", 0);  // the TSS would print on stderr what we report as errors; an operator may set it otherwise
   exports["peerCredentials"] = Napi::Function::New(env, PeerCredentials, "peerCredentials");
@@ -184,8 +149,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
   exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
   exports["vtpmEndorsementKey"] = Napi::Function::New(env, ReadEndorsementKey, "vtpmEndorsementKey");
-  exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
-  exports["vtpmEndorsementKey"] = Napi::Function::New(env, EndorsementKey, "vtpmEndorsementKey");
   return exports;
 }
 

@@ -93,23 +93,6 @@ export interface Bridge {
     swtpmPath?: string;
     own: OwnSealedKey;
   }): Promise<TpmCost & { publicArea: Uint8Array }>;
-  /** A new vTPM, encrypted from its birth, where libvirt will look for it; state that is there already is left as it is. */
-  manufactureVtpm(options: {
-    stateDir: string;
-    /** `NAME:UUID`: goes into the vTPM's certificates. */
-    vmId: string;
-    swtpmSetupPath?: string;
-    /** libvirt's `swtpm_user` and `swtpm_group`. */
-    user: string;
-    group: string;
-    own: OwnSealedKey;
-  }): Promise<TpmCost>;
-  /** TPMT_PUBLIC of the endorsement key of a vTPM that does not run, wire form: who the vTPM is. */
-  vtpmEndorsementKey(options: {
-    stateDir: string;
-    swtpmPath?: string;
-    own: OwnSealedKey;
-  }): Promise<TpmCost & { publicArea: Uint8Array }>;
   /** Who is at the other end of a UNIX socket (SO_PEERCRED). Throws `internal` for another kind of descriptor. */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -143,10 +126,6 @@ export function loadBridge(): Bridge {
           ...options,
         }),
       ),
-    vtpmEndorsementKey: (options) =>
-      callNative(() => addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', ...options })),
-    manufactureVtpm: (options) =>
-      callNative(() => addon.manufactureVtpm({ swtpmSetupPath: '/usr/bin/swtpm_setup', ...options })),
     vtpmEndorsementKey: (options) =>
       callNative(() => addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', ...options })),
     peerCredentials: (fd) => callNative(() => addon.peerCredentials(fd)),
