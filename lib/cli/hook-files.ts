@@ -75,16 +75,24 @@ export function installHook(hooksDirectory: string): HookInstallation {
   const staged = join(hooksDirectory, `.tvmmp.${randomBytes(6).toString('hex')}`);
   try {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
+    place(client, staged, entry);
+    syncDirectory(directory);
+  } catch (cause) {
+    throw usageError(`cannot install ${entry}: ${reason(cause)}`, cause);
+  }
+  return { entry, digest, changed: true };
+}
+
+function place(client: Uint8Array, staged: string, entry: string): void {
+  try {
     writeFileSync(staged, client, { flag: 'wx', mode: 0o600, flush: true });
     if (process.getuid?.() === 0) chownSync(staged, 0, 0);
     chmodSync(staged, 0o755);
     renameSync(staged, entry);
-    syncDirectory(directory);
   } catch (cause) {
     rmSync(staged, { force: true });
-    throw usageError(`cannot install ${entry}: ${reason(cause)}`, cause);
+    throw cause;
   }
-  return { entry, digest, changed: true };
 }
 
 /** Takes our entry away, and nothing else. Returns whether it was there. */
@@ -107,7 +115,7 @@ function isInstalled(entry: string, digest: string): boolean {
     const mine = status.isFile() && (status.mode & 0o7777) === 0o755;
     return mine && status.uid === process.getuid?.() && digestOf(readFileSync(entry)) === digest;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
     throw usageError(`cannot read ${entry}: ${reason(error)}`, error);
   }
 }

@@ -1,0 +1,203 @@
+/** The commands that ask the agent, against a socket that answers what the test says. */
+import { strict as assert } from 'node:assert';
+import { ScriptedAgent } from './scripted-agent.ts';
+import { json, tvmmp } from './run-cli.ts';
+
+const uuid = '6b1a6f4e-0f1d-4c64-9d0a-3f5b8c1e2a77';
+const vm = {
+  uuid,
+  name: 'web',
+  state: 'running',
+  holder: 'alpha',
+  epoch: 2,
+  entries: 9,
+  head: 'ab'.repeat(32),
+};
+const status = {
+  version: '0.1.0',
+  host: 'alpha',
+  advertise: 'alpha:16515',
+  policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
+  vms: [vm],
+  migrations: [{ vm: uuid, role: 'source', state: 'staged', peer: 'beta' }],
+};
+const moved = {
+  vm: 'web',
+  from: 'alpha',
+  to: 'beta',
+  totalMs: 1640,
+  downtimeMs: 69,
+  dataBytes: 5_242_880,
+  departed: true,
+};
+
+describe('tvmmp and the agent', () => {
+  let agent: ScriptedAgent;
+  beforeEach(() => {
+    agent = new ScriptedAgent();
+  });
+  afterEach(() => agent.close());
+
+  const run = (...args: string[]): ReturnType<typeof tvmmp> => tvmmp([...args, '--config', agent.config]);
+
+  it('says how to start the agent where it does not run, and exits 3', async () => {
+    const result = await run('status');
+    assert.equal(result.code, 3);
+    assert.match(
+      result.stderr,
+      /^tvmmp: tvmmpd does not run here .* systemctl start tvmmpd \(agent-unreachable\)\n$/,
+    );
+  });
+
+  it('shows the status as aligned text', async () => {
+    await agent.listen({ status: [{ result: status }] });
+    const { code, stdout, stderr } = await run('status');
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    assert.match(stdout, /^host {8}alpha$/m);
+    assert.match(stdout, /^policy {6}fleet version 3 \(cdcdcdcd\)$/m);
+    assert.match(stdout, /^web {3}running {2}alpha {3}2 {6}9 {8}6b1a6f4e/m);
+    assert.match(stdout, /^web {2}source {2}staged {2}beta$/m);
+  });
+
+  it('prints exactly what the agent knows as one line of JSON', async () => {
+    await agent.listen({ status: [{ result: status }], 'vm.list': [{ result: [vm] }] });
+    const result = await run('status', '--json');
+    assert.deepEqual(json(result), status);
+    assert.equal(result.stdout.split('\n').length, 2);
+    assert.deepEqual(json(await run('vm', 'list', '--json')), [vm]);
+  });
+
+  it('exits 1 for what the agent refuses, and passes its reason on', async () => {
+    await agent.listen({
+      'vm.protect': [{ error: { code: 'refused', message: 'web has no emulated TPM;\nadd <tpm>' } }],
+    });
+    const result = await run('vm', 'protect', 'web');
+    assert.deepEqual(result, {
+      code: 1,
+      stdout: '',
+      stderr: 'tvmmp: web has no emulated TPM; add <tpm> (refused)\n',
+    });
+    assert.deepEqual(agent.requests, [{ method: 'vm.protect', params: { vm: 'web' } }]);
+  });
+
+  for (const [code, exit] of [
+    ['vm-unknown', 2],
+    ['vm-protected', 1],
+    ['policy-invalid', 1],
+    ['tpm-unreachable', 3],
+    ['libvirt-call-failed', 3],
+    ['a-code-of-a-later-version', 3],
+  ] as const) {
+    it(`exits ${exit} where the agent answers ${code}`, async () => {
+      await agent.listen({ 'vm.unprotect': [{ error: { code, message: 'no' } }] });
+      const result = await run('vm', 'unprotect', 'web');
+      assert.deepEqual(result, { code: exit, stdout: '', stderr: `tvmmp: no (${code})\n` });
+    });
+  }
+
+  it('exits 3 where the agent ends the connection, or talks nonsense', async () => {
+    await agent.listen({ status: [], 'vm.list': ['nonsense\n'] });
+    assert.equal((await run('status')).code, 3);
+    const nonsense = await run('vm', 'list');
+    assert.equal(nonsense.code, 3);
+    assert.match(nonsense.stderr, /not JSON; is it of another version\? \(agent-unreachable\)/);
+  });
+
+  it('shows a migration step by step on standard error, and sums it up', async () => {
+    const progress = [
+      { progress: { step: 'attest', message: 'both hosts attest themselves' } },
+      { progress: { step: 'move', message: 'memory', fraction: 0 } },
+      { progress: { step: 'move', message: 'memory', fraction: 0.5 } },
+    ];
+    await agent.listen({ migrate: [...progress, { result: moved }], 'vm.list': [{ result: [vm] }] });
+    const result = await run('migrate', 'web', 'beta', '--bandwidth', '200', '--agent', 'beta.mgmt:16515');
+    assert.equal(result.code, 0);
+    assert.equal(result.stderr, 'attest: both hosts attest themselves\nmove: memory\n');
+    for (const line of [
+      'web moved from alpha to beta',
+      'total +1.6 s',
+      'downtime +69 ms',
+      'data +5.0 MiB',
+      'proof +9 entries',
+    ])
+      assert.match(result.stdout, new RegExp(line));
+    const params = { vm: 'web', destination: 'beta', agent: 'beta.mgmt:16515', bandwidth: 200 };
+    assert.deepEqual(agent.requests[0], { method: 'migrate', params });
+  });
+
+  it('prints a migration as one JSON document and nothing else', async () => {
+    const progress = { progress: { step: 'attest', message: 'both' } };
+    await agent.listen({ migrate: [progress, { result: moved }], 'vm.list': [{ result: [vm] }] });
+    const result = await run('migrate', 'web', 'beta', '--json');
+    assert.equal(result.stderr, '');
+    assert.deepEqual(json(result), { ...moved, proof: { entries: 9, epoch: 2, head: vm.head } });
+  });
+
+  it('lists migrations, the last one first', async () => {
+    const one = {
+      id: '01'.repeat(32),
+      vm: uuid,
+      role: 'source',
+      state: 'departed',
+      peer: 'beta',
+      address: 'beta:16515',
+    };
+    const rows = [
+      { ...one, started: 1_780_000_000_000, updated: 1_780_000_002_000 },
+      {
+        ...one,
+        id: '02'.repeat(32),
+        role: 'target',
+        peer: '',
+        started: 1_790_000_000_000,
+        updated: 1_790_000_000_000,
+      },
+    ];
+    await agent.listen({ migrations: [{ result: rows }] });
+    const { stdout } = await run('migration', 'list');
+    const [, first, second] = stdout.split('\n');
+    assert.match(first ?? '', /^2026-09-21 \d\d:\d\d:\d\dZ .*target .* beta:16515 {2}02020202/);
+    assert.match(second ?? '', /source {2}departed {2}beta +01010101/);
+    assert.deepEqual(json(await run('migration', 'list', '--count', '1', '--json')), [rows[1]]);
+  });
+
+  it('explains a refusal check by check', async () => {
+    const checks = [
+      { name: 'peer-name', outcome: 'pass', expected: 'beta', found: 'beta', remedy: '' },
+      {
+        name: 'pcr-state',
+        outcome: 'fail',
+        expected: 'a state of fleet v3',
+        found: 'PCR 4 differs',
+        remedy: 'approve it',
+      },
+    ];
+    const verdict = JSON.stringify({ policy: { id: 'fleet', version: 3 }, checks });
+    const row = {
+      time: 1_780_000_000_000,
+      vm: uuid,
+      peer: 'beta',
+      operation: 'migrate-out',
+      reason: 'not trusted',
+      verdict,
+    };
+    await agent.listen({ refusals: [{ result: [row, { ...row, vm: null, verdict: null }] }] });
+    const { stdout } = await run('explain');
+    assert.match(
+      stdout,
+      /1 checks passed, 1 failed\n {2}pcr-state\n {4}expected {2}a state of fleet v3\n {4}found {5}PCR 4 differs\n {4}remedy {4}approve it\n/,
+    );
+    assert.doesNotMatch(stdout, /peer-name/);
+    const all = json(await run('explain', '--count', '9', '--json')) as unknown as {
+      verdict: { checks: unknown } | null;
+    }[];
+    assert.deepEqual([all.length, all[0]!.verdict?.checks, all[1]!.verdict], [2, checks, null]);
+    assert.match((await run('explain', '--vm', 'x')).stdout, /nothing was refused/);
+  });
+
+  it('shows control characters of names as question marks', async () => {
+    await agent.listen({ 'vm.list': [{ result: [{ ...vm, name: 'a\u001b[2Jb\u0007' }] }] });
+    const { stdout } = await run('vm', 'list');
+    assert.match(stdout, /a\?\[2Jb\?/);
+  });
+});

@@ -1,0 +1,211 @@
+/** From a new authority to an enrolled host with a policy in force, by the commands that operators type, on a real swtpm. */
+import { strict as assert } from 'node:assert';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
+import { cliCommand, json, tvmmp } from './run-cli.ts';
+import type { CliRun } from './run-cli.ts';
+
+describe('from authority to enrolled host, by tvmmp', function () {
+  this.timeout(60_000);
+  let directory: string;
+  let swtpm: Swtpm;
+  let config: string;
+  const path = (name: string): string => join(directory, name);
+  const good = async (...args: string[]): Promise<CliRun> => {
+    const run = await tvmmp(args);
+    assert.equal(run.code, 0, `${args.join(' ')}: ${run.stderr}`);
+    return run;
+  };
+  const onHost = (...args: string[]): Promise<CliRun> => tvmmp([...args, '--config', config]);
+  const via = (name: string, more = ''): string =>
+    `${cliCommand} authority enroll ${path('authority')} --name ${name} --address 192.0.2.1 --ek-roots ${path('roots')} ` +
+    `--passphrase-file ${path('passphrase')} ${more}`;
+
+  before(async function () {
+    if (swtpmMissing() !== undefined) this.skip();
+    directory = mkdtempSync(join(tmpdir(), 'tvmmp-enrol-'));
+    swtpm = await Swtpm.start({ manufacture: true });
+    mkdirSync(path('roots'));
+    for (const name of readdirSync(join(swtpm.directory, 'ca')).filter((file) => file.endsWith('cert.pem')))
+      cpSync(join(swtpm.directory, 'ca', name), path(`roots/${name}`));
+    writeFileSync(path('passphrase'), 'correct horse\n', { mode: 0o600 });
+    config = path('tvmmpd.json');
+    const directories = {
+      identity: path('etc'),
+      run: path('run'),
+      state: path('state'),
+      migrationTls: path('etc/tls'),
+    };
+    writeFileSync(config, JSON.stringify({ name: 'alpha', tpm: { tcti: swtpm.tcti }, directories }));
+  });
+  after(async () => {
+    await (swtpm as Swtpm | undefined)?.close();
+    if ((directory as string | undefined) !== undefined) rmSync(directory, { recursive: true, force: true });
+  });
+
+  it('makes an authority, once', async () => {
+    const passphrase = ['--passphrase-file', path('passphrase')];
+    const made = json(
+      await good('authority', 'init', path('authority'), '--name', 'Test', '--json', ...passphrase),
+    );
+    assert.match(String(made['rootDigest']), /^[0-9a-f]{64}$/);
+    assert.match(readFileSync(path('authority/root-key.pem'), 'utf8'), /BEGIN ENCRYPTED PRIVATE KEY/);
+    const again = await tvmmp(['authority', 'init', path('authority')]);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /is not empty \(authority-invalid\)/);
+    const bundle = await good('authority', 'bundle', path('authority'));
+    writeFileSync(path('bundle.json'), bundle.stdout);
+  });
+
+  it('does not enrol a host that has no keys yet', async () => {
+    const run = await onHost('host', 'enroll', '--bundle', path('bundle.json'), '--via', via('alpha'));
+    assert.equal(run.code, 3);
+    assert.match(run.stderr, /run tvmmp host init first \(tpm-not-provisioned\)/);
+    const status = await onHost('host', 'status', '--json');
+    assert.equal(status.code, 1);
+    const parts = json(status)['parts'] as { part: string; ok: boolean }[];
+    assert.deepEqual(parts.map(({ part, ok }) => [part, ok]).slice(0, 4), [
+      ['TPM', true],
+      ['enrolment', false],
+      ['policy', false],
+      ['platform state', false],
+    ]);
+  });
+
+  it('makes the keys of a host, and keeps them when asked again', async () => {
+    const init = ['host', 'init', '--bundle', path('bundle.json'), '--json'];
+    const first = json(await onHost(...init));
+    const second = json(await onHost(...init));
+    assert.deepEqual([first['created'], second['created']], [['srk', 'ak', 'receive-key'], []]);
+    assert.equal(first['akName'], second['akName']);
+  });
+
+  it('assembles, checks and signs a policy from the measured state', async () => {
+    const measured = await onHost('host', 'measure', '--pcrs', '0-7', '--name', 'as shipped', '--json');
+    assert.equal(measured.code, 0, measured.stderr);
+    writeFileSync(path('state.json'), measured.stdout);
+    const draft = [
+      '--id',
+      'fleet',
+      '--pcrs',
+      '0,4,7',
+      '--state',
+      path('state.json'),
+      '-o',
+      path('draft.json'),
+    ];
+    await good('policy', 'new', '--version', '1', ...draft);
+    const checked = json(await good('policy', 'check', path('draft.json'), '--json'));
+    assert.deepEqual(checked, { id: 'fleet', version: 1, pcrs: [0, 4, 7], states: ['as shipped'] });
+    const sign = ['policy', 'sign', path('authority'), path('draft.json')];
+    const without = await tvmmp(sign);
+    assert.equal(without.code, 2);
+    await good(...sign, '--passphrase-file', path('passphrase'), '-o', path('policy-1.json'));
+    const twice = await tvmmp([...sign, '--passphrase-file', path('passphrase')]);
+    assert.equal(twice.code, 1);
+    assert.match(twice.stderr, /the next one is 2 \(policy-invalid\)/);
+  });
+
+  it('refuses a draft that lacks a PCR, or that is none', async () => {
+    const draft = [
+      'policy',
+      'new',
+      '--id',
+      'x',
+      '--version',
+      '1',
+      '--pcrs',
+      '0-9',
+      '--state',
+      path('state.json'),
+    ];
+    const short = await tvmmp(draft);
+    assert.equal(short.code, 2);
+    assert.match(short.stderr, /has no PCR 8; measure it again with --pcrs 0,1,2,3,4,5,6,7,8,9/);
+    writeFileSync(path('none.json'), '{}');
+    assert.equal((await tvmmp(['policy', 'check', path('none.json')])).code, 2);
+    assert.equal((await tvmmp(['policy', 'show', path('none.json')])).code, 2);
+  });
+
+  it('enrols the host through a command, with certificates, keys and policy on disk', async () => {
+    const run = await onHost('host', 'enroll', '--via', via('alpha'), '--json');
+    assert.equal(run.code, 0, run.stderr);
+    assert.deepEqual(json(run), { name: 'alpha', identity: path('etc') });
+    assert.match(run.stderr, /^tvmmp: alpha is enrolled$/m);
+    assert.equal(statSync(path('etc/agent-key.pem')).mode & 0o777, 0o600);
+    const parts = json(await onHost('host', 'status', '--json'))['parts'] as { ok: boolean; text: string }[];
+    assert.deepEqual(
+      parts.slice(0, 5).map(({ ok }) => ok),
+      [true, true, true, true, true],
+    );
+    assert.equal(parts[3]?.text, 'approved as as shipped');
+    const listed = json(await good('authority', 'list', path('authority'), '--json'));
+    assert.deepEqual(
+      (listed['hosts'] as { name: string }[]).map(({ name }) => name),
+      ['alpha'],
+    );
+  });
+
+  it('passes the refusal of the authority on, and exits 1', async () => {
+    const twice = await onHost('host', 'enroll', '--via', via('alpha'));
+    assert.equal(twice.code, 1);
+    assert.match(
+      twice.stderr,
+      /the authority refused the enrolment: this TPM is enrolled as alpha: say --replace/,
+    );
+    const other = await onHost('host', 'enroll', '--expect-name', 'beta', '--via', via('alpha', '--replace'));
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /the authority knows this host as alpha \(enrolment-refused\)/);
+    const broken = await onHost('host', 'enroll', '--via', 'exit 7');
+    assert.equal(broken.code, 3);
+    assert.match(
+      broken.stderr,
+      /the command to the authority ended \(exit code 7\): exit 7 \(peer-unreachable\)/,
+    );
+  });
+
+  it('installs a higher version of the policy where no agent runs, and refuses a lower one', async () => {
+    const states = ['--state', path('state.json'), '-o', path('draft.json')];
+    await good('policy', 'new', '--id', 'fleet', '--version', '2', ...states);
+    const passphrase = ['--passphrase-file', path('passphrase')];
+    await good(
+      'policy',
+      'sign',
+      path('authority'),
+      path('draft.json'),
+      '-o',
+      path('policy-2.json'),
+      ...passphrase,
+    );
+    const installed = json(await onHost('policy', 'install', path('policy-2.json'), '--json'));
+    assert.deepEqual(installed, { id: 'fleet', version: 2, by: 'file' });
+    const older = await onHost('policy', 'install', path('policy-1.json'));
+    assert.equal(older.code, 1);
+    assert.match(older.stderr, /\(policy-invalid\)$/m);
+    const shown = json(await onHost('policy', 'show', '--json'));
+    assert.deepEqual([shown['version'], shown['signature']], [2, "good, of this host's authority"]);
+  });
+
+  it('says which PCR differs when the host is in a state that nobody approved', async () => {
+    swtpm.tool('pcrextend', `4:sha256=${'11'.repeat(32)}`);
+    const parts = json(await onHost('host', 'status', '--json'))['parts'] as {
+      part: string;
+      ok: boolean;
+      text: string;
+    }[];
+    const state = parts.find(({ part }) => part === 'platform state');
+    assert.ok(state !== undefined && !state.ok);
+    assert.match(state.text, /differs from every state of fleet version 2 \(from as shipped in PCR 4\)/);
+  });
+});

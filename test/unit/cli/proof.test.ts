@@ -1,0 +1,243 @@
+/** tvmmp proof on chains of the test's own and on the published vectors: offline, with two files. */
+import { strict as assert } from 'node:assert';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { certificateToPem } from '../../../lib/certificates/pem.ts';
+import { ChainBuilder, makeWorld, worldVm } from '../../support/proof-world.ts';
+import type { World } from '../../support/proof-world.ts';
+import { ScriptedAgent } from './scripted-agent.ts';
+import { json, tvmmp } from './run-cli.ts';
+
+const vectors = new URL('../../vectors/proof/', import.meta.url);
+
+interface Holding {
+  readonly host: string;
+  readonly until: number | null;
+  readonly destroyed: number | null;
+  readonly pcrStates: readonly string[];
+}
+
+describe('tvmmp proof', () => {
+  let directory: string;
+  let root: string;
+  let world: World;
+  before(async () => {
+    world = await makeWorld();
+    directory = mkdtempSync(join(tmpdir(), 'tvmmp-proof-'));
+    root = join(directory, 'root.pem');
+    writeFileSync(root, certificateToPem(world.authority.root.der));
+  });
+  after(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  function write(name: string, bytes: Uint8Array): string {
+    const file = join(directory, name);
+    writeFileSync(file, bytes);
+    return file;
+  }
+
+  const travelled = (): ChainBuilder =>
+    new ChainBuilder(world)
+      .live('created', 'started')
+      .migrate(world.beta)
+      .departing(world.gamma)
+      .arrived(world.gamma);
+
+  it('verifies a proof offline and says who held the VM, when, and who signed destruction', async () => {
+    const file = write('good.tvmmp-proof', travelled().bytes());
+    const { code, stdout, stderr } = await tvmmp(['proof', 'verify', file, '--authority', root]);
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    assert.match(stdout, /^verified: 6 entries, 3 holders$/m);
+    assert.match(
+      stdout,
+      /^0 {6}alpha\.test {2}2026-06-01 00:00:01Z {2}2026-06-01 00:00:04Z {2}lab v3 {2}base {7}signed 2026-06-01 00:00:05Z$/m,
+    );
+    assert.match(stdout, /^1 {6}beta\.test .* NOT SIGNED$/m);
+    assert.match(stdout, /^2 {6}gamma\.test .* now .* holds it$/m);
+    assert.match(
+      stdout,
+      /^beta\.test has not signed \(in this proof\) that its copy of epoch 1 is destroyed$/m,
+    );
+  });
+
+  it('says the same in JSON', async () => {
+    const file = write('good.tvmmp-proof', travelled().bytes());
+    const result = json(await tvmmp(['proof', 'verify', file, '--authority', root, '--json']));
+    assert.deepEqual(
+      [result['outcome'], result['vm'], result['holder']],
+      ['verified', worldVm, 'gamma.test'],
+    );
+    const holdings = result['holdings'] as Holding[];
+    assert.deepEqual(
+      holdings.map(({ host, until, destroyed, pcrStates }) => [
+        host,
+        until !== null,
+        destroyed !== null,
+        pcrStates,
+      ]),
+      [
+        ['alpha.test', true, true, ['base']],
+        ['beta.test', true, false, ['base']],
+        ['gamma.test', false, false, ['base']],
+      ],
+    );
+    const entries = result['entries'] as { kind: string }[];
+    assert.deepEqual(
+      entries.map(({ kind }) => kind),
+      ['created', 'started', 'departing', 'arrived', 'departed', 'departing', 'arrived'],
+    );
+  });
+
+  it('names the first thing that is wrong, and its entry, and exits 1', async () => {
+    const bad = new ChainBuilder(world).live('created').add('started', {}, { signer: world.beta });
+    const file = write('bad.tvmmp-proof', bad.live('suspended').bytes());
+    const run = await tvmmp(['proof', 'verify', file, '--authority', root]);
+    assert.equal(run.code, 1);
+    assert.equal(
+      run.stderr,
+      "tvmmp: the proof does not verify: entry 1 (started by alpha.test): quote-signature: not signed by alpha.test's AK (refused)\n",
+    );
+    const fault = json(await tvmmp(['proof', 'verify', file, '--authority', root, '--json']));
+    assert.deepEqual(
+      [fault['outcome'], fault['check'], fault['at']],
+      ['fault', 'quote-signature', { list: 'entries', index: 1 }],
+    );
+  });
+
+  it('does not verify under the root of another authority', async () => {
+    const file = write('good.tvmmp-proof', travelled().bytes());
+    const other = join(directory, 'other.pem');
+    writeFileSync(other, certificateToPem((await makeWorld()).authority.root.der));
+    const run = await tvmmp(['proof', 'verify', file, '--authority', other]);
+    assert.equal(run.code, 1);
+    assert.match(run.stderr, /entry 0 \(created by alpha\.test\): certificate: /);
+  });
+
+  it('exits 1 for what is no proof, and 2 for what is no root certificate', async () => {
+    const noise = write('noise', Buffer.from('not a proof'));
+    const run = await tvmmp(['proof', 'verify', noise, '--authority', root]);
+    assert.equal(run.code, 1);
+    assert.match(run.stderr, /the file as a whole: encoding: /);
+    assert.equal((await tvmmp(['proof', 'verify', noise, '--authority', noise])).code, 2);
+  });
+
+  it('judges published vectors as they say', async () => {
+    const names = readdirSync(vectors).filter(
+      (name) => name.endsWith('.json') && !name.startsWith('known-head'),
+    );
+    // A sample: the vectors' own test judges all of them, in one process.
+    for (const name of names.filter((_, index) => index % 12 === 0)) {
+      const vector = JSON.parse(readFileSync(new URL(name, vectors), 'utf8')) as Record<
+        'root' | 'proof' | 'expect',
+        string
+      >;
+      const file = write('vector', Buffer.from(vector.proof, 'base64'));
+      const pem = join(directory, 'vector.pem');
+      writeFileSync(pem, certificateToPem(Buffer.from(vector.root, 'base64')));
+      const run = await tvmmp(['proof', 'verify', file, '--authority', pem, '--json']);
+      const { outcome, check } = json(run);
+      assert.equal(outcome === 'verified' ? outcome : check, vector.expect, name);
+      assert.equal(run.code, vector.expect === 'verified' ? 0 : 1, name);
+    }
+  }).timeout(60_000);
+
+  it('loads no native code to verify', async () => {
+    const probe = join(directory, 'probe.cjs');
+    const list = join(directory, 'loaded.json');
+    writeFileSync(
+      probe,
+      `process.on('exit', () => require('node:fs').writeFileSync(${JSON.stringify(list)},
+        JSON.stringify(process.report.getReport().sharedObjects)));`,
+    );
+    const file = write('good.tvmmp-proof', travelled().bytes());
+    const env = { NODE_OPTIONS: `--require ${probe}` };
+    const loaded = async (args: string[]): Promise<readonly string[]> => {
+      assert.equal((await tvmmp(args, { env })).code, 0);
+      return JSON.parse(readFileSync(list, 'utf8')) as string[];
+    };
+    const native = /\.node$|libvirt|libtss2/;
+    const verifying = await loaded(['proof', 'verify', file, '--authority', root]);
+    assert.deepEqual(
+      verifying.filter((path) => native.test(path)),
+      [],
+    );
+    // The probe does see native code: an authority's register is one.
+    const making = await loaded(['authority', 'init', join(directory, 'authority')]);
+    assert.ok(making.some((path) => native.test(path)));
+  });
+
+  it('shows a timeline, verified with the root that is given, or marked as not verified', async () => {
+    const file = write('good.tvmmp-proof', travelled().bytes());
+    const shown = await tvmmp(['proof', 'show', file, '--authority', root]);
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(
+      shown.stdout,
+      /^ 3 {6}1 {6}arrived {4}beta\.test .* lab v3 {2}base .* alpha\.test {2}[0-9a-f]{8}$/m,
+    );
+    assert.match(shown.stdout, /^\+4 {6}0 {6}departed {3}alpha\.test /m);
+    const config = join(directory, 'tvmmpd.json');
+    writeFileSync(config, JSON.stringify({ directories: { identity: join(directory, 'nowhere') } }));
+    const unverified = await tvmmp(['proof', 'show', file, '--config', config]);
+    assert.equal(unverified.code, 0);
+    assert.match(unverified.stdout, /^NOT VERIFIED/);
+  });
+
+  it('compares two proofs: equal, continued, forked, unrelated', async () => {
+    const chain = new ChainBuilder(world).live('created', 'started');
+    const short = write('short', chain.bytes());
+    const fork = new ChainBuilder(world);
+    Object.assign(fork, {
+      entries: [...chain.entries],
+      head: chain.head,
+      sequence: chain.sequence,
+      time: chain.time,
+    });
+    const forked = write('forked', fork.carry(world.alpha).live('stopped').bytes());
+    const long = write('long', chain.live('suspended').bytes());
+    const unrelated = write(
+      'unrelated',
+      new ChainBuilder(world).add('created', { time: 1_790_000_000_000 }).bytes(),
+    );
+    const compare = (a: string, b: string): ReturnType<typeof tvmmp> =>
+      tvmmp(['proof', 'compare', a, b, '--authority', root]);
+    assert.equal((await compare(short, short)).stdout, 'the proofs are equal\n');
+    assert.equal((await compare(short, long)).stdout, `${long} continues ${short}\n`);
+    const conviction = await compare(long, forked);
+    assert.equal(conviction.code, 1);
+    assert.match(
+      conviction.stderr,
+      /fork at entry 2: alpha\.test signed suspended, alpha\.test signed stopped \(refused\)/,
+    );
+    assert.equal((await compare(short, unrelated)).code, 1);
+  });
+
+  it("exports and shows a VM's proof through the agent, verified with the host's own authority", async () => {
+    const agent = new ScriptedAgent();
+    try {
+      const bytes = travelled().bytes();
+      const vm = {
+        uuid: worldVm,
+        name: 'web',
+        state: 'running',
+        holder: 'gamma.test',
+        epoch: 2,
+        entries: 6,
+        head: '',
+      };
+      const proof = Buffer.from(bytes).toString('base64');
+      await agent.listen({ 'proof.export': [{ result: { vm, proof } }] });
+      const config = ['--config', agent.config];
+      const run = await tvmmp(['proof', 'export', 'web', ...config], { cwd: agent.directory });
+      assert.match(run.stdout, /^web\.tvmmp-proof: 6 entries, \d+\.\d KiB\n$/);
+      assert.deepEqual(new Uint8Array(readFileSync(join(agent.directory, 'web.tvmmp-proof'))), bytes);
+      mkdirSync(join(agent.directory, 'etc'));
+      writeFileSync(join(agent.directory, 'etc', 'authority.pem'), readFileSync(root));
+      const shown = await tvmmp(['proof', 'show', 'web', ...config], { cwd: directory });
+      assert.match(shown.stdout, /^verified: 6 entries, 3 holders$/m);
+    } finally {
+      await agent.close();
+    }
+  });
+});
