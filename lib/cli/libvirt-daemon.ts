@@ -16,6 +16,8 @@ export interface LibvirtDaemon {
 const DAEMONS = ['libvirtd', 'virtqemud'];
 /** USER_HZ: the same on every architecture that Linux has. */
 const TICKS_PER_SECOND = 100;
+/** Both counts are cut to a hundredth of a second. */
+const ROUNDING_MS = 20;
 
 /** The daemon whose pid file is under `run`; null where none runs. */
 export function findLibvirtDaemon(run = '/run'): LibvirtDaemon | null {
@@ -27,7 +29,7 @@ export function findLibvirtDaemon(run = '/run'): LibvirtDaemon | null {
       const end = stat.lastIndexOf(')');
       if (stat.slice(stat.indexOf('(') + 1, end) !== name) continue;
       const started = stat.slice(end + 2).split(' ')[19] ?? '';
-      return { name, pid, started, startedAt: bootTime() + (Number(started) * 1000) / TICKS_PER_SECOND };
+      return { name, pid, started, startedAt: timeOf(Number(started)) };
     } catch (error) {
       if (!['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
@@ -61,13 +63,13 @@ export function hasSeen(daemon: LibvirtDaemon, entry: string, mark: string): 'ye
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  // The start is computed from a boot time in whole seconds, rounded down: what is in doubt is unknown.
   return statSync(entry).ctimeMs < daemon.startedAt ? 'yes' : 'unknown';
 }
 
-function bootTime(): number {
-  const seconds = /^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1];
-  if (seconds === undefined)
-    throw new TvmmpError('internal', '/proc/stat does not say when the machine started');
-  return Number(seconds) * 1000;
+/** When a number of ticks since boot was, by the clock of now; not later than it was. */
+function timeOf(ticks: number): number {
+  const now = Date.now();
+  const uptime = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+  if (!Number.isFinite(uptime)) throw new TvmmpError('internal', '/proc/uptime cannot be read');
+  return now - (uptime - ticks / TICKS_PER_SECOND) * 1000 - ROUNDING_MS;
 }

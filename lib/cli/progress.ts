@@ -20,7 +20,7 @@ export class ProgressView {
     const line = fraction === undefined ? `${step}: ${message}` : `${step}: ${bar(fraction)} ${message}`;
     const isNew = step !== this.#step;
     if (this.#bar) {
-      const columns = process.stderr.columns;
+      const columns = process.stderr.columns > 0 ? process.stderr.columns : 80;
       if (isNew) this.end();
       process.stderr.write(`\r\u001b[K${line.slice(0, Math.max(20, columns - 1))}`);
       this.#open = true;
