@@ -1,99 +1,127 @@
 #include "vtpm-endorsement.h"
 
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
+#include <filesystem>
+#include <initializer_list>
+#include <optional>
 
 #include "operation-error.h"
 #include "swtpm-process.h"
+#include "vtpm-command.h"
+#include "vtpm-directory.h"
 
 namespace tvmmp {
 namespace {
 
-// Handles of swtpm_setup (swtpm src/swtpm_setup/swtpm.c: TPM2_EK_RSA_HANDLE, TPM2_EK_RSA3072_HANDLE and _SECP384R1_).
-constexpr std::array<uint32_t, 2> kEkHandles = {0x81010001, 0x81010016};
-constexpr uint32_t kStartup = 0x00000144, kShutdown = 0x00000145, kReadPublic = 0x00000173;
-constexpr uint16_t kNoSessions = 0x8001;
-constexpr size_t kHeaderBytes = 10;
-constexpr uint32_t kAnswerBytesMax = 4096;
+namespace fs = std::filesystem;
+using Bytes = WireBytes;
 
-[[noreturn]] void Fail(const std::string& what) { throw OperationError("vtpm-convert-failed", "vTPM: " + what); }
+// TPM 2.0 Part 2: command codes, handles, response codes.
+constexpr uint32_t kCreatePrimary = 0x131;
+constexpr uint32_t kReadPublic = 0x173;
+constexpr uint32_t kEndorsementHierarchy = 0x4000000b;
+constexpr uint32_t kPasswordSession = 0x40000009;
+constexpr uint32_t kNoSuchHandle = 0x18b;  // TPM_RC_HANDLE for handle 1
+constexpr std::array<uint32_t, 2> kPersistentKeys = {0x81010001, 0x81010016};
 
-void Put(std::vector<uint8_t>& out, uint32_t value, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out.push_back(static_cast<uint8_t>(value >> shift));
+// fixedTPM, fixedParent, sensitiveDataOrigin, restricted, decrypt; and sign, which an endorsement key does not have.
+constexpr uint32_t kKeyOfThisTpm = 0x00030032;
+constexpr uint32_t kSign = 0x00040000;
+
+// TPM2_PolicySecret(endorsement hierarchy), SHA-256 (EK Credential Profile 2.5, B.3, PolicyA).
+constexpr std::array<uint8_t, 32> kPolicyA = {0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
+                                              0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa};
+
+[[noreturn]] void Fail(const std::string& what) { throw OperationError("vtpm-read-failed", what); }
+
+// The public area in a TPM2B_PUBLIC.
+Bytes PublicAt(const Bytes& response, size_t at) {
+  const size_t size = ReadWire(response, at, 2);
+  if (size == 0 || at + 2 + size > response.size()) Fail("the vTPM's answer is too short");
+  const auto start = response.begin() + static_cast<std::ptrdiff_t>(at) + 2;
+  return Bytes(start, start + static_cast<std::ptrdiff_t>(size));
 }
 
-uint32_t Get(const uint8_t* from, int bytes) {
-  uint32_t value = 0;
-  for (int i = 0; i < bytes; i++) value = value << 8 | from[i];
-  return value;
+// A restricted decryption key of this very TPM; a guest may have put something else there.
+bool CanBeEndorsementKey(const Bytes& public_area) {
+  const uint32_t attributes = ReadWire(public_area, 4, 4);
+  return (attributes & kKeyOfThisTpm) == kKeyOfThisTpm && (attributes & kSign) == 0;
 }
 
-void ReceiveAll(int fd, uint8_t* into, size_t length) {
-  while (length > 0) {
-    ssize_t got = recv(fd, into, length, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) Fail("no answer");
-    into += got;
-    length -= static_cast<size_t>(got);
+std::optional<Bytes> Persistent(SwtpmProcess& vtpm, uint32_t handle) {
+  Bytes rest;
+  PutWire(rest, handle, 4);
+  const Bytes response = vtpm.Transmit(WireCommand(kNoSessions, kReadPublic, rest));
+  const uint32_t code = ResponseCode(response);
+  if (code == kNoSuchHandle) return std::nullopt;
+  if (code != 0) throw OperationError::FromTpm("vtpm-read-failed", "the vTPM refuses ReadPublic", code);
+  Bytes public_area = PublicAt(response, kResponseHead);
+  return CanBeEndorsementKey(public_area) ? std::optional<Bytes>(public_area) : std::nullopt;
+}
+
+// TPM2_CreatePrimary of template L-1: RSA-2048, restricted decryption, AES-128-CFB.
+Bytes CreatedFromTemplate(SwtpmProcess& vtpm) {
+  Bytes area;
+  for (uint32_t value : {0x0001u, 0x000bu}) PutWire(area, value, 2);  // RSA, SHA-256
+  PutWire(area, 0x000300b2, 4);
+  PutWire(area, kPolicyA.size(), 2);
+  area.insert(area.end(), kPolicyA.begin(), kPolicyA.end());
+  for (uint32_t value : {0x0006u, 128u, 0x0043u, 0x0010u, 2048u}) PutWire(area, value, 2);  // AES-128-CFB, no scheme, key bits
+  PutWire(area, 0, 4);                                                                     // exponent 65537
+  PutWire(area, 256, 2);
+  area.resize(area.size() + 256);  // unique: zeros
+
+  Bytes rest;
+  PutWire(rest, kEndorsementHierarchy, 4);
+  PutWire(rest, 9, 4);
+  PutWire(rest, kPasswordSession, 4);
+  rest.resize(rest.size() + 5);  // no nonce, no attributes, an empty password
+  PutWire(rest, 4, 2);
+  rest.resize(rest.size() + 4);  // no password, no data
+  PutWire(rest, static_cast<uint32_t>(area.size()), 2);
+  rest.insert(rest.end(), area.begin(), area.end());
+  rest.resize(rest.size() + 6);  // no outside information, no PCRs
+  const Bytes response = Answered(vtpm, "CreatePrimary", WireCommand(kSessions, kCreatePrimary, rest));
+  return PublicAt(response, kResponseHead + 4 + 4);  // after the handle and the size of the parameters
+}
+
+Bytes ReadFrom(SwtpmProcess& vtpm) {
+  StartupClear(vtpm);
+  for (uint32_t handle : kPersistentKeys) {
+    if (std::optional<Bytes> found = Persistent(vtpm, handle)) return *found;
   }
+  return CreatedFromTemplate(vtpm);
 }
 
-struct Answer {
-  uint32_t code;
-  std::vector<uint8_t> body;
-};
-
-// One command without sessions (TPM 2.0 Part 1, 18): header, then parameters of `bytes` octets.
-Answer Ask(int fd, uint32_t command, uint32_t parameter, int bytes) {
-  std::vector<uint8_t> request;
-  Put(request, kNoSessions, 2);
-  Put(request, static_cast<uint32_t>(kHeaderBytes) + static_cast<uint32_t>(bytes), 4);
-  Put(request, command, 4);
-  Put(request, parameter, bytes);
-  if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) Fail("it takes no command");
-  uint8_t head[kHeaderBytes];
-  ReceiveAll(fd, head, sizeof(head));
-  uint32_t size = Get(head + 2, 4);
-  if (size < kHeaderBytes || size > kAnswerBytesMax) Fail("an answer of unfit size");
-  Answer answer = {.code = Get(head + 6, 4), .body = std::vector<uint8_t>(size - kHeaderBytes)};
-  ReceiveAll(fd, answer.body.data(), answer.body.size());
-  return answer;
-}
-
-void Must(int fd, uint32_t command, const char* what) {
-  if (Ask(fd, command, 0 /* TPM_SU_CLEAR */, 2).code != 0) Fail(std::string(what) + " failed");
-}
-
-std::vector<uint8_t> ReadEk(int fd) {
-  for (uint32_t handle : kEkHandles) {
-    Answer answer = Ask(fd, kReadPublic, handle, 4);
-    if (answer.code != 0) continue;
-    if (answer.body.size() < 2) Fail("an EK without public area");
-    size_t size = Get(answer.body.data(), 2);
-    if (size == 0 || size > answer.body.size() - 2) Fail("an EK of unfit size");
-    return {answer.body.begin() + 2, answer.body.begin() + 2 + static_cast<ptrdiff_t>(size)};
-  }
-  Fail("it has no persistent endorsement key; swtpm_setup makes one");
+Bytes Endorsement(const fs::path& dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+  const fs::path state = dir / kStateFile;
+  StatOf(state, "vTPM state");  // before the lock's file is made in a directory that is none of ours
+  StateLock lock(dir, StatOf(dir, "vTPM state directory"));
+  const struct stat status = StatOf(state, "vTPM state");
+  if (!S_ISREG(status.st_mode) || !IsEncrypted(state)) Fail(state.string() + " is not encrypted");
+  WorkDir work(dir, status);
+  Must(link(state.c_str(), (work.Old() / kStateFile).c_str()), "hard link of the vTPM state");
+  SwtpmProcess vtpm(swtpm, work.Old(), status.st_uid, status.st_gid, {.at_rest = &passphrase, .migration = nullptr});
+  vtpm.OpenDataChannel();
+  vtpm.Init();
+  Bytes public_area = ReadFrom(vtpm);
+  vtpm.Shutdown();
+  return public_area;
 }
 
 }  // namespace
 
-std::vector<uint8_t> VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase) {
-  struct stat status {};
-  if (lstat((state_dir + "/tpm2-00.permall").c_str(), &status) != 0) {
-    throw OperationError::FromErrno("vtpm-convert-failed", "vTPM state in " + state_dir, errno);
+Bytes VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+  try {
+    return Endorsement(state_dir, swtpm, passphrase);
+  } catch (const OperationError& error) {
+    if (error.code() == "vtpm-convert-failed") Fail(error.what());  // of the parts that the conversion uses too
+    throw;
   }
-  SwtpmProcess vtpm(swtpm, state_dir, status.st_uid, status.st_gid, {.at_rest = &passphrase, .migration = nullptr});
-  FileDescriptor data = vtpm.OpenDataChannel();
-  vtpm.Init();
-  Must(data.get(), kStartup, "TPM2_Startup");
-  std::vector<uint8_t> ek = ReadEk(data.get());
-  Must(data.get(), kShutdown, "TPM2_Shutdown");
-  vtpm.Shutdown();
-  return ek;
 }
 
 }  // namespace tvmmp

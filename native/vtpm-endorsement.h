@@ -1,4 +1,4 @@
-// The identity of a vTPM that does not run: the public area of its endorsement key.
+// Who a vTPM is: the public area of its endorsement key.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,10 @@
 
 namespace tvmmp {
 
-// TPMT_PUBLIC, wire form, of the persistent EK that swtpm_setup made (RSA 2048 at 0x81010001, or ECC P-384 at 0x81010016). Starts
-// swtpm on the encrypted state for the moment, as a power cycle of the vTPM that no guest sees. Errors: "vtpm-convert-failed".
+// TPMT_PUBLIC, wire form, of the key that swtpm_setup made persistent: RSA-2048 (0x81010001), else P-384 (0x81010016). Where neither is
+// there, of the one that TCG's template L-1 gives (EK Credential Profile 2.5, B.3.3), which is the same RSA key. `state_dir` holds
+// tpm2-00.permall, encrypted. A swtpm of ours runs on a hard link of it, and what it writes is thrown away: the state stays as it was to
+// the byte. Errors: "vtpm-busy" while a swtpm runs on it, "vtpm-read-failed".
 std::vector<uint8_t> VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase);
 
 }  // namespace tvmmp

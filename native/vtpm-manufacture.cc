@@ -1,162 +1,171 @@
 #include "vtpm-manufacture.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
-#include <signal.h>
-#include <spawn.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <vector>
 
+#include "child-process.h"
 #include "file-descriptor.h"
 #include "operation-error.h"
+#include "swtpm-process.h"
+#include "vtpm-command.h"
+#include "vtpm-directory.h"
+#include "vtpm-owner.h"
 
 namespace tvmmp {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr char kWorkDir[] = ".tvmmp-manufacture";
+constexpr mode_t kParentMode = 0711;  // others may pass (qemuTPMEmulatorCreateStorage)
+constexpr mode_t kStateMode = 0700;
 constexpr int kPassphraseFd = 3;
+constexpr int kSetupMs = 120000;
+constexpr size_t kSaidBytesMax = 400;
 
-[[noreturn]] void Fail(const std::string& what, int error) { throw OperationError::FromErrno("vtpm-convert-failed", what, error); }
+[[noreturn]] void Fail(const std::string& what) { throw OperationError("vtpm-manufacture-failed", what); }
 
-struct Owner {
-  uid_t uid = 0;
-  gid_t gid = 0;
-};
-
-Owner OwnerOf(const std::string& user, const std::string& group) {
-  Owner owner;
-  if (geteuid() != 0) return {.uid = geteuid(), .gid = getegid()};
-  std::vector<char> buffer(16384);
-  struct passwd pwd {}, *found_user = nullptr;
-  if (getpwnam_r(user.c_str(), &pwd, buffer.data(), buffer.size(), &found_user) == 0 && found_user != nullptr) owner.uid = pwd.pw_uid;
-  struct group grp {}, *found_group = nullptr;
-  if (getgrnam_r(group.c_str(), &grp, buffer.data(), buffer.size(), &found_group) == 0 && found_group != nullptr) owner.gid = grp.gr_gid;
-  return owner;
-}
-
-void MakeDirectory(const fs::path& path, mode_t mode, const Owner& owner) {
-  if (mkdir(path.c_str(), mode) == 0) {
-    if (chmod(path.c_str(), mode) != 0 || chown(path.c_str(), owner.uid, owner.gid) != 0) Fail(path, errno);
-  } else if (errno != EEXIST) {
-    Fail(path, errno);
-  }
-}
-
-// Written at one go, and read once: by the swtpm that swtpm_setup starts.
-FileDescriptor PassphrasePipe(const SecretBuffer& passphrase) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) Fail("pipe", errno);
-  FileDescriptor reading(ends[0]), writing(ends[1]);
-  if (write(writing.get(), passphrase.data(), passphrase.size()) != static_cast<ssize_t>(passphrase.size())) Fail("pipe", errno);
-  return reading;
-}
-
-class SpawnActions {
+// The directories above the state directory. Those that were missing are removed again, unless they are kept or something is in them.
+class Parents {
  public:
-  SpawnActions() { posix_spawn_file_actions_init(&actions_); }
-  ~SpawnActions() { posix_spawn_file_actions_destroy(&actions_); }
-  SpawnActions(const SpawnActions&) = delete;
-  SpawnActions& operator=(const SpawnActions&) = delete;
-  void Give(int from, int to) { posix_spawn_file_actions_adddup2(&actions_, from, to); }
-  void CloseFrom(int first) { posix_spawn_file_actions_addclosefrom_np(&actions_, first); }
-  const posix_spawn_file_actions_t* get() const { return &actions_; }
+  explicit Parents(const fs::path& dir) { Make(dir); }
+  ~Parents() {
+    while (!made_.empty()) {
+      rmdir(made_.back().c_str());
+      made_.pop_back();
+    }
+  }
+  Parents(const Parents&) = delete;
+  Parents& operator=(const Parents&) = delete;
+  void Keep() { made_.clear(); }
 
  private:
-  posix_spawn_file_actions_t actions_;
+  void Make(const fs::path& dir) {
+    if (fs::is_directory(dir)) return;
+    if (dir.has_relative_path()) Make(dir.parent_path());
+    if (mkdir(dir.c_str(), kParentMode) != 0) {
+      if (errno == EEXIST) return;
+      FailWithErrno(dir, errno);
+    }
+    made_.push_back(dir);
+    Must(chmod(dir.c_str(), kParentMode), dir);  // whatever our umask is
+  }
+
+  std::vector<fs::path> made_;
 };
 
-class SpawnAttributes {
+// Beside the place where the state will be: the last step is a rename.
+class WorkPlace {
  public:
-  SpawnAttributes() {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attributes_);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  WorkPlace(const fs::path& above, const VtpmOwner& owner) : path_(above / kWorkDir) {
+    std::error_code error;
+    fs::remove_all(path_, error);  // of a crash
+    Must(mkdir(path_.c_str(), kStateMode), path_);
+    if (geteuid() == 0) Must(chown(path_.c_str(), owner.uid, owner.gid), path_);
   }
-  ~SpawnAttributes() { posix_spawnattr_destroy(&attributes_); }
-  SpawnAttributes(const SpawnAttributes&) = delete;
-  SpawnAttributes& operator=(const SpawnAttributes&) = delete;
-  const posix_spawnattr_t* get() const { return &attributes_; }
+  ~WorkPlace() {
+    std::error_code error;
+    fs::remove_all(path_, error);
+  }
+  WorkPlace(const WorkPlace&) = delete;
+  WorkPlace& operator=(const WorkPlace&) = delete;
+  const fs::path& path() const { return path_; }
 
  private:
-  posix_spawnattr_t attributes_;
+  fs::path path_;
 };
 
-std::string LastWords(const FileDescriptor& output) {
-  std::string said(2048, '\0');
-  off_t size = lseek(output.get(), 0, SEEK_END);
-  ssize_t got = pread(output.get(), said.data(), said.size(), size > 2048 ? size - 2048 : 0);
+// The end of what a program printed, on one line.
+std::string EndOf(const FileDescriptor& output) {
+  struct stat status {};
+  if (fstat(output.get(), &status) != 0) return "";
+  const off_t from = status.st_size > static_cast<off_t>(kSaidBytesMax) ? status.st_size - static_cast<off_t>(kSaidBytesMax) : 0;
+  std::string said(kSaidBytesMax, '\0');
+  const ssize_t got = pread(output.get(), said.data(), said.size(), from);
   said.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  while (!said.empty() && said.back() == '\n') said.pop_back();
   for (char& c : said) {
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+    if (c == '\n') c = ';';
+    else if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   }
   return said;
 }
 
-void RunSetup(std::vector<std::string> words, const SecretBuffer& passphrase) {
-  FileDescriptor passphrase_pipe = PassphrasePipe(passphrase);
-  FileDescriptor output(memfd_create("swtpm-setup-output", MFD_CLOEXEC));
-  FileDescriptor null(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  // Moved above the numbers that the child gets, so that no dup2 overwrites a descriptor that is still to be given.
-  FileDescriptor high_pipe(fcntl(passphrase_pipe.get(), F_DUPFD_CLOEXEC, 10)), high_output(fcntl(output.get(), F_DUPFD_CLOEXEC, 10));
-  SpawnActions actions;
-  actions.Give(null.get(), 0);
-  actions.Give(high_output.get(), 1);
-  actions.Give(high_output.get(), 2);
-  actions.Give(high_pipe.get(), kPassphraseFd);
-  actions.CloseFrom(kPassphraseFd + 1);
-  SpawnAttributes attributes;
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C";
-  char* environment[] = {path, locale, nullptr};
-  pid_t pid = -1;
-  int error = posix_spawn(&pid, argv[0], actions.get(), attributes.get(), argv.data(), environment);
-  if (error != 0) Fail(words[0], error);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) Fail("waitpid", errno);
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw OperationError("vtpm-convert-failed", "swtpm_setup: " + LastWords(output));
+void RunSetup(const VtpmManufacture& wanted, const fs::path& dir, const VtpmOwner& owner, const SecretBuffer& passphrase) {
+  FileDescriptor null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  FileDescriptor errors(memfd_create("swtpm-setup-errors", MFD_CLOEXEC));
+  FileDescriptor key = PassphrasePipe(passphrase);
+  if (!null.valid() || !errors.valid()) FailWithErrno("swtpm_setup", errno);
+  ChildProcess setup({.words = {wanted.swtpm_setup, "--tpm2", "--pwdfile-fd", std::to_string(kPassphraseFd), "--cipher", "aes-256-cbc",
+                                "--tpm-state", dir.string(), "--vmid", wanted.vm_id, "--createek", "--create-ek-cert",
+                                "--create-platform-cert", "--lock-nvram", "--not-overwrite"},
+                      .environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                      .fds = {null.get(), null.get(), errors.get(), key.get()},
+                      .uid = owner.uid,
+                      .gid = owner.gid,
+                      .umask = 022});  // the local CA's certificates are for all to read, as when libvirt runs it
+  key.Close();
+  const std::optional<int> status = setup.WaitForEnd(kSetupMs);
+  if (status == 0) return;
+  const std::string said = EndOf(errors);
+  Fail((status ? "swtpm_setup failed" : "swtpm_setup does not end") + (said.empty() ? "" : ": " + said));
+}
+
+// Switches it on and off once. That shows that the key opens it; and libtpms puts the PCR banks that swtpm_setup has chosen into force
+// then, so that the state is from now on what a conversion gives back.
+void PowerOnce(const VtpmManufacture& wanted, const fs::path& dir, const VtpmOwner& owner, const SecretBuffer& passphrase) {
+  SwtpmProcess vtpm(wanted.swtpm, dir, owner.uid, owner.gid, {.at_rest = &passphrase, .migration = nullptr});
+  vtpm.OpenDataChannel();
+  vtpm.Init();
+  StartupClear(vtpm);
+  ShutdownClear(vtpm);
+  vtpm.Shutdown();
+}
+
+void Manufacture(const VtpmManufacture& wanted, const SecretBuffer& passphrase) {
+  const fs::path dir = (fs::path(wanted.state_dir) / "").parent_path();  // without a slash at its end
+  if (!dir.is_absolute() || !dir.has_relative_path()) Fail("an absolute path is needed");
+  const VtpmOwner owner = OwnerOfVtpms(wanted.qemu_conf);
+  Parents parents(dir.parent_path());
+
+  FileDescriptor turn(open(dir.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!turn.valid()) FailWithErrno(dir.parent_path(), errno);
+  if (flock(turn.get(), LOCK_EX | LOCK_NB) != 0) throw OperationError("vtpm-busy", "the vTPM in " + dir.string() + " is being made");
+  struct stat status {};
+  const bool exists = lstat(dir.c_str(), &status) == 0;
+  if (exists && (!S_ISDIR(status.st_mode) || !fs::is_empty(dir))) Fail(dir.string() + " holds something: it is not overwritten");
+
+  WorkPlace work(dir.parent_path(), owner);
+  RunSetup(wanted, work.path(), owner, passphrase);
+  const fs::path state = work.path() / kStateFile;
+  if (!S_ISREG(StatOf(state, "vTPM state").st_mode) || !IsEncrypted(state)) Fail("swtpm_setup made a state that is not encrypted");
+  PowerOnce(wanted, work.path(), owner, passphrase);
+  Sync(state, 0);
+  Sync(work.path(), O_DIRECTORY);
+  Must(rename(work.path().c_str(), dir.c_str()), dir);  // over an empty directory at most
+  parents.Keep();
+  Sync(dir.parent_path(), O_DIRECTORY);
 }
 
 }  // namespace
 
-void ManufactureVtpm(const std::string& state_dir, const std::string& vm_id, const std::string& swtpm_setup, const std::string& user,
-                     const std::string& group, const SecretBuffer& passphrase) {
-  const fs::path dir(state_dir);
-  const fs::path state = dir / "tpm2-00.permall";
-  if (access(state.c_str(), F_OK) == 0) return;
-  const Owner owner = OwnerOf(user, group);
-  // Modes as libvirt has them: all may pass through the two upper ones, nobody else reads the last.
-  MakeDirectory(dir.parent_path().parent_path(), 0711, {});
-  MakeDirectory(dir.parent_path(), 0711, {});
-  MakeDirectory(dir, 0700, owner);
+void ManufactureVtpm(const VtpmManufacture& wanted, const SecretBuffer& passphrase) {
   try {
-    RunSetup({swtpm_setup, "--tpm2", "--tpmstate", state_dir, "--vmid", vm_id, "--createek", "--create-ek-cert", "--create-platform-cert",
-              "--lock-nvram", "--not-overwrite", "--pwdfile-fd", std::to_string(kPassphraseFd), "--cipher", "aes-256-cbc"},
-             passphrase);
-    for (const fs::directory_entry& entry : fs::directory_iterator(dir)) {
-      if (lchown(entry.path().c_str(), owner.uid, owner.gid) != 0) Fail(entry.path(), errno);
-    }
-    FileDescriptor written(open(state.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!written.valid() || fsync(written.get()) != 0) Fail(state, errno);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(dir, ignored);
+    Manufacture(wanted, passphrase);
+  } catch (const OperationError& error) {
+    // Of the parts that the other operations use too.
+    if (error.code() == "vtpm-convert-failed" || error.code() == "vtpm-read-failed") Fail(error.what());
     throw;
+  } catch (const fs::filesystem_error& error) {
+    Fail(error.what());
   }
 }
 

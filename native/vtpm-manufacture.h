@@ -1,4 +1,4 @@
-// A new vTPM for a VM that has never started, encrypted from its birth.
+// Makes the vTPM of a VM that has never started, as libvirt does at its first start, but encrypted from its birth.
 #pragma once
 
 #include <string>
@@ -7,10 +7,17 @@
 
 namespace tvmmp {
 
-// What libvirt does at a VM's first start (qemu_tpm.c, qemuTPMEmulatorRunSetup): swtpm_setup makes EK, certificates and state in
-// `state_dir`, which is made, with its parents, and given to `user`:`group` (libvirt's swtpm_user and swtpm_group; root where
-// there is no such user, as libvirt does). State that is there is left as it is. Errors: "vtpm-convert-failed"; nothing half-made stays.
-void ManufactureVtpm(const std::string& state_dir, const std::string& vm_id, const std::string& swtpm_setup, const std::string& user,
-                     const std::string& group, const SecretBuffer& passphrase);
+struct VtpmManufacture {
+  std::string state_dir;    // to be made: /var/lib/libvirt/swtpm/<uuid>/tpm2
+  std::string vm_id;        // NAME:UUID, for the subject of the vTPM's certificates
+  std::string swtpm_setup;  // path of the program
+  std::string swtpm;        // likewise
+  std::string qemu_conf;    // libvirt's, for OwnerOfVtpms
+};
+
+// Runs swtpm_setup with libvirt's options (qemu_tpm.c, qemuTPMEmulatorRunSetup) as libvirt's swtpm user: endorsement keys, their
+// certificates and a platform certificate; then powers it on once. The state directory appears whole, in a single rename, or not at all; one that holds
+// anything is not overwritten. Errors: "vtpm-manufacture-failed", with what swtpm_setup said; "vtpm-busy" while another one is at it.
+void ManufactureVtpm(const VtpmManufacture& wanted, const SecretBuffer& passphrase);
 
 }  // namespace tvmmp
