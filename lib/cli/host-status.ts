@@ -144,7 +144,10 @@ async function describeHooks(config: AgentConfig): Promise<string> {
   const checks = await checkHooks(defaultHooksDirectory, config);
   const bad = checks.find(({ outcome }) => outcome === 'fail');
   if (bad !== undefined) throw new Error(`${bad.found}; ${bad.remedy}`);
-  return `installed in ${defaultHooksDirectory}`;
+  const doubts = checks
+    .filter(({ outcome }) => outcome === 'unknown')
+    .map(({ found, remedy }) => `${found}; ${remedy}`);
+  return [`installed in ${defaultHooksDirectory}`, ...doubts].join('; but ');
 }
 
 function read(
