@@ -129,7 +129,7 @@ export class Platform {
       .filter(({ pcr, digest: value }) => !bytesEqual(known.get(pcr) ?? new Uint8Array(), value))
       .map(({ pcr }) => `PCR ${pcr}`);
     throw new Refused(
-      `pcr-state: this host is in no approved state of policy ${policy.id} v${policy.version} ` +
+      `pcr-state: ${this.#host.identity.id.name} is in no approved state of policy ${policy.id} v${policy.version} ` +
         `(${differing.join(', ')} ${differing.length === 1 ? 'differs' : 'differ'} from state ` +
         `${policy.states[0]?.name ?? 'none'}); boot an approved system, or have the authority approve this state`,
     );

@@ -1,6 +1,5 @@
 /** `scripts/demo`: a trusted migration there and back, three refusals, and the proof, on real parts. */
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../lab.d/lab.ts';
@@ -114,7 +113,7 @@ class Demo {
     this.#say.step(
       'Refusal 3: someone keeps a copy of the vTPM state and of the definition on alpha, and starts it after the VM has left.',
     );
-    const kept = mkdtempSync(join(tmpdir(), 'tvmmp-demo-'));
+    const kept = mkdtempSync(join(this.#lab.directory, 'kept-'));
     const state = join(this.#lab.directory, 'hosts/alpha/fs/var-lib-libvirt/swtpm', uuid);
     try {
       cpSync(state, join(kept, 'vtpm'), { recursive: true });
@@ -122,7 +121,8 @@ class Demo {
       await this.#must('alpha', migrateCommand('beta'));
       await this.#gone('alpha');
       cpSync(join(kept, 'vtpm'), state, { recursive: true });
-      await this.#lab.run(['exec', 'alpha', '--', 'virsh', '-q', 'define', '/dev/stdin'], { input: xml });
+      writeFileSync(join(kept, 'demo.xml'), xml);
+      await this.#must('alpha', ['virsh', '-q', 'define', join(kept, 'demo.xml')]);
       return await this.#refused('a left-behind copy started', 'alpha', ['virsh', 'start', guest], 'beta');
     } finally {
       rmSync(kept, { recursive: true, force: true });
@@ -158,7 +158,9 @@ class Demo {
     const before = (await this.#lab.ticks(guest)).filter((tick) => tick.host === runsOn).length;
     const result = await this.#lab.run(['exec', host, '--', ...command]);
     this.#say.detail(`${host}$ ${command.join(' ')}\n${result.stderr}`);
-    if (result.status === 0) throw new Error(`${name}: it was not refused`);
+    if (result.status === 0 || !result.stderr.includes('tvmmp: refused: ')) {
+      throw new Error(`${name}: it was not refused by tvmmp: ${result.stderr}`);
+    }
     this.#show(await this.#ticked(runsOn, before + 3));
     return { case: name, reason: reasonOf(result) };
   }
