@@ -45,6 +45,7 @@ export type ErrorCode =
   | 'journal-failed'
   // virtual machines
   | 'destruction-incomplete'
+  | 'hand-over-conflict'
   | 'vm-protected'
   | 'vm-unknown'
   | 'vm-unsuitable'

@@ -20,7 +20,7 @@ export async function followEvents(
       return;
     }
     if (event.kind === 'job-completed') services.completedJobs.set(event.uuid, event.job);
-    await sessions.look();
+    sessions.look();
     if (event.kind === 'reconnected') await lifeCycle.reconcileAll();
     else if (host.journal.vm(event.uuid) !== null) {
       await lifeCycle.reconcile(event.uuid);

@@ -3,6 +3,7 @@ import type { Admission } from '../migration/admission.ts';
 import type { LifeCycle } from '../migration/life-cycle.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
+import { forgetSecret as removeSecret } from '../migration/incoming.ts';
 import { facts } from '../libvirt/facts.ts';
 import type { HookCall, HookHandler } from './hook-server.ts';
 
@@ -40,7 +41,7 @@ export function hookHandler(parts: HookParts): HookHandler {
           const { uuid } = facts(call.xml);
           await forgetSecret(services, call.xml);
           await sessions.released(uuid);
-          await sessions.look();
+          sessions.look();
           await lifeCycle.reconcile(uuid);
         });
         return;
@@ -53,7 +54,7 @@ export function hookHandler(parts: HookParts): HookHandler {
 /** swtpm has started or is gone: the key in libvirt has served its purpose (SPEC 8.3). */
 async function forgetSecret(services: Services, xml: string): Promise<void> {
   const record = services.host.journal.vm(facts(xml).uuid);
-  if (record !== null && record.secret !== '') await services.host.hypervisor.undefineSecret(record.secret);
+  if (record !== null) await removeSecret(services.host.hypervisor, record);
 }
 
 function later(services: Services, work: () => Promise<void>): void {

@@ -173,7 +173,7 @@ export class TlsChannel implements Channel {
         this.#fail(error instanceof TvmmpError ? error : new TvmmpError('internal', String(error)));
       }
     });
-    this.#socket.on('error', (error) => {
+    this.#socket.on('error', (error: Error) => {
       this.#fail(this.#unreachable(error.message));
     });
     this.#socket.on('close', () => {

@@ -34,6 +34,8 @@ export type SessionState =
   | 'refused'
   | 'offered'
   | 'staged'
+  | 'declined'
+  | 'aborting'
   | 'destroying'
   | 'departed'
   | 'aborted'

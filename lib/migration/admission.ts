@@ -56,6 +56,7 @@ export class Admission {
         host.journal.changeSession(session.session, { address: domain.agent }, host.now());
       await giveKeyToLibvirt(this.#services, named);
     }
+    this.#services.admitted.add(domain.uuid);
   }
 
   async #open(domain: ProtectedDomain) {

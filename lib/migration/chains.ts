@@ -1,6 +1,8 @@
+import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { Credential, VmRecord, VmState } from '../ledger/records.ts';
+import { approvedState, quoteOf } from '../appraisal/quote.ts';
 import { stepChain } from '../proof/chain.ts';
 import type { ChainState } from '../proof/chain.ts';
 import {
@@ -16,6 +18,7 @@ import { encodeProof } from '../proof/proof.ts';
 import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
+import { Refused } from './refused.ts';
 import type { Quotes, Signed } from './quotes.ts';
 
 /** What an entry says beyond what the chain and the host know already. */
@@ -146,6 +149,7 @@ export class Chains {
     const signed = await this.#quotes.sign(this.#host.policy().policy.selection, [bytes]);
     const [entry] = signed.entries;
     if (entry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
+    this.#requireApprovedState(signed.attest);
     return entry;
   }
 
@@ -175,6 +179,7 @@ export class Chains {
     const signed = await this.#quotes.sign(policy().policy.selection, [bytes], options.statements ?? []);
     const [signedEntry] = signed.entries;
     if (signedEntry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
+    this.#requireApprovedState(signed.attest);
     journal.transaction(() => {
       const after: VmRecord = {
         ...record,
@@ -192,6 +197,17 @@ export class Chains {
     });
     this.#states.set(record.uuid, next);
     return { ...signed, entry: signedEntry, head };
+  }
+
+  /** An entry that is quoted in an unapproved state would never verify, and the chain would end with it: it is not written. */
+  #requireApprovedState(attest: Uint8Array): void {
+    const { policy } = this.#host.policy();
+    const quote = quoteOf(attest);
+    if (quote.type === 'quote' && approvedState(quote, policy) !== undefined) return;
+    throw new Refused(
+      `pcr-state: ${this.#host.identity.id.name} is in no approved state of policy ${policy.id} v${policy.version}, so it cannot ` +
+        'sign; boot an approved system, or have the authority approve this state',
+    );
   }
 
   #signer(): Pick<Entry, 'version' | 'host' | 'policy' | 'time'> {
@@ -217,4 +233,25 @@ export function ownCredentials(host: Host): readonly Credential[] {
     certificates: [identity.akCertificate, ...identity.signerCertificates],
     policies: [policy().envelope],
   });
+}
+
+/** What verifies one entry that this host signed, by the digests in it: its policy or certificate may have been replaced since. */
+export function credentialsFor(
+  host: Host,
+  signed: SignedEntry,
+): { readonly certificates: readonly Uint8Array[]; readonly policies: readonly string[] } {
+  const entry = decodeEntry(signed.entry);
+  const held = [...host.journal.credentials(entry.vm), ...ownCredentials(host)];
+  const find = (kind: Credential['kind'], digest: Uint8Array): Uint8Array => {
+    const found = held.find(
+      (credential) => credential.kind === kind && bytesEqual(credential.digest, digest),
+    );
+    if (found === undefined)
+      throw new TvmmpError('internal', `the ${kind} of an entry of ours is not in the journal`);
+    return found.bytes;
+  };
+  return {
+    certificates: [find('certificate', entry.host.certificate), ...host.identity.signerCertificates],
+    policies: [Buffer.from(find('policy', entry.policy.digest)).toString('utf8')],
+  };
 }

@@ -106,7 +106,7 @@ async function move(
 ): Promise<JobStatistics | null> {
   const { hypervisor } = services.host;
   const { uuid } = request.vm;
-  session.moving = true;
+  session.move = 'under-way';
   services.completedJobs.delete(uuid);
   const moving = hypervisor.migrate(uuid, {
     destinationUri: request.destinationUri,
@@ -121,7 +121,7 @@ async function move(
   try {
     await moving;
   } finally {
-    session.moving = false;
+    session.move = 'over';
     session.onCheckOutcome();
   }
   return statistics;

@@ -2,40 +2,62 @@ import { access, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TvmmpError } from '../errors.ts';
-import { isActive, lookAt } from './domain-view.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import { forgetSecret } from './incoming.ts';
 import type { Services } from './services.ts';
 
-/** libvirt's Confirm phase follows the target's *arrived* within moments; longer means that libvirtd is stuck or away. */
-const leaveDeadlineMs = 120_000;
-const leavePollMs = 100;
+/** libvirt's Confirm phase follows the target's *arrived* within moments; what takes longer is looked at again later. */
+const leaveDeadlineMs = 5_000;
+const leavePollMs = 50;
 
 /**
- * Destroys what is left of a VM that has arrived elsewhere: libvirt secret, sealed key, vTPM state; then looks that nothing is
- * there (SPEC 8.3). Waits for libvirt to let go of the VM first, and never touches one that runs here.
+ * Before *arrived* is believed, libvirt must agree that the VM is not (any more) running here (SPEC 6.8). Throws
+ * `hand-over-conflict` when it runs on with no migration under way: nothing is destroyed on the word of a peer alone.
  */
-export async function destroyCopy(services: Services, uuid: string): Promise<void> {
+export async function waitUntilLeft(services: Services, uuid: string): Promise<void> {
+  const { hypervisor } = services.host;
+  for (let waited = 0; ; waited += leavePollMs) {
+    const job = await hypervisor.jobInfo(uuid).catch(() => null);
+    const domain = await lookAt(hypervisor, uuid);
+    if (!isRunningHere(domain)) return;
+    if (job === null || waited >= leaveDeadlineMs) {
+      throw new TvmmpError(
+        'hand-over-conflict',
+        `the target says that VM ${uuid} arrived, and libvirt runs it here`,
+      );
+    }
+    await sleep(leavePollMs);
+  }
+}
+
+/**
+ * Destroys what is left of a VM that has arrived elsewhere in this session: libvirt secret, sealed key, vTPM state; then looks that
+ * nothing is there (SPEC 8.3). Waits for libvirt to let go of the VM first, and never touches one that runs here or that has come
+ * back meanwhile.
+ */
+export async function destroyCopy(services: Services, uuid: string, session: Uint8Array): Promise<void> {
   const { host } = services;
   await waitUntilGone(services, uuid);
-  const record = host.journal.vm(uuid);
-  if (record === null) throw new TvmmpError('vm-unknown', `VM ${uuid} is not in the journal`);
-  await removeKeyAndState(services, uuid, record.secret);
-  host.journal.putVm({ ...record, state: 'gone', sealed: null, context: null });
+  const record = goneRecord(services, uuid, session);
+  await removeKeyAndState(services, record);
+  host.journal.putVm({ ...goneRecord(services, uuid, session), sealed: null, context: null });
   if (await host.hypervisor.secretExists(record.secret)) {
     throw new TvmmpError('destruction-incomplete', `the libvirt secret of ${record.name} is still there`);
   }
-  if (await exists(vtpmDirectory(services, uuid))) {
+  if (await hasVtpmState(services, uuid)) {
     throw new TvmmpError('destruction-incomplete', `the vTPM state of ${record.name} is still there`);
   }
 }
 
 /** Removes the libvirt secret and the vTPM state directory of a VM that does not run here. */
-export async function removeKeyAndState(services: Services, uuid: string, secret: string): Promise<void> {
+export async function removeKeyAndState(services: Services, vm: VmRecord): Promise<void> {
   const { host } = services;
-  if (isActive(await lookAt(host.hypervisor, uuid))) {
-    throw new TvmmpError('vm-unsuitable', `VM ${uuid} runs on this host`);
+  if (isActive(await lookAt(host.hypervisor, vm.uuid))) {
+    throw new TvmmpError('vm-unsuitable', `VM ${vm.name} is active on this host`);
   }
-  await host.hypervisor.undefineSecret(secret);
-  await rm(vtpmDirectory(services, uuid), { recursive: true, force: true });
+  await forgetSecret(host.hypervisor, vm);
+  await rm(vtpmDirectory(services, vm.uuid), { recursive: true, force: true });
 }
 
 /** Where libvirt keeps a VM's vTPM state. */
@@ -43,21 +65,33 @@ export function vtpmDirectory(services: Services, uuid: string): string {
   return join(services.host.settings.vtpmStateDirectory, uuid);
 }
 
+export async function hasVtpmState(services: Services, uuid: string): Promise<boolean> {
+  return access(vtpmDirectory(services, uuid)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The record of a VM that this session gave away; one that has been taken up again is not to be touched. */
+function goneRecord(services: Services, uuid: string, session: Uint8Array): VmRecord {
+  const record = services.host.journal.vm(uuid);
+  if (record?.state !== 'gone' || services.host.journal.session(session)?.state !== 'destroying') {
+    throw new TvmmpError('destruction-incomplete', `VM ${uuid} is not one that this session gave away`);
+  }
+  return record;
+}
+
+/** A copy that libvirt left paused after its migration is over is ended: its successor runs elsewhere, by its own signature. */
 async function waitUntilGone(services: Services, uuid: string): Promise<void> {
   const { hypervisor } = services.host;
-  for (let waited = 0; isActive(await lookAt(hypervisor, uuid)); waited += leavePollMs) {
+  for (let waited = 0; ; waited += leavePollMs) {
+    const job = await hypervisor.jobInfo(uuid).catch(() => null);
+    const domain = await lookAt(hypervisor, uuid);
+    if (!isActive(domain)) return;
     if (waited >= leaveDeadlineMs) {
+      if (job === null && !isRunningHere(domain)) await hypervisor.destroy(uuid);
       throw new TvmmpError('destruction-incomplete', `libvirt still has VM ${uuid} active on this host`);
     }
     await sleep(leavePollMs);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -26,6 +26,8 @@ export abstract class SessionDriver<
   #state: State;
   #queue: Promise<void> = Promise.resolve();
   #pending = 0;
+  /** When the peer was last told again what it has not answered, milliseconds since 1970. */
+  repeatedAt = 0;
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
@@ -58,6 +60,12 @@ export abstract class SessionDriver<
     this.#pending += 1;
     const done = this.#queue
       .then(() => this.#process(input))
+      .catch((error: unknown) => {
+        this.log.error(
+          { state: this.#state.tag, error: String(error) },
+          'a step of a session failed; it will be tried again',
+        );
+      })
       .finally(() => {
         this.#pending -= 1;
       });
@@ -96,6 +104,18 @@ export abstract class SessionDriver<
     await this.input({ kind: 'failed' });
   }
 
+  /** Closes the connection, if there is one. */
+  protected disconnect(): void {
+    const { channel } = this;
+    this.channel = null;
+    channel?.close();
+  }
+
+  /** Whether there is a connection to the peer. */
+  get connected(): boolean {
+    return this.channel !== null;
+  }
+
   protected async send(message: Message): Promise<void> {
     if (this.channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
     await this.channel.send(message);
@@ -110,8 +130,7 @@ export abstract class SessionDriver<
       } catch (error) {
         if (!(error instanceof ProtocolViolation)) throw error;
         this.log.warn({ state: this.#state.tag, violation: error.message }, 'the peer broke the protocol');
-        this.channel?.close();
-        this.channel = null;
+        this.disconnect();
         if (this.committed(this.#state) || this.over(this.#state)) return;
         this.why ??= error;
         input = { kind: 'failed' };
@@ -122,6 +141,7 @@ export abstract class SessionDriver<
       if (changed) this.entered(step.state);
       input = await this.#effects(step.effects);
     }
+    if (this.over(this.#state)) this.disconnect();
   }
 
   /** Does what has to be done; the last effect's result is the next input. */

@@ -16,11 +16,13 @@ export function ownHello(host: Host, role: Role, session: Uint8Array, vm: string
   const { id, version, digest } = host.policy().policy;
   return {
     kind: 'hello',
+    version: 1,
     session,
     role,
     vm,
     nonce: new Uint8Array(randomBytes(32)),
     host: host.identity.id.name,
+    agent: host.settings.advertise,
     akCertificate: host.identity.akCertificate,
     akPublic: host.identity.akPublic,
     receivePublic: host.identity.receivePublic,

@@ -1,6 +1,7 @@
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
+import type { Hypervisor } from '../libvirt/port.ts';
 import { removeKeyAndState } from './destruction.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
@@ -15,6 +16,23 @@ export function checkFacts(promised: Uint8Array, found: Uint8Array): void {
   );
 }
 
+/** What libvirt calls the secret's use: by it we know our own. */
+export function secretUsage(vm: string): string {
+  return `tvmmp ${vm}`;
+}
+
+/** Removes the libvirt secret of a VM, if it is there and ours. */
+export async function forgetSecret(
+  hypervisor: Hypervisor,
+  vm: Pick<VmRecord, 'uuid' | 'secret'>,
+): Promise<void> {
+  if (vm.secret === '') return;
+  const secrets = await hypervisor.secrets();
+  if (secrets.some(({ uuid, usageName }) => uuid === vm.secret && usageName === secretUsage(vm.uuid))) {
+    await hypervisor.undefineSecret(vm.secret);
+  }
+}
+
 /**
  * Opens a VM's sealed key in the TPM, straight into libvirt's secret: defined ephemeral and private a moment before, gone as soon
  * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
@@ -25,7 +43,7 @@ export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promis
   await host.hypervisor.defineSecret({
     uuid: vm.secret,
     usageType: 'vtpm',
-    usageName: `tvmmp ${vm.uuid}`,
+    usageName: secretUsage(vm.uuid),
     ephemeral: true,
     private: true,
     description: `vTPM key of ${vm.name}, managed by tvmmp`,
@@ -35,7 +53,7 @@ export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promis
       host.bridge.unsealIntoLibvirt({ ...own, libvirtUri: host.settings.libvirtUri, secretUuid: vm.secret }),
     );
   } catch (error) {
-    await host.hypervisor.undefineSecret(vm.secret);
+    await forgetSecret(host.hypervisor, vm);
     if (error instanceof TvmmpError && error.code === 'seal-refused') {
       throw new Refused(
         `seal: this host's TPM does not release the vTPM key of ${vm.name}: its PCRs are in no approved state any more`,
@@ -54,9 +72,21 @@ export async function discardIncoming(services: Services, uuid: string, session:
   if (isActive(await lookAt(host.hypervisor, uuid))) {
     throw new TvmmpError('vm-unsuitable', `VM ${record.name} is active on this host`);
   }
+  await removeKeyAndState(services, record);
   host.journal.transaction(() => {
     host.journal.removePermit(uuid);
     host.journal.putVm({ ...record, state: 'gone', sealed: null, context: null });
+    host.journal.changeSession(session, { state: 'aborted' }, host.now());
   });
-  if (record.secret !== '') await removeKeyAndState(services, uuid, record.secret);
+}
+
+/** What a crash left of sessions that came to nothing: staged records that no session waits for. */
+export async function discardOrphans(services: Services): Promise<void> {
+  const { journal } = services.host;
+  const waiting = new Set(journal.unfinishedSessions('target').map(({ vm }) => vm));
+  for (const record of journal.vms().filter(({ state }) => state === 'staged')) {
+    const permit = journal.permit(record.uuid);
+    if (permit !== null && !waiting.has(record.uuid))
+      await discardIncoming(services, record.uuid, permit.session);
+  }
 }

@@ -4,6 +4,7 @@ import type { EntryKind } from '../proof/entry.ts';
 import type { LifeState } from '../proof/life-cycle.ts';
 import { describeDomain } from './domain.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import { forgetSecret } from './incoming.ts';
 import { KeyedMutex } from './mutex.ts';
 import type { Services } from './services.ts';
 
@@ -48,7 +49,7 @@ export class LifeCycle {
       const facts = kind === 'started' ? await this.#facts(uuid) : undefined;
       await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
     }
-    if (now === 'running' && record.state !== 'running') await host.hypervisor.undefineSecret(record.secret);
+    if (now === 'running' && record.state !== 'running') await forgetSecret(host.hypervisor, record);
   }
 
   /** The definition that the VM was started with. */

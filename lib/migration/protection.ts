@@ -12,6 +12,7 @@ import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
 import { describeDomain } from './domain.ts';
 import { vtpmDirectory } from './destruction.ts';
+import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
 import { mark, unmark } from './marker.ts';
 import { Refused } from './refused.ts';
@@ -94,7 +95,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
     { kind: 'destroyed' },
     { state: 'destroyed', journal: (next) => ({ ...next, sealed: null, context: null }) },
   );
-  await host.hypervisor.undefineSecret(record.secret);
+  await forgetSecret(host.hypervisor, record);
   await unmark(host, domain.uuid);
   return recordOf(services, domain.uuid);
 }

@@ -11,6 +11,8 @@ export interface Services {
   readonly quotes: Quotes;
   readonly chains: Chains;
   readonly platform: Platform;
+  /** VMs that were let in and whose `prepare begin` is still to come: each opens that gate once. */
+  readonly admitted: Set<string>;
   /** How long the steps of sessions took. */
   readonly timings: StepTimings;
   /** libvirt's last word on the migrations of this host's VMs, by UUID; fed by its events. */
@@ -26,5 +28,6 @@ export function servicesOf(host: Host): Services {
     platform: new Platform(host),
     completedJobs: new Map(),
     timings: new StepTimings(),
+    admitted: new Set(),
   };
 }

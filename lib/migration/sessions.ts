@@ -7,6 +7,7 @@ import type { SignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Hello, Message } from '../protocol/messages.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import { discardOrphans } from './incoming.ts';
 import type { Services } from './services.ts';
 import { departedMessage, SourceSession } from './source-session.ts';
 import type { Opening } from './source-session.ts';
@@ -16,9 +17,11 @@ import type { IncomingDomain } from './target-session.ts';
 /** How often libvirt's outcome is looked at besides its events. */
 const tickMs = 500;
 /** How long after its hook was answered an incoming VM may take to show up in libvirt. */
-const incomingGraceMs = 10_000;
-/** Between two attempts to bring *arrived* to a source that did not answer. */
-const arrivedRetryMs = 5_000;
+const incomingGraceMs = 60_000;
+/** Between two attempts to tell a peer something that it has not answered. */
+const repeatMs = 5_000;
+/** How long a VM may be neither here nor reported as arrived before the target is asked. */
+const quietMs = 5_000;
 
 /**
  * All hand-overs that this host takes part in: opens and answers them, feeds them libvirt's outcome, finds the one that a late
@@ -29,9 +32,8 @@ export class Sessions {
   readonly #sources = new Map<string, SourceSession>();
   readonly #targets = new Map<string, TargetSession>();
   readonly #openings = new Map<string, number>();
-  readonly #retriedAt = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
-  #ticking = false;
+  readonly #looking = new Set<SourceSession | TargetSession>();
   /** Called when a VM has arrived here and *arrived* is signed. */
   onArrived: (uuid: string) => void = () => undefined;
 
@@ -42,7 +44,12 @@ export class Sessions {
   /** Takes up what a restart interrupted, and begins to watch libvirt (SPEC 6.8). */
   start(): void {
     for (const record of this.#services.host.journal.unfinishedSessions()) this.#resume(record);
-    this.#timer = setInterval(() => void this.look(), tickMs);
+    discardOrphans(this.#services).catch((error: unknown) => {
+      this.#services.host.log.warn({ error: String(error) }, 'what a crash left could not be removed yet');
+    });
+    this.#timer = setInterval(() => {
+      this.look();
+    }, tickMs);
   }
 
   stop(): void {
@@ -97,16 +104,10 @@ export class Sessions {
     return null;
   }
 
-  /** Looks at libvirt's outcome for every committed session now; called by events and by the clock. */
-  async look(): Promise<void> {
-    if (this.#ticking) return;
-    this.#ticking = true;
-    try {
-      for (const session of this.#sources.values()) await this.#guarded(() => this.#lookSource(session));
-      for (const session of this.#targets.values()) await this.#guarded(() => this.#lookTarget(session));
-    } finally {
-      this.#ticking = false;
-    }
+  /** Looks at libvirt's outcome for every committed session now; called by events and by the clock. One never waits for another. */
+  look(): void {
+    for (const session of this.#sources.values()) this.#guarded(session, () => this.#lookSource(session));
+    for (const session of this.#targets.values()) this.#guarded(session, () => this.#lookTarget(session));
   }
 
   // Opening and resuming
@@ -133,7 +134,9 @@ export class Sessions {
 
   #source(vm: VmRecord, id: Uint8Array, opening: Opening, state?: SourceSession['state']): SourceSession {
     const session = new SourceSession(this.#services, vm, id, opening, state);
-    session.onCheckOutcome = () => void this.look();
+    session.onCheckOutcome = () => {
+      this.look();
+    };
     this.#sources.set(hex(id), session);
     void session.finished.then(() => this.#sources.delete(hex(id)));
     return session;
@@ -163,8 +166,7 @@ export class Sessions {
     }
     log.info({ vm: vm.uuid, role: record.role, state: record.state }, 'taking up an unfinished session');
     if (state.role === 'source') {
-      const resumed = this.#source(vm, session, 'hook', state.state);
-      if (state.state.tag === 'destroying') void resumed.redo();
+      this.#source(vm, session, 'hook', state.state);
     } else {
       this.#target(vm.uuid, session, null, state.state);
     }
@@ -180,6 +182,10 @@ export class Sessions {
     const key = hex(message.session);
     const live = this.#sources.get(key) ?? this.#targets.get(key);
     const record = this.#services.host.journal.session(message.session);
+    if (record === null && (message.kind === 'abort' || message.kind === 'query')) {
+      await this.#neverHeardOf(channel, message.session);
+      return;
+    }
     if (record === null || (record.peer !== '' && record.peer !== channel.peerName)) {
       throw new TvmmpError('peer-untrusted', `${channel.peerName} speaks of a session that is not its own`);
     }
@@ -191,10 +197,18 @@ export class Sessions {
     await this.#answerFromJournal(channel, message, record);
   }
 
+  /** A session that this host has no trace of did not happen here, and will not: its id is used up before that is said. */
+  async #neverHeardOf(channel: Channel, session: Uint8Array): Promise<void> {
+    this.#register({ id: session, vm: '', role: 'target', address: '' });
+    this.#services.host.journal.changeSession(session, { state: 'refused' }, this.#services.host.now());
+    await channel.send({ kind: 'aborted', session });
+    channel.close();
+  }
+
   async #answer(channel: Channel, hello: Hello): Promise<void> {
     const { journal } = this.#services.host;
     const role: SessionRole = hello.role === 'source' ? 'target' : 'source';
-    this.#register({ id: hello.session, vm: hello.vm, role, address: channel.peerAddress });
+    this.#register({ id: hello.session, vm: hello.vm, role, address: hello.agent });
     if (role === 'target') {
       await this.#target(hello.vm, hello.session, null).answer(channel, hello);
       return;
@@ -221,28 +235,33 @@ export class Sessions {
   // libvirt's outcome
 
   async #lookSource(session: SourceSession): Promise<void> {
-    if (session.busy) return;
     const { tag } = session.state;
-    if (tag === 'departed' || tag === 'destroying') return session.redo();
-    if ((tag !== 'offered' && tag !== 'staged') || session.moving) return;
-    const { hypervisor } = this.#services.host;
-    const domain = await lookAt(hypervisor, session.vm.uuid);
-    if (!isRunningHere(domain)) return;
-    if ((await hypervisor.jobInfo(session.vm.uuid)) !== null) return;
-    await session.input({ kind: 'stayed' });
+    if (tag === 'departed' || tag === 'destroying' || tag === 'aborted') return session.redo();
+    if (tag === 'aborting') return this.#repeat(session, { kind: 'abort', session: session.session });
+    if ((tag !== 'offered' && tag !== 'staged' && tag !== 'declined') || !session.outcomeIsDue) return;
+    const { hypervisor, now } = this.#services.host;
+    // The job first: a move that ends between the two looks then shows as a VM that is gone, not as one that stays.
+    if ((await hypervisor.jobInfo(session.vm.uuid)) !== null) {
+      session.quietSince = null;
+      return;
+    }
+    if (!isRunningHere(await lookAt(hypervisor, session.vm.uuid))) {
+      session.quietSince ??= now();
+      if (now() < session.quietSince + quietMs) return;
+    }
+    // Our own migration call may have begun while we looked.
+    if (session.move !== 'under-way') await session.input({ kind: 'stayed' });
   }
 
   async #lookTarget(session: TargetSession): Promise<void> {
-    if (session.busy) return;
     const { hypervisor, journal, now } = this.#services.host;
-    if (session.state.tag === 'arriving') return session.redo();
-    if (session.state.tag === 'arrived') return this.#repeatArrived(session);
+    if (session.state.tag === 'arriving' || session.state.tag === 'aborted') return session.redo();
+    if (session.state.tag === 'arrived') return this.#repeat(session, session.state.message);
     if (session.state.tag !== 'staged') return;
     const domain = await lookAt(hypervisor, session.uuid);
     if (isRunningHere(domain)) {
       await session.input({ kind: 'moved' });
       this.onArrived(session.uuid);
-      await this.#repeatArrived(session);
       return;
     }
     const permit = journal.permit(session.uuid);
@@ -259,13 +278,11 @@ export class Sessions {
     await session.input({ kind: 'lost' });
   }
 
-  /** The source must hear *arrived*: over a new connection when the first one is gone. */
-  async #repeatArrived(session: TargetSession): Promise<void> {
-    if (session.state.tag !== 'arrived' || session.connected) return;
-    const key = hex(session.session);
+  /** What the peer must hear: over a new connection when the first one is gone, until it has answered. */
+  async #repeat(session: SourceSession | TargetSession, message: Message): Promise<void> {
     const { host } = this.#services;
-    if (host.now() - (this.#retriedAt.get(key) ?? 0) < arrivedRetryMs) return;
-    this.#retriedAt.set(key, host.now());
+    if (session.connected || host.now() < session.repeatedAt + repeatMs) return;
+    session.repeatedAt = host.now();
     const record = host.journal.session(session.session);
     if (record === null) return;
     const channel = await host.connect(record.address);
@@ -273,19 +290,20 @@ export class Sessions {
       channel.close();
       throw new TvmmpError('peer-untrusted', `${record.address} is ${channel.peerName}, not ${record.peer}`);
     }
-    await channel.send(session.state.message);
     session.attach(channel);
+    await channel.send(message);
   }
 
-  async #guarded(look: () => Promise<void>): Promise<void> {
-    try {
-      await look();
-    } catch (error) {
-      this.#services.host.log.warn(
-        { error: String(error) },
-        'a session could not go on now; it will be tried again',
-      );
-    }
+  /** One look at a time per session; what fails is met again at the next one. */
+  #guarded(session: SourceSession | TargetSession, look: () => Promise<void>): void {
+    if (session.busy || this.#looking.has(session)) return;
+    this.#looking.add(session);
+    look()
+      .catch((error: unknown) => {
+        const { log } = this.#services.host;
+        log.warn({ error: String(error) }, 'a session could not go on now; it will be tried again');
+      })
+      .finally(() => this.#looking.delete(session));
   }
 }
 
@@ -303,6 +321,10 @@ function resumedState(record: SessionRecord, vm: VmRecord, services: Services): 
       return record.role === 'source'
         ? { role: 'source', state: { tag: 'staged', session, head: vm.head } }
         : { role: 'target', state: { tag: 'staged', session } };
+    case 'declined':
+      return { role: 'source', state: { tag: 'declined', session } };
+    case 'aborting':
+      return { role: 'source', state: { tag: 'aborting', session, head: vm.head } };
     case 'destroying':
       return { role: 'source', state: { tag: 'destroying', session, head: vm.head } };
     case 'arriving':

@@ -1,18 +1,19 @@
 import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
-import { encodeSignedEntry } from '../proof/entry.ts';
+import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
 import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
-import { ownCredentials } from './chains.ts';
+import { credentialsFor, ownCredentials } from './chains.ts';
 import { credentialsOf } from './credentials.ts';
-import { destroyCopy } from './destruction.ts';
+import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { deferred } from './deferred.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
@@ -26,9 +27,21 @@ export type Opening = 'hook' | 'cli';
 
 type Commit = Extract<SourceEffect, { do: 'commit' }>;
 
+const targetRefused = 'the target refused; its operator finds the reason in `tvmmp explain` there';
+
+const committedTags: ReadonlySet<SourceState['tag']> = new Set([
+  'offered',
+  'staged',
+  'declined',
+  'aborting',
+  'destroying',
+]);
+
 const journalled: Readonly<Partial<Record<SourceState['tag'], SessionState>>> = {
   refused: 'refused',
   staged: 'staged',
+  declined: 'declined',
+  aborting: 'aborting',
   destroying: 'destroying',
 };
 
@@ -41,8 +54,12 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   readonly released: Promise<undefined>;
   /** Resolves at the end with what became of it. */
   readonly finished: Promise<'departed' | 'aborted' | 'refused'>;
-  /** Whether our own call of libvirt's migration is under way: its end is the outcome. */
-  moving = false;
+  /** Our own call of libvirt's migration (cli): before it and during it there is no outcome to look for. */
+  move: 'not-begun' | 'under-way' | 'over';
+  /** Since when libvirt has had neither a job nor the running VM, milliseconds since 1970. */
+  quietSince: number | null = null;
+  /** When the offer was made, milliseconds since 1970. */
+  #offeredAt: number | null = null;
   /** Asks for libvirt's outcome now; set by the watch. */
   onCheckOutcome: () => void = () => undefined;
   /** Attested name of the target, once it is trusted. */
@@ -63,6 +80,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.vm = vm;
     this.session = session;
     this.opening = opening;
+    this.move = opening === 'cli' ? 'not-begun' : 'over';
     this.released = this.#release.promise;
     this.finished = this.#finish.promise;
   }
@@ -96,11 +114,20 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   /** Tries again what could not be done after *arrived* (TPM or libvirt were away). */
   async redo(): Promise<void> {
     if (this.state.tag === 'destroying') {
-      await destroyCopy(this.#services, this.vm.uuid);
+      await destroyCopy(this.#services, this.vm.uuid, this.session);
       await this.input({ kind: 'destroyed' });
     } else if (this.state.tag === 'departed') {
       await this.#depart();
+    } else if (this.state.tag === 'aborted') {
+      await this.#abort();
     }
+  }
+
+  /** Whether libvirt has had its turn: before our own migration call (cli) a VM that runs on here means nothing. */
+  get outcomeIsDue(): boolean {
+    if (this.move === 'under-way') return false;
+    if (this.move === 'over' || this.state.tag === 'declined') return true;
+    return this.#offeredAt !== null && this.#services.host.now() > this.#offeredAt + limits.sessionDeadlineMs;
   }
 
   protected step(state: SourceState, input: SourceInput) {
@@ -108,7 +135,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   }
 
   protected committed(state: SourceState): boolean {
-    return state.tag === 'offered' || state.tag === 'staged' || state.tag === 'destroying';
+    return committedTags.has(state.tag);
   }
 
   protected over(state: SourceState): boolean {
@@ -120,9 +147,11 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
+    if (state.tag === 'offered') this.#offeredAt = now();
+    if (state.tag === 'declined') this.#release.reject(new Refused(targetRefused));
+    if (state.tag === 'aborting') this.#release.reject(new Refused('the migration was given up'));
     if (state.tag === 'refused') {
-      const why =
-        this.why ?? new Refused('the target refused; its operator finds the reason in `tvmmp explain` there');
+      const why = this.why ?? new Refused(targetRefused);
       this.#noteRefusal(why);
       this.#release.reject(why);
       this.#finish.resolve('refused');
@@ -142,18 +171,15 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
         this.#release.resolve(undefined);
         return null;
       case 'check-outcome':
-        this.#release.reject(
-          new Refused('the target refused; its operator finds the reason in `tvmmp explain` there'),
-        );
         this.onCheckOutcome();
         return null;
       case 'sign-aborted':
         await this.#abort();
         return null;
       case 'verify-arrival':
-        return this.#verifyArrival(effect.arrived);
+        return await this.#acceptArrival(effect.arrived);
       case 'destroy-copy':
-        await destroyCopy(this.#services, this.vm.uuid);
+        await destroyCopy(this.#services, this.vm.uuid, this.session);
         return { kind: 'destroyed' };
       case 'sign-departed':
         await this.#depart();
@@ -247,7 +273,18 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.#finish.resolve('aborted');
   }
 
-  /** *arrived* is the target's statement, quoted by the AK that *departing* named; libvirt must agree that the VM left. */
+  /** A failure closes the connection: the target then brings *arrived* again. */
+  async #acceptArrival(arrived: Arrived): Promise<SourceInput> {
+    try {
+      await waitUntilLeft(this.#services, this.vm.uuid);
+      return this.#verifyArrival(arrived);
+    } catch (error) {
+      this.disconnect();
+      throw error;
+    }
+  }
+
+  /** *arrived* is the target's statement, quoted by the AK that *departing* named; libvirt has agreed that the VM left. */
   #verifyArrival(arrived: Arrived): SourceInput {
     const { host } = this.#services;
     const step = verifyNext(this.#chain(), {
@@ -275,7 +312,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const { host, chains } = this.#services;
     const entry = await chains.depart(this.vm.uuid, this.session);
     host.journal.transaction(() => {
-      host.journal.putDeparture(this.vm.uuid, this.vm.epoch, encodeSignedEntry(entry));
+      host.journal.putDeparture(this.vm.uuid, decodeEntry(entry.entry).epoch, encodeSignedEntry(entry));
       for (const credential of ownCredentials(host)) host.journal.putCredential(this.vm.uuid, credential);
       host.journal.changeSession(this.session, { state: 'departed' }, host.now());
     });
@@ -298,14 +335,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
 
 /** *departed* with what is needed to verify it. */
 export function departedMessage(services: Services, session: Uint8Array, entry: Departed['entry']): Departed {
-  const credentials = ownCredentials(services.host);
-  return {
-    kind: 'departed',
-    session,
-    entry,
-    certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
-    policies: [services.host.policy().envelope],
-  };
+  return { kind: 'departed', session, entry, ...credentialsFor(services.host, entry) };
 }
 
 /** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */

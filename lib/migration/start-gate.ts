@@ -22,8 +22,7 @@ export async function admitStart(
     );
   }
   if (record.state === 'staged') {
-    const permit = host.journal.permit(domain.uuid);
-    if (operation === 'prepare' && permit?.consumed != null) return;
+    if (operation === 'prepare' && services.admitted.delete(domain.uuid)) return;
     throw new Refused(`${domain.name} is on its way from ${record.holder}; it starts when it arrives`);
   }
   if (record.holder !== host.identity.id.name || record.sealed === null) {

@@ -16,13 +16,15 @@ import type { Arrived, Departed, EvidenceMessage, Hello, Offer } from '../protoc
 import { ProtocolViolation } from '../protocol/step.ts';
 import { stepTarget, targetStart } from '../protocol/target.ts';
 import type { TargetEffect, TargetInput, TargetState } from '../protocol/target.ts';
-import { ownCredentials } from './chains.ts';
+import { credentialsFor } from './chains.ts';
 import { credentialsOf } from './credentials.ts';
 import { deferred } from './deferred.ts';
+import { isActive, lookAt } from './domain-view.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
-import { checkFacts, discardIncoming, giveKeyToLibvirt } from './incoming.ts';
+import { hasVtpmState } from './destruction.ts';
+import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
 import { mark } from './marker.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
@@ -43,7 +45,6 @@ interface Accepted {
 const journalled: Readonly<Partial<Record<TargetState['tag'], SessionState>>> = {
   refused: 'refused',
   arriving: 'arriving',
-  aborted: 'aborted',
 };
 
 /** One hand-over at the host that the VM comes to: lib/protocol/target.ts made real. */
@@ -99,15 +100,13 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     void this.listen();
   }
 
-  /** Whether there is a connection to the source. */
-  get connected(): boolean {
-    return this.channel !== null;
-  }
-
-  /** Tries again to sign *arrived* (the TPM was away). */
+  /** Tries again to sign *arrived* (the TPM was away), or to throw away what was received (libvirt was away). */
   async redo(): Promise<void> {
-    if (this.state.tag === 'arriving')
+    if (this.state.tag === 'arriving') {
       await this.input({ kind: 'arrival-signed', arrived: await this.#arrive() });
+    } else if (this.state.tag === 'aborted') {
+      await this.#discard();
+    }
   }
 
   protected step(state: TargetState, input: TargetInput) {
@@ -128,10 +127,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
     if (state.tag === 'refused') void this.#conclude();
-    if (state.tag === 'aborted') {
-      this.#admit.reject(new Refused('the migration was aborted'));
-      this.#finish.resolve('aborted');
-    }
+    if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
   }
 
   /** Tells the operator why it came to nothing. A source says no more than that it refused; often we know why ourselves. */
@@ -181,10 +177,21 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         return { kind: 'arrival-signed', arrived: await this.#arrive() };
       case 'verify-departure':
         return this.#verifyDeparture(effect.departed);
+      case 'check-incoming':
+        return (await this.#isHere()) ? null : { kind: 'not-incoming' };
       case 'discard':
-        await discardIncoming(this.#services, this.uuid, this.session);
+        await this.#discard();
         return null;
     }
+  }
+
+  async #isHere(): Promise<boolean> {
+    return isActive(await lookAt(this.#services.host.hypervisor, this.uuid));
+  }
+
+  async #discard(): Promise<void> {
+    await discardIncoming(this.#services, this.uuid, this.session);
+    if (this.state.tag === 'aborted') this.#finish.resolve('aborted');
   }
 
   /** SPEC 6.3: this host's statement, quoted. */
@@ -202,14 +209,14 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage, offer: Offer): TrustedPeer {
     const { host } = this.#services;
     const channel = requireChannel(this.channel);
-    const accepted = this.#verifyProof(offer);
     const trusted = trustPeer(host, {
       channel,
       peer,
       claim: offer.claim,
       statement: statements(channel, own, peer).source(evidence),
-      requiredPolicyVersion: accepted.verified.head.policy.version,
+      requiredPolicyVersion: claimedPolicyVersion(offer),
     });
+    const accepted = this.#verifyProof(offer);
     this.#checkDeparting(accepted.verified.head, trusted);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
@@ -228,6 +235,11 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const record = host.journal.vm(this.uuid);
     if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
       throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);
+    }
+    if (
+      host.journal.unfinishedSessions('source').some(({ vm, state }) => vm === this.uuid && state !== 'open')
+    ) {
+      throw new Refused('this host has not finished giving this VM away yet; try again in a moment');
     }
     const proof = decodeProof(offer.proof);
     const known = chains.state(this.uuid);
@@ -271,6 +283,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     }
     const { head } = accepted.verified;
     const record = this.#recordOf(accepted, offer);
+    await this.#requireOwnPlace(record);
     await mark(host, this.uuid);
     host.journal.transaction(() => {
       host.journal.replaceChain(this.uuid, storedChain(accepted));
@@ -287,6 +300,21 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     });
     if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);
     return head.head;
+  }
+
+  /** A VM that this host knows by the same UUID without us, or vTPM state that is not ours, is nobody's to overwrite. */
+  async #requireOwnPlace(record: VmRecord): Promise<void> {
+    const { host } = this.#services;
+    if (host.journal.vm(this.uuid) === null && (await hasVtpmState(this.#services, this.uuid))) {
+      throw new Refused(
+        `this host has vTPM state of another VM with the UUID of ${record.name}; remove that one first`,
+      );
+    }
+    const secrets = record.secret === '' ? [] : await host.hypervisor.secrets();
+    const taken = secrets.some(
+      ({ uuid, usageName }) => uuid === record.secret && usageName !== secretUsage(this.uuid),
+    );
+    if (taken) throw new Refused(`the secret of ${record.name} has the UUID of another secret of this host`);
   }
 
   #recordOf({ verified }: Accepted, offer: Offer): VmRecord {
@@ -360,14 +388,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
 
 /** *arrived* with what is needed to verify it. */
 export function arrivedMessage(services: Services, session: Uint8Array, entry: SignedEntry): Arrived {
-  const credentials = ownCredentials(services.host);
-  return {
-    kind: 'arrived',
-    session,
-    entry,
-    certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
-    policies: [services.host.policy().envelope],
-  };
+  return { kind: 'arrived', session, entry, ...credentialsFor(services.host, entry) };
 }
 
 /** A verified proof in the form of the journal. */
@@ -379,4 +400,10 @@ function storedChain({ proof }: Accepted): StoredChain {
     ),
     credentials: credentialsOf(proof),
   };
+}
+
+/** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */
+function claimedPolicyVersion(offer: Offer): number {
+  const last = decodeProof(offer.proof).entries.at(-1);
+  return last === undefined ? 0 : decodeEntry(last.entry).policy.version;
 }

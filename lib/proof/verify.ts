@@ -108,7 +108,9 @@ export function verifyProof(bytes: Uint8Array, trust: ProofTrust): VerifiedProof
 export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedStep | ProofFault {
   return judge(
     () => {
-      const entry = verifyEntry(next.signed, new Credentials(next.root, next.credentials));
+      const credentials = new Credentials(next.root, next.credentials);
+      const entry = verifyEntry(next.signed, credentials);
+      credentials.demandAllUsed();
       const beside = head !== null && entry.entry.kind === 'departed';
       const after = beside ? stepDeparted(head, entry.entry) : stepChain(head, entry.entry, entry.hash);
       return { outcome: 'verified', head: after, entry } as const;

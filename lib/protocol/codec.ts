@@ -6,7 +6,6 @@ import {
   hostName,
   listOf,
   literal,
-  mapped,
   numbered,
   record,
   textMap,
@@ -37,30 +36,21 @@ const certificate = bytesUpTo(limits.certificateBytesMax);
 const tpmPublic = bytesUpTo(2048);
 const sealed = bytesUpTo(256);
 
-function withoutVersion<T extends { readonly version: 1 }>(wire: T): Omit<T, 'version'> {
-  const { version, ...rest } = wire;
-  void version;
-  return rest;
-}
-
-const hello: Shape<Hello> = mapped(
-  record({
-    kind: literal('hello'),
-    version: literal(1),
-    session: hash,
-    role: numbered(roleNumbers),
-    vm: uuid,
-    nonce: hash,
-    host: hostName,
-    akCertificate: certificate,
-    akPublic: tpmPublic,
-    receivePublic: tpmPublic,
-    policy: policyId,
-    versions: textMap(16, 64),
-  }),
-  withoutVersion,
-  (value) => ({ ...value, version: 1 as const }),
-);
+const hello: Shape<Hello> = record({
+  kind: literal('hello'),
+  version: literal(1),
+  session: hash,
+  role: numbered(roleNumbers),
+  vm: uuid,
+  nonce: hash,
+  host: hostName,
+  agent: textUpTo(limits.hostNameBytesMax + 8),
+  akCertificate: certificate,
+  akPublic: tpmPublic,
+  receivePublic: tpmPublic,
+  policy: policyId,
+  versions: textMap(16, 64),
+});
 
 const evidence: Shape<EvidenceMessage> = record({ kind: literal('evidence'), session: hash, claim });
 const offer: Shape<Offer> = record({

@@ -6,6 +6,8 @@ import type { SignedEntry } from '../proof/entry.ts';
 /** First message of either side: who speaks, about which VM, and which keys (SPEC 6). UNVERIFIED until appraised. */
 export interface Hello {
   readonly kind: 'hello';
+  /** Of the protocol. */
+  readonly version: 1;
   readonly session: Uint8Array;
   readonly role: Role;
   /** UUID, lower case with hyphens. */
@@ -13,6 +15,8 @@ export interface Hello {
   /** 32 fresh random bytes. */
   readonly nonce: Uint8Array;
   readonly host: string;
+  /** HOST:PORT of the speaker's agent, for later messages of the session; who answers there is authenticated again. */
+  readonly agent: string;
   /** DER. */
   readonly akCertificate: Uint8Array;
   /** TPMT_PUBLIC wire bytes. */

@@ -19,6 +19,10 @@ export type SourceState =
   | { readonly tag: 'signing'; readonly own: Hello; readonly peer: Hello; readonly trusted: TrustedPeer }
   | { readonly tag: 'offered'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'staged'; readonly session: Uint8Array; readonly head: Uint8Array }
+  /** The target has said, durably, that it will not run the VM. */
+  | { readonly tag: 'declined'; readonly session: Uint8Array }
+  /** libvirt's job is over and the VM did not leave, as far as we see: the target has to say the same. */
+  | { readonly tag: 'aborting'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'destroying'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'departed'; readonly session: Uint8Array }
   | { readonly tag: 'aborted'; readonly session: Uint8Array }
@@ -36,7 +40,7 @@ export type SourceInput =
   | { readonly kind: 'refuse' }
   /** Statement and *departing* are signed, the key is sealed for the target. */
   | { readonly kind: 'signed'; readonly offer: Offer; readonly head: Uint8Array }
-  /** libvirt: the job is over and the VM runs on here. */
+  /** libvirt: the job is over, and nothing shows that the VM has left. */
   | { readonly kind: 'stayed' }
   /** *arrived* was verified against our chain. */
   | { readonly kind: 'arrival-verified' }
@@ -104,6 +108,10 @@ export function stepSource(state: SourceState, input: SourceInput): SourceStep {
     case 'offered':
     case 'staged':
       return fromCommitted(state, input);
+    case 'declined':
+      return fromDeclined(state, input);
+    case 'aborting':
+      return fromAborting(state, input);
     case 'destroying':
       if (input.kind !== 'destroyed') throw unexpected(state.tag, nameOf(input));
       return { state: { tag: 'departed', session: state.session }, effects: [{ do: 'sign-departed' }] };
@@ -152,8 +160,8 @@ function fromCommitted(
   const { session, head } = state;
   if (input.kind === 'stayed') {
     return {
-      state: { tag: 'aborted', session },
-      effects: [{ do: 'sign-aborted' }, { do: 'send', message: { kind: 'abort', session } }],
+      state: { tag: 'aborting', session, head },
+      effects: [{ do: 'send', message: { kind: 'abort', session } }],
     };
   }
   if (input.kind === 'arrival-verified') {
@@ -169,9 +177,46 @@ function fromCommitted(
     return { state: { tag: 'staged', session, head }, effects: [{ do: 'release' }] };
   }
   if (input.message.kind === 'refused' || input.message.kind === 'aborted') {
-    return { state, effects: [{ do: 'check-outcome' }] };
+    return { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] };
   }
   throw unexpected(state.tag, nameOf(input));
+}
+
+/** The target will not run it: libvirt's outcome here is all that is waited for. */
+function fromDeclined(state: Extract<SourceState, { tag: 'declined' }>, input: SourceInput): SourceStep {
+  const { session } = state;
+  if (input.kind === 'stayed')
+    return { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] };
+  return ignoreRepeated(state, session, input);
+}
+
+/** Nobody discards alone once staged (SPEC 6.8): *aborted* is signed on the target's word, or *arrived* comes instead. */
+function fromAborting(state: Extract<SourceState, { tag: 'aborting' }>, input: SourceInput): SourceStep {
+  const { session, head } = state;
+  if (input.kind === 'stayed')
+    return { state, effects: [{ do: 'send', message: { kind: 'abort', session } }] };
+  if (input.kind === 'arrival-verified') {
+    return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
+  }
+  if (input.kind === 'message') {
+    requireSession(input.message, session);
+    if (input.message.kind === 'aborted' || input.message.kind === 'refused') {
+      return { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] };
+    }
+    if (input.message.kind === 'arrived') {
+      return { state, effects: [{ do: 'verify-arrival', arrived: input.message }] };
+    }
+  }
+  return ignoreRepeated(state, session, input);
+}
+
+/** What the target said before it knew where we stand. */
+function ignoreRepeated(state: SourceState, session: Uint8Array, input: SourceInput): SourceStep {
+  if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
+  requireSession(input.message, session);
+  const { kind } = input.message;
+  if (kind === 'staged' || kind === 'aborted' || kind === 'refused') return { state, effects: [] };
+  throw unexpected(state.tag, kind);
 }
 
 /** Before the offer the source owes nobody anything; after it, only libvirt's outcome ends the session. */

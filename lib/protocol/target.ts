@@ -43,8 +43,10 @@ export type TargetInput =
   /** *arrived* is signed and on disk. */
   | { readonly kind: 'arrival-signed'; readonly arrived: Arrived }
   | { readonly kind: 'departure-verified' }
-  /** libvirt: the incoming VM is gone; or the permit expired and nothing came in. */
+  /** The permit expired, or libvirt let the incoming VM go. */
   | { readonly kind: 'lost' }
+  /** libvirt was asked: nothing of the VM is here. */
+  | { readonly kind: 'not-incoming' }
   | { readonly kind: 'failed' };
 
 /** What the driver has to do. */
@@ -64,6 +66,8 @@ export type TargetEffect =
   | { readonly do: 'admit' }
   | { readonly do: 'sign-arrived' }
   | { readonly do: 'verify-departure'; readonly departed: Departed }
+  /** Ask libvirt whether the VM is here after all: its outcome is the truth. */
+  | { readonly do: 'check-incoming' }
   | { readonly do: 'discard' };
 
 type TargetStep = Step<TargetState, TargetEffect>;
@@ -163,7 +167,8 @@ function fromStaged(state: Extract<TargetState, { tag: 'staged' }>, input: Targe
     return { state: { tag: 'arriving', session }, effects: [{ do: 'sign-arrived' }] };
   const aborts = input.kind === 'message' && input.message.kind === 'abort';
   if (input.kind === 'message') requireSession(input.message, session);
-  if (aborts || input.kind === 'lost') {
+  if (aborts || input.kind === 'lost') return { state, effects: [{ do: 'check-incoming' }] };
+  if (input.kind === 'not-incoming') {
     return {
       state: { tag: 'aborted', session },
       effects: [{ do: 'discard' }, { do: 'send', message: { kind: 'aborted', session } }],

@@ -72,13 +72,15 @@ export interface HypervisorOptions {
 }
 
 /**
- * Two lanes, because libvirt's calls block their thread: what waits for a hook or a job (start, destroy, define, ...) must not hold up what the
- * agent does to answer that very hook (looking at domains, defining secrets): on one thread that would be a deadlock.
+ * Three lanes, because libvirt's calls block their thread: what waits for a hook or a job (start, destroy, define, ...) must not hold up what the
+ * agent does to answer that very hook (looking at domains, defining secrets): on one thread that would be a deadlock. Secrets have
+ * a lane of their own: libvirt holds a domain's lock while its hook runs, so a look at that domain must not stand before its secret.
  */
 export class FfiHypervisor implements port.Hypervisor {
   readonly uri: string;
   readonly #quick: Lane;
   readonly #patient: Lane;
+  readonly #secrets: Lane;
   readonly #native: () => LibvirtNative;
   readonly #subscriptions = new Set<port.EventSubscription>();
   #closed = false;
@@ -87,6 +89,7 @@ export class FfiHypervisor implements port.Hypervisor {
     this.uri = uri;
     this.#quick = new Lane(uri, 'libvirt', QUICK_DEADLINE_MS);
     this.#patient = new Lane(uri, 'libvirt (patient)', PATIENT_DEADLINE_MS);
+    this.#secrets = new Lane(uri, 'libvirt (secrets)', QUICK_DEADLINE_MS);
     this.#native = options.native ?? loadLibvirtNative;
   }
 
@@ -94,7 +97,7 @@ export class FfiHypervisor implements port.Hypervisor {
     this.#closed = true;
     const subscriptions = [...this.#subscriptions];
     this.#subscriptions.clear();
-    const closing = [this.#quick, this.#patient, ...subscriptions].map((part) => part.close());
+    const closing = [this.#quick, this.#patient, this.#secrets, ...subscriptions].map((part) => part.close());
     await Promise.all(closing);
   }
 
@@ -183,19 +186,19 @@ export class FfiHypervisor implements port.Hypervisor {
   }
 
   secrets(): Promise<readonly port.SecretSummary[]> {
-    return this.#quick.call('secrets');
+    return this.#secrets.call('secrets');
   }
 
   secretExists(uuid: string): Promise<boolean> {
-    return this.#quick.call('secretExists', uuid);
+    return this.#secrets.call('secretExists', uuid);
   }
 
   defineSecret(secret: port.SecretDescription): Promise<void> {
-    return this.#quick.call('defineSecret', secret);
+    return this.#secrets.call('defineSecret', secret);
   }
 
   undefineSecret(uuid: string): Promise<boolean> {
-    return this.#quick.call('undefineSecret', uuid);
+    return this.#secrets.call('undefineSecret', uuid);
   }
 
   async migrate(uuid: string, request: port.MigrationRequest): Promise<void> {

@@ -14,11 +14,13 @@ export function bytes(length: number): Uint8Array {
 export function hello(role: Role, changes: Partial<Hello> = {}): Hello {
   return {
     kind: 'hello',
+    version: 1,
     session,
     role,
     vm,
     nonce: bytes(32),
     host: role === 'source' ? 'alpha' : 'beta',
+    agent: role === 'source' ? 'alpha:16515' : 'beta:16515',
     akCertificate: bytes(64),
     akPublic: bytes(64),
     receivePublic: bytes(64),

@@ -54,16 +54,29 @@ describe('source state machine (SPEC 6.8)', () => {
     assert.deepEqual(effectsOf(appraising, { kind: 'refuse' }), ['send refused']);
   });
 
-  it('aborts with a signed entry when the VM stays', () => {
-    assert.deepEqual(effectsOf(after(toOffered), { kind: 'stayed' }), ['sign-aborted', 'send abort']);
+  it('signs aborted on the target’s word alone, and asks for it again', () => {
+    const aborting = stepSource(after(toOffered), { kind: 'stayed' });
+    assert.equal(aborting.state.tag, 'aborting');
+    assert.deepEqual(aborting.effects, [{ do: 'send', message: { kind: 'abort', session } }]);
+    assert.deepEqual(effectsOf(aborting.state, { kind: 'stayed' }), ['send abort']);
+    for (const kind of ['aborted', 'refused'] as const) {
+      const step = stepSource(aborting.state, { kind: 'message', message: { kind, session } });
+      assert.deepEqual(step, { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] });
+    }
+  });
+
+  it('takes arrived instead of aborted: the VM went after all', () => {
+    const { state } = stepSource(after(toOffered), { kind: 'stayed' });
+    assert.deepEqual(effectsOf(state, { kind: 'arrival-verified' }), ['destroy-copy']);
   });
 
   it('does not take the target’s refusal for libvirt’s outcome', () => {
-    const offered = after(toOffered);
     for (const kind of ['refused', 'aborted'] as const) {
-      const step = stepSource(offered, { kind: 'message', message: { kind, session } });
-      assert.equal(step.state, offered);
-      assert.deepEqual(step.effects, [{ do: 'check-outcome' }]);
+      const step = stepSource(after(toOffered), { kind: 'message', message: { kind, session } });
+      assert.deepEqual(step, { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] });
+      assert.deepEqual(effectsOf(step.state, { kind: 'message', message: { kind, session } }), []);
+      assert.deepEqual(effectsOf(step.state, { kind: 'stayed' }), ['sign-aborted']);
+      assert.throws(() => stepSource(step.state, { kind: 'arrival-verified' }), ProtocolViolation);
     }
   });
 

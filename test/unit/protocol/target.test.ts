@@ -74,13 +74,14 @@ describe('target state machine (SPEC 6.8)', () => {
     }
   });
 
-  it('destroys and says so when the VM does not come', () => {
-    assert.deepEqual(effectsOf(after(toStaged), { kind: 'lost' }), ['discard', 'send aborted']);
-    const abort = { kind: 'abort', session } as const;
-    assert.deepEqual(effectsOf(after(toStaged), { kind: 'message', message: abort }), [
-      'discard',
-      'send aborted',
-    ]);
+  it('asks libvirt before it gives up a staged VM, and destroys and says so when nothing is here', () => {
+    const staged = after(toStaged);
+    const abort = { kind: 'message', message: { kind: 'abort', session } } as const;
+    for (const input of [{ kind: 'lost' } as const, abort]) {
+      const step = stepTarget(staged, input);
+      assert.deepEqual(step, { state: staged, effects: [{ do: 'check-incoming' }] });
+    }
+    assert.deepEqual(effectsOf(staged, { kind: 'not-incoming' }), ['discard', 'send aborted']);
   });
 
   it('answers abort and query with arrived when the CPUs run here', () => {
