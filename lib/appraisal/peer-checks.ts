@@ -70,7 +70,7 @@ export function checkPeer(input: AppraisalInput): Findings {
     check('ak-certificate', host !== undefined, {
       expected: 'an AK certificate of this authority that is valid now',
       found: certificate.error ?? `that of ${host?.name ?? ''}`,
-      remedy: 'enrol the peer again with `tvmmp enrol`, and check the clocks of both hosts',
+      remedy: 'enrol the peer again with `tvmmp host enroll`, and check the clocks of both hosts',
     }),
     akPublic(input, host),
     receiveKey(input, host),
