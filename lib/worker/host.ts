@@ -35,6 +35,8 @@ interface Pending {
 }
 
 const CLOSE_DEADLINE_MS = 2_000;
+/** A thread makes short calls and keeps nothing: small heaps keep a process of several threads small. Megabytes. */
+const threadLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
 
 /**
  * Runs a table of synchronous calls on a thread of its own, in the order they are made.
@@ -52,7 +54,12 @@ export class WorkerHost<Calls extends CallTable> {
   constructor(module: URL, options: WorkerHostOptions = {}) {
     this.#name = options.name ?? 'worker';
     this.#closeDeadlineMs = options.closeDeadlineMs ?? CLOSE_DEADLINE_MS;
-    this.#worker = startThread(module, { name: this.#name, workerData: options.workerData, execArgv: [] });
+    this.#worker = startThread(module, {
+      name: this.#name,
+      workerData: options.workerData,
+      execArgv: [],
+      resourceLimits: threadLimits,
+    });
     this.#worker.on('message', (reply: CallReply) => {
       this.#settle(reply);
     });

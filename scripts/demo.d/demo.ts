@@ -231,12 +231,7 @@ function short(hex: string | null): string {
 
 const json = process.argv.includes('--json');
 const demo = new Demo(json);
-let summary: DemoSummary | null = null;
-try {
-  summary = await demo.run();
-} finally {
-  await demo.close();
-}
+const summary = await demo.run().finally(() => demo.close());
 printSummary(json ? process.stderr : process.stdout, summary);
 const failures = broken(summary);
 for (const failure of failures) process.stderr.write(`demo: ${failure}\n`);

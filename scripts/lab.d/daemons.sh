@@ -54,7 +54,7 @@ lab_start_agent() {
   ! live "$pidfile" || die "the agent of '$1' runs already"
   [[ -f $ROOT/dist/agent/main.js ]] || die 'tvmmpd is not built: run scripts/setup'
   require_host "$1"
-  nsenter -t "$LIVE_PID" -m -u -n -p -- "$LIB/host-agent" start "$(command -v node)" "$ROOT/dist/agent/main.js"
+  nsenter -t "$LIVE_PID" -m -u -n -p -- env "TVMMP_NODE=$(command -v node)" "$LIB/host-agent" start "$ROOT/packaging/tvmmpd"
   # The host knows the agent by another process id than we do.
   record_outer_pid "$1" /run/tvmmpd-lab.pid "$pidfile"
   local tries=0

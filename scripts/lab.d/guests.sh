@@ -68,7 +68,12 @@ console_lines() {
 # The guest's clock goes on with it, so it orders what several hosts have seen, over migrations and reboots.
 lab_guest_ticks() {
   check_guest_name "${1-}"
-  console_lines "$1" | sed -nE 's/^([a-z0-9]+) (tick .* t=([0-9]+))$/\3 \2 host=\1/p' | sort -s -n -k 1,1 | cut -d ' ' -f 2-
+  local host
+  local -a logs=()
+  while read -r host; do
+    logs+=("$host=$LAB/hosts/$host/fs/var-log-libvirt/qemu/$1-console.log")
+  done <"$LAB/names"
+  node "$LIB/ticks.mjs" "${logs[@]}"
 }
 
 lab_guest_console() {

@@ -15,21 +15,26 @@ import type { LibvirtCalls } from './thread.ts';
 const QUICK_DEADLINE_MS = 15_000;
 /** Calls of the patient lane wait for jobs (libvirt: 30 s) and for hooks, ours with a deadline of their own. */
 const PATIENT_DEADLINE_MS = 180_000;
+const PATIENT_IDLE_MS = 5_000;
 const CAPABILITIES_BYTES_MAX = 4 * 1024 * 1024;
 
 /** A lane: one thread with one connection, and the longest that a caller waits for it. */
 class Lane {
-  readonly #host: WorkerHost<LibvirtCalls>;
+  readonly #uri: string;
   readonly #deadlineMs: number;
   readonly #name: string;
+  /** How long the thread is kept without calls; null: for good. */
+  readonly #idleMs: number | null;
+  #host: WorkerHost<LibvirtCalls> | null = null;
+  #calls = 0;
+  #over = false;
+  #idle: NodeJS.Timeout | undefined;
 
-  constructor(uri: string, name: string, deadlineMs: number) {
-    this.#host = new WorkerHost<LibvirtCalls>(workerModule(import.meta.url, './thread'), {
-      name,
-      workerData: { uri },
-    });
+  constructor(uri: string, name: string, deadlineMs: number, idleMs: number | null = null) {
+    this.#uri = uri;
     this.#deadlineMs = deadlineMs;
     this.#name = name;
+    this.#idleMs = idleMs;
   }
 
   /** One call. After the deadline the caller is told that the connection is lost, though the call may yet take effect. */
@@ -37,6 +42,7 @@ class Lane {
     name: Name,
     ...args: Parameters<LibvirtCalls[Name]>
   ): Promise<ReturnType<LibvirtCalls[Name]>> {
+    const host = this.#begin();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
@@ -45,12 +51,32 @@ class Lane {
       }, this.#deadlineMs);
     });
     try {
-      return await Promise.race([this.#host.call(name, ...args), late]);
+      return await Promise.race([host.call(name, ...args), late]);
     } catch (error) {
       throw error instanceof TvmmpError && error.code === 'worker-failed' ? this.#ended(error, name) : error;
     } finally {
       clearTimeout(timer);
+      this.#end();
     }
+  }
+
+  #begin(): WorkerHost<LibvirtCalls> {
+    if (this.#over) throw new TvmmpError('libvirt-connection-lost', `the ${this.#name} thread was closed`);
+    clearTimeout(this.#idle);
+    this.#calls += 1;
+    this.#host ??= new WorkerHost<LibvirtCalls>(workerModule(import.meta.url, './thread'), {
+      name: this.#name,
+      workerData: { uri: this.#uri },
+    });
+    return this.#host;
+  }
+
+  /** A thread costs some 11 MB: one that is seldom needed goes when it has been idle for a while, and comes back when it is. */
+  #end(): void {
+    this.#calls -= 1;
+    if (this.#calls > 0 || this.#idleMs === null) return;
+    this.#idle = setTimeout(() => void this.#stop(), this.#idleMs);
+    this.#idle.unref();
   }
 
   #ended(cause: TvmmpError, call: string): TvmmpError {
@@ -61,7 +87,15 @@ class Lane {
   }
 
   close(): Promise<void> {
-    return this.#host.close();
+    this.#over = true;
+    clearTimeout(this.#idle);
+    return this.#stop();
+  }
+
+  async #stop(): Promise<void> {
+    const host = this.#host;
+    this.#host = null;
+    await host?.close();
   }
 }
 
@@ -88,7 +122,7 @@ export class FfiHypervisor implements port.Hypervisor {
   constructor(uri: string, options: HypervisorOptions = {}) {
     this.uri = uri;
     this.#quick = new Lane(uri, 'libvirt', QUICK_DEADLINE_MS);
-    this.#patient = new Lane(uri, 'libvirt (patient)', PATIENT_DEADLINE_MS);
+    this.#patient = new Lane(uri, 'libvirt (patient)', PATIENT_DEADLINE_MS, PATIENT_IDLE_MS);
     this.#secrets = new Lane(uri, 'libvirt (secrets)', QUICK_DEADLINE_MS);
     this.#native = options.native ?? loadLibvirtNative;
   }
