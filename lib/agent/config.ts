@@ -30,21 +30,18 @@ export interface AgentConfig {
     readonly libvirtStatus: string;
   };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
-  /** Address and port of the metrics endpoint (Prometheus text); null: none. */
-  readonly metrics: { readonly address: string; readonly port: number } | null;
 }
 
 export const defaultConfigFile = '/etc/tvmmp/tvmmpd.json';
 export const agentPort = 16515;
 
 const known: Readonly<Record<string, readonly string[]>> = {
-  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'log', 'metrics'],
-  tpm: ['tcti', 'eventLog'],
+  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'log'],
+  tpm: ['tcti'],
   libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
   directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
   log: ['level'],
-  metrics: ['address', 'port'],
 };
 
 /** Reads the configuration; a missing default file means all defaults. Errors: `config-invalid`. */
@@ -93,7 +90,6 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
       libvirtStatus: directory('libvirtStatus', '/run/libvirt/qemu'),
     },
     log: { level: level(part('log')['level']) },
-    metrics: root['metrics'] === undefined ? null : metrics(part('metrics')),
   };
 }
 
@@ -138,13 +134,6 @@ function level(value: unknown): AgentConfig['log']['level'] {
   if (value === undefined) return 'info';
   if (value === 'debug' || value === 'info' || value === 'warn' || value === 'error') return value;
   throw invalid('log.level', 'debug, info, warn or error');
-}
-
-function metrics(part: Readonly<Record<string, unknown>>): AgentConfig['metrics'] {
-  return {
-    address: string(part['address'], 'metrics.address', '127.0.0.1'),
-    port: portNumber(part['port'], 'metrics.port', 16_516),
-  };
 }
 
 function invalid(name: string, wanted: string): TvmmpError {

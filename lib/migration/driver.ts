@@ -1,7 +1,7 @@
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Message } from '../protocol/messages.ts';
+import type { Message, RefusalHint } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
 import type { Log } from './host.ts';
@@ -9,7 +9,7 @@ import { Refused } from './refused.ts';
 import type { StepTimings } from './timings.ts';
 
 type MessageInput = { readonly kind: 'message'; readonly message: Message };
-type EndInput = { readonly kind: 'failed' } | { readonly kind: 'refuse' };
+type EndInput = { readonly kind: 'failed' } | { readonly kind: 'refuse'; readonly hint: RefusalHint | null };
 
 /**
  * Runs one pure state machine of lib/protocol against the real world: inputs one after another, each step's effects in
@@ -28,6 +28,8 @@ export abstract class SessionDriver<
   #pending = 0;
   /** When the peer was last told again what it has not answered, milliseconds since 1970. */
   repeatedAt = 0;
+  /** What the peer's refusal hints at. */
+  protected hint: RefusalHint | null = null;
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
@@ -87,6 +89,7 @@ export abstract class SessionDriver<
       try {
         const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
         const message = await channel.receive(deadline);
+        if (message.kind === 'refused') this.hint = message.hint;
         await this.input({ kind: 'message', message });
       } catch (error) {
         if (channel !== this.channel) return;
@@ -132,7 +135,7 @@ export abstract class SessionDriver<
         this.log.warn({ state: this.#state.tag, violation: error.message }, 'the peer broke the protocol');
         this.disconnect();
         if (this.committed(this.#state) || this.over(this.#state)) return;
-        this.why ??= error;
+        this.why ??= new Refused(`the peer broke the protocol: ${error.message}`);
         input = { kind: 'failed' };
         continue;
       }
@@ -159,7 +162,7 @@ export abstract class SessionDriver<
           continue;
         }
         this.why ??= error instanceof Error ? error : new Error(String(error));
-        return { kind: error instanceof Refused ? 'refuse' : 'failed' };
+        return error instanceof Refused ? { kind: 'refuse', hint: error.hint } : { kind: 'failed' };
       }
     }
     return next;

@@ -80,10 +80,9 @@ export function trustPeer(
     claim,
   });
   if (outcome.outcome === 'trusted') return outcome;
-  throw new Refused(
-    `${peer.role} ${channel.peerName} is not trusted: ${outcome.reason}`,
-    verdictJson(outcome),
-  );
+  throw new Refused(`${peer.role} ${channel.peerName} is not trusted: ${outcome.reason}`, {
+    verdict: verdictJson(outcome),
+  });
 }
 
 function verdictJson({ verdict }: Refusal): string {

@@ -45,6 +45,8 @@ interface PendingKey {
 export async function protect(services: Services, vm: string): Promise<VmRecord> {
   const { host, chains } = services;
   const domain = await host.hypervisor.domain(vm);
+  const restored = await restoreMark(services, domain);
+  if (restored !== null) return restored;
   const key = await keyFor(services, domain);
   await checkSuitable(services, domain, key);
   await mark(host, domain.uuid);
@@ -98,6 +100,20 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
   await forgetSecret(host.hypervisor, record);
   await unmark(host, domain.uuid);
   return recordOf(services, domain.uuid);
+}
+
+/** A protected VM of ours whose definition lost our metadata (an edit) gets it back; null where there is nothing of the kind. */
+async function restoreMark(services: Services, domain: DomainSummary): Promise<VmRecord | null> {
+  const { host } = services;
+  const record = host.journal.vm(domain.uuid);
+  if (record?.sealed == null || record.holder !== host.identity.id.name) return null;
+  const found = facts(await host.hypervisor.dumpXml(domain.uuid, { inactive: true }));
+  if (found.metadata !== null || vtpmSecret(found) !== record.secret) return null;
+  const element = metadataElement(host.settings.advertise);
+  await host.hypervisor.setMetadata(domain.uuid, element, METADATA_PREFIX, METADATA_NAMESPACE, {
+    config: true,
+  });
+  return record;
 }
 
 /** State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. */

@@ -2,15 +2,11 @@ import type { VmRecord } from '../ledger/records.ts';
 import { readOutgoingMigration } from '../libvirt/migration-job.ts';
 import type { MigrationFlag } from '../libvirt/migration-flags.ts';
 import { lookAt, isRunningHere } from './domain-view.ts';
-import { Refused } from './refused.ts';
+import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
 /** Ways to migrate that would leave memory unprotected or a state that cannot be undone (SPEC 6.6). */
-const forbidden: readonly (readonly [MigrationFlag, string])[] = [
-  ['postcopy', 'post-copy cannot be undone once it has begun; migrate without --postcopy'],
-  ['offline', 'an offline migration moves no vTPM; migrate the running VM'],
-  ['unsafe', '--unsafe is not for protected VMs'],
-];
+const forbidden = ['postcopy', 'offline', 'unsafe'] as const satisfies readonly MigrationFlag[];
 
 /**
  * What must hold at the source before it commits itself (SPEC 6.6); throws `Refused` with the first thing that does not. The
@@ -30,16 +26,18 @@ export async function checkSourceMayLeave(
     );
   }
   if (record.state !== 'running' && record.state !== 'paused') {
-    throw new Refused(`VM ${vm.name} is ${record.state}, only a running or paused VM can leave`);
+    throw new Refused(`VM ${vm.name} is ${record.state}, only a running or paused VM can leave`, {
+      hint: 'not-running',
+    });
   }
   const busy = host.journal
     .unfinishedSessions('source')
     .some(
       (other) => other.vm === vm.uuid && Buffer.compare(other.id, session) !== 0 && other.state !== 'open',
     );
-  if (busy) throw new Refused(`another migration of ${vm.name} is under way`);
+  if (busy) throw new Refused(`another migration of ${vm.name} is under way`, { hint: 'busy' });
   if (!isRunningHere(await lookAt(host.hypervisor, vm.uuid))) {
-    throw new Refused(`libvirt does not run VM ${vm.name} on this host`);
+    throw new Refused(`libvirt does not run VM ${vm.name} on this host`, { hint: 'not-running' });
   }
   if (opening === 'hook') await checkLibvirtJob(services, vm);
 }
@@ -48,10 +46,10 @@ async function checkLibvirtJob(services: Services, vm: VmRecord): Promise<void> 
   const { hypervisor, settings } = services.host;
   const { name } = await hypervisor.domain(vm.uuid);
   const job = await readOutgoingMigration(name, settings.libvirtStatusDirectory);
-  if (job?.uuid !== vm.uuid) throw new Refused(`libvirt has no outgoing migration of ${vm.name} under way`);
-  for (const [flag, why] of forbidden) if (job.flags.has(flag)) throw new Refused(why);
-  if (!job.flags.has('tls'))
-    throw new Refused('no-tls: memory would travel in clear; add --tls to virsh migrate');
+  if (job?.uuid !== vm.uuid)
+    throw new Refused(`libvirt has no outgoing migration of ${vm.name} under way`, { hint: 'no-job' });
+  for (const hint of forbidden) if (job.flags.has(hint)) throw new Refused(hintTexts[hint], { hint });
+  if (!job.flags.has('tls')) throw new Refused(hintTexts['no-tls'], { hint: 'no-tls' });
   if (job.unknownFlags !== 0)
     throw new Refused('libvirt was asked for a kind of migration that tvmmp does not know');
 }

@@ -104,7 +104,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     } catch (error) {
       await this.input({ kind: 'answer', own, peer });
       this.why = error instanceof Error ? error : new Error(String(error));
-      await this.input({ kind: 'refuse' });
+      await this.input({ kind: 'refuse', hint: error instanceof Refused ? error.hint : null });
       return;
     }
     await this.input({ kind: 'answer', own, peer });

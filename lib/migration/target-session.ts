@@ -26,7 +26,7 @@ import { keyContext } from './key-context.ts';
 import { hasVtpmState } from './destruction.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
 import { mark } from './marker.ts';
-import { Refused } from './refused.ts';
+import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
 /** What the hook of this host was shown of the VM that comes in. */
@@ -147,6 +147,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   }
 
   async #guess(platform: Services['platform']): Promise<Refused> {
+    if (this.hint !== null) return new Refused(hintTexts[this.hint]);
     const { name } = this.#services.host.identity.id;
     const fault = await platform.ownFault();
     if (fault !== null)

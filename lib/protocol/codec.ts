@@ -6,6 +6,7 @@ import {
   hostName,
   listOf,
   literal,
+  nullable,
   numbered,
   record,
   textMap,
@@ -30,7 +31,9 @@ import type {
   MessageKind,
   Offer,
   Staged,
+  RefusedMessage,
 } from './messages.ts';
+import { refusalHints } from './messages.ts';
 
 const certificate = bytesUpTo(limits.certificateBytesMax);
 const tpmPublic = bytesUpTo(2048);
@@ -75,6 +78,12 @@ const departed: Shape<Departed> = statement('departed');
 const bare = <Kind extends Bare['kind']>(kind: Kind): Shape<BareOf<Kind>> =>
   record({ kind: literal(kind), session: hash });
 
+const refused: Shape<RefusedMessage> = record({
+  kind: literal('refused'),
+  session: hash,
+  hint: nullable(numbered(refusalHints)),
+});
+
 /** One grammar per message kind (SPEC 6), in one table: a kind that is not here does not exist. */
 const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>> } = {
   hello,
@@ -86,7 +95,7 @@ const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>
   abort: bare('abort'),
   aborted: bare('aborted'),
   query: bare('query'),
-  refused: bare('refused'),
+  refused,
 };
 
 /** Encodes one message for the wire, without its frame. */

@@ -71,13 +71,33 @@ export interface Departed {
   readonly policies: readonly string[];
 }
 
+/** What a refusal may tell the peer: mistakes of the user who typed the migration, nothing about a host (SPEC 6). */
+export const refusalHints = {
+  'no-tls': 1,
+  postcopy: 2,
+  offline: 3,
+  unsafe: 4,
+  'no-job': 5,
+  'not-running': 6,
+  busy: 7,
+  'not-holder': 8,
+} as const;
+export type RefusalHint = keyof typeof refusalHints;
+
+/** The end of a session that was not committed. */
+export interface RefusedMessage {
+  readonly kind: 'refused';
+  readonly session: Uint8Array;
+  readonly hint: RefusalHint | null;
+}
+
 /** Messages that carry nothing but their session. */
-export interface BareOf<Kind extends 'abort' | 'aborted' | 'query' | 'refused'> {
+export interface BareOf<Kind extends 'abort' | 'aborted' | 'query'> {
   readonly kind: Kind;
   readonly session: Uint8Array;
 }
-export type Bare = BareOf<'abort'> | BareOf<'aborted'> | BareOf<'query'> | BareOf<'refused'>;
+export type Bare = BareOf<'abort'> | BareOf<'aborted'> | BareOf<'query'>;
 
 /** Everything that agents say to each other. */
-export type Message = Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | Bare;
+export type Message = Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | RefusedMessage | Bare;
 export type MessageKind = Message['kind'];

@@ -1,6 +1,14 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
-import type { Arrived, EvidenceMessage, Hello, Message, Offer } from './messages.ts';
+import type {
+  Arrived,
+  EvidenceMessage,
+  Hello,
+  Message,
+  Offer,
+  RefusalHint,
+  RefusedMessage,
+} from './messages.ts';
 import { checkPeerHello } from './hello.ts';
 import { ProtocolViolation, requireSession, unexpected } from './step.ts';
 import type { Step } from './step.ts';
@@ -37,7 +45,7 @@ export type SourceInput =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'accepted'; readonly trusted: TrustedPeer }
   /** The target was not accepted, or something at our side stands against the move. */
-  | { readonly kind: 'refuse' }
+  | { readonly kind: 'refuse'; readonly hint: RefusalHint | null }
   /** Statement and *departing* are signed, the key is sealed for the target. */
   | { readonly kind: 'signed'; readonly offer: Offer; readonly head: Uint8Array }
   /** libvirt: the job is over, and nothing shows that the VM has left. */
@@ -76,8 +84,8 @@ export const sourceStart: SourceState = { tag: 'idle' };
 
 /** One step of the source. Pure; throws `ProtocolViolation` and leaves the state as it was (SPEC 6.8). */
 export function stepSource(state: SourceState, input: SourceInput): SourceStep {
-  if (input.kind === 'failed' || input.kind === 'refuse') return giveUp(state, input.kind);
-  if (isRefusal(state, input)) return giveUp(state, 'failed');
+  if (input.kind === 'refuse') return giveUp(state, { kind: 'refused', hint: input.hint });
+  if (input.kind === 'failed' || isRefusal(state, input)) return giveUp(state, null);
   switch (state.tag) {
     case 'idle':
       return fromIdle(input);
@@ -220,7 +228,7 @@ function ignoreRepeated(state: SourceState, session: Uint8Array, input: SourceIn
 }
 
 /** Before the offer the source owes nobody anything; after it, only libvirt's outcome ends the session. */
-function giveUp(state: SourceState, why: 'failed' | 'refuse'): SourceStep {
+function giveUp(state: SourceState, tell: Pick<RefusedMessage, 'kind' | 'hint'> | null): SourceStep {
   switch (state.tag) {
     case 'idle':
       return { state: { tag: 'refused', session: null }, effects: [] };
@@ -229,9 +237,8 @@ function giveUp(state: SourceState, why: 'failed' | 'refuse'): SourceStep {
     case 'appraising':
     case 'signing': {
       const { session } = state.own;
-      const tell: SourceEffect[] =
-        why === 'refuse' ? [{ do: 'send', message: { kind: 'refused', session } }] : [];
-      return { state: { tag: 'refused', session }, effects: tell };
+      const told: SourceEffect[] = tell === null ? [] : [{ do: 'send', message: { ...tell, session } }];
+      return { state: { tag: 'refused', session }, effects: told };
     }
     default:
       return { state, effects: [] };

@@ -1,6 +1,15 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { checkPeerHello } from './hello.ts';
-import type { Arrived, Departed, EvidenceMessage, Hello, Message, Offer } from './messages.ts';
+import type {
+  Arrived,
+  Departed,
+  EvidenceMessage,
+  Hello,
+  Message,
+  Offer,
+  RefusalHint,
+  RefusedMessage,
+} from './messages.ts';
 import { requireSession, unexpected } from './step.ts';
 import type { Step } from './step.ts';
 
@@ -35,7 +44,7 @@ export type TargetInput =
   | { readonly kind: 'signed'; readonly evidence: EvidenceMessage }
   /** Source, proof and domain are accepted. */
   | { readonly kind: 'accepted'; readonly trusted: TrustedPeer }
-  | { readonly kind: 'refuse' }
+  | { readonly kind: 'refuse'; readonly hint: RefusalHint | null }
   /** Proof, sealed key and permit are on disk and the key has been unsealed; `head` is *departing*. */
   | { readonly kind: 'stored'; readonly head: Uint8Array }
   /** libvirt: the CPUs run here. */
@@ -76,8 +85,8 @@ export const targetStart: TargetState = { tag: 'idle' };
 
 /** One step of the target. Pure; throws `ProtocolViolation` and leaves the state as it was (SPEC 6.8). */
 export function stepTarget(state: TargetState, input: TargetInput): TargetStep {
-  if (input.kind === 'failed' || input.kind === 'refuse') return giveUp(state, input.kind);
-  if (isRefusal(state, input)) return giveUp(state, 'failed');
+  if (input.kind === 'refuse') return giveUp(state, { kind: 'refused', hint: input.hint });
+  if (input.kind === 'failed' || isRefusal(state, input)) return giveUp(state, null);
   switch (state.tag) {
     case 'idle':
       return fromIdle(input);
@@ -201,7 +210,7 @@ function answerLate(state: Extract<TargetState, { tag: 'arriving' }>, message: M
 }
 
 /** Before staging the target throws away what it was given; after it, only libvirt's outcome ends the session. */
-function giveUp(state: TargetState, why: 'failed' | 'refuse'): TargetStep {
+function giveUp(state: TargetState, tell: Pick<RefusedMessage, 'kind' | 'hint'> | null): TargetStep {
   switch (state.tag) {
     case 'idle':
       return { state: { tag: 'refused', session: null }, effects: [] };
@@ -211,9 +220,8 @@ function giveUp(state: TargetState, why: 'failed' | 'refuse'): TargetStep {
     case 'appraising':
     case 'staging': {
       const session = state.tag === 'staging' ? state.session : state.own.session;
-      const tell: TargetEffect[] =
-        why === 'refuse' ? [{ do: 'send', message: { kind: 'refused', session } }] : [];
-      return { state: { tag: 'refused', session }, effects: [{ do: 'discard' }, ...tell] };
+      const told: TargetEffect[] = tell === null ? [] : [{ do: 'send', message: { ...tell, session } }];
+      return { state: { tag: 'refused', session }, effects: [{ do: 'discard' }, ...told] };
     }
     default:
       return { state, effects: [] };

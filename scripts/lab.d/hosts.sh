@@ -153,7 +153,7 @@ provision_host() {
   manufacture_tpm "$1"
   jq -n --arg name "$1" --arg address "$(<"$host/address")" '{
     name: $name,
-    tpm: {tcti: "swtpm:host=127.0.0.1,port=2321", eventLog: "/var/lib/tvmmp/boot/binary_bios_measurements"},
+    tpm: {tcti: "swtpm:host=127.0.0.1,port=2321"},
     libvirt: {uri: "qemu:///system"},
     listen: {address: $address, port: 16515}
   }' >"$host/fs/etc-tvmmp/tvmmpd.json"

@@ -60,8 +60,7 @@ lab_install() {
 # usage: arm HOST: the hook alone, as on a host that is not enrolled (yet).
 lab_arm() {
   require_host "$1"
-  (enter "$1" "$TVMMP" hooks install) >&2
-  (lab_reload "$1")
+  (enter "$1" "$TVMMP" hooks install --reload) >&2
 }
 
 # usage: approve HOST NAME: approve the state that the host is in now, and bring the new policy to all enrolled hosts.

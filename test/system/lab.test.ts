@@ -104,7 +104,7 @@ describe('the lab', function () {
       const config = JSON.parse(await lab.on(name, 'cat', '/etc/tvmmp/tvmmpd.json')) as unknown;
       assert.deepEqual(config, {
         name,
-        tpm: { tcti: TCTI, eventLog: EVENT_LOG },
+        tpm: { tcti: TCTI },
         libvirt: { uri: 'qemu:///system' },
         listen: { address, port: 16515 },
       });

@@ -14,7 +14,9 @@ const messages: readonly Message[] = [
   { kind: 'staged', session, head: bytes(32) },
   { kind: 'arrived', session, entry, certificates: [bytes(10)], policies: ['{}'] },
   { kind: 'departed', session, entry, certificates: [], policies: [] },
-  ...(['abort', 'aborted', 'query', 'refused'] as const).map((kind) => ({ kind, session })),
+  ...(['abort', 'aborted', 'query'] as const).map((kind) => ({ kind, session })),
+  { kind: 'refused', session, hint: null },
+  { kind: 'refused', session, hint: 'no-tls' },
 ];
 
 describe('messages on the wire (SPEC 6)', () => {

@@ -51,7 +51,7 @@ describe('source state machine (SPEC 6.8)', () => {
     const appraising = after([...toGreeted, { kind: 'message', message: evidence }]);
     assert.throws(() => stepSource(appraising, { kind: 'signed', offer, head }), ProtocolViolation);
     assert.deepEqual(effectsOf(appraising, { kind: 'accepted', trusted }), ['commit']);
-    assert.deepEqual(effectsOf(appraising, { kind: 'refuse' }), ['send refused']);
+    assert.deepEqual(effectsOf(appraising, { kind: 'refuse', hint: null }), ['send refused']);
   });
 
   it('signs aborted on the target’s word alone, and asks for it again', () => {
@@ -59,8 +59,8 @@ describe('source state machine (SPEC 6.8)', () => {
     assert.equal(aborting.state.tag, 'aborting');
     assert.deepEqual(aborting.effects, [{ do: 'send', message: { kind: 'abort', session } }]);
     assert.deepEqual(effectsOf(aborting.state, { kind: 'stayed' }), ['send abort']);
-    for (const kind of ['aborted', 'refused'] as const) {
-      const step = stepSource(aborting.state, { kind: 'message', message: { kind, session } });
+    for (const answer of [{ kind: 'refused', hint: null }, { kind: 'aborted' }] as const) {
+      const step = stepSource(aborting.state, { kind: 'message', message: { ...answer, session } });
       assert.deepEqual(step, { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] });
     }
   });
@@ -71,10 +71,10 @@ describe('source state machine (SPEC 6.8)', () => {
   });
 
   it('does not take the target’s refusal for libvirt’s outcome', () => {
-    for (const kind of ['refused', 'aborted'] as const) {
-      const step = stepSource(after(toOffered), { kind: 'message', message: { kind, session } });
+    for (const answer of [{ kind: 'refused', hint: null }, { kind: 'aborted' }] as const) {
+      const step = stepSource(after(toOffered), { kind: 'message', message: { ...answer, session } });
       assert.deepEqual(step, { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] });
-      assert.deepEqual(effectsOf(step.state, { kind: 'message', message: { kind, session } }), []);
+      assert.deepEqual(effectsOf(step.state, { kind: 'message', message: { ...answer, session } }), []);
       assert.deepEqual(effectsOf(step.state, { kind: 'stayed' }), ['sign-aborted']);
       assert.throws(() => stepSource(step.state, { kind: 'arrival-verified' }), ProtocolViolation);
     }
@@ -83,7 +83,7 @@ describe('source state machine (SPEC 6.8)', () => {
   it('ends in refused on failure before the offer, and stays committed after it', () => {
     assert.equal(stepSource(after(toGreeted), { kind: 'failed' }).state.tag, 'refused');
     assert.equal(stepSource(after(toOffered), { kind: 'failed' }).state.tag, 'offered');
-    assert.equal(stepSource(after(toOffered), { kind: 'refuse' }).state.tag, 'offered');
+    assert.equal(stepSource(after(toOffered), { kind: 'refuse', hint: null }).state.tag, 'offered');
   });
 
   it('refuses a hello of its own role, of another VM, with its own nonce, of its own host', () => {
@@ -101,7 +101,7 @@ describe('source state machine (SPEC 6.8)', () => {
 
   it('takes the target’s refusal before the offer as the end, of its own session alone', () => {
     const greeted = after(toGreeted);
-    const refused = { kind: 'refused', session } as const;
+    const refused = { kind: 'refused', session, hint: null } as const;
     assert.deepEqual(stepSource(greeted, { kind: 'message', message: refused }), {
       state: { tag: 'refused', session },
       effects: [],

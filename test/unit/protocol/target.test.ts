@@ -61,7 +61,7 @@ describe('target state machine (SPEC 6.8)', () => {
 
   it('discards what it was given when it refuses or fails before it is staged', () => {
     for (const inputs of [toAttested, toStaging]) {
-      assert.deepEqual(effectsOf(after(inputs), { kind: 'refuse' }), ['discard', 'send refused']);
+      assert.deepEqual(effectsOf(after(inputs), { kind: 'refuse', hint: null }), ['discard', 'send refused']);
       assert.deepEqual(effectsOf(after(inputs), { kind: 'failed' }), ['discard']);
     }
   });
@@ -70,7 +70,7 @@ describe('target state machine (SPEC 6.8)', () => {
     for (const inputs of [toStaged, toArrived]) {
       const state = after(inputs);
       assert.equal(stepTarget(state, { kind: 'failed' }).state, state);
-      assert.equal(stepTarget(state, { kind: 'refuse' }).state, state);
+      assert.equal(stepTarget(state, { kind: 'refuse', hint: null }).state, state);
     }
   });
 
@@ -98,7 +98,7 @@ describe('target state machine (SPEC 6.8)', () => {
   });
 
   it('takes the source’s refusal before the offer as the end', () => {
-    const message = { kind: 'refused', session } as const;
+    const message = { kind: 'refused', session, hint: null } as const;
     const step = stepTarget(after(toAttested), { kind: 'message', message });
     assert.deepEqual(step, { state: { tag: 'refused', session }, effects: [{ do: 'discard' }] });
   });
