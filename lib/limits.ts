@@ -38,7 +38,8 @@ export const limits = {
   permitLifeMs: 60_000,
   /** How long an appraisal stands for. */
   trustedPeerLifeMs: 60_000,
-  sessionsPerPeerMax: 8,
+  /** Neither committed nor over. One peer's share leaves room for others, and is above `admissionsMax`. */
+  sessionsPerPeerMax: 32,
   sessionsMax: 64,
   /** Hooks of incoming VMs that are dealt with at once: below libvirtd's 20 workers, each of which such a hook holds. */
   admissionsMax: 12,

@@ -1,5 +1,7 @@
-import { createServer } from 'node:tls';
-import type { Server, TLSSocket } from 'node:tls';
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { limits } from '../limits.ts';
 import type { Log } from '../migration/host.ts';
 import { TlsChannel, tlsOptions } from './tls-channel.ts';
@@ -7,6 +9,8 @@ import type { TlsIdentity } from './tls-channel.ts';
 
 /** Handshakes that may be under way at once: a flood of half-open ones costs a bounded amount of memory. */
 const connectionsMax = 4 * limits.sessionsMax;
+/** Of these, what one address may have: whoever floods us from there leaves room for everybody else. */
+const connectionsPerAddressMax = limits.sessionsMax;
 
 /**
  * Listens for the agents of other hosts. A connection that does not authenticate with an agent certificate of this authority over
@@ -18,7 +22,7 @@ export function servePeers(
   accept: (channel: TlsChannel) => Promise<void>,
   log: Log,
 ): Promise<Server> {
-  const server = createServer(
+  const tls = createTlsServer(
     {
       ...tlsOptions(identity()),
       requestCert: true,
@@ -37,8 +41,13 @@ export function servePeers(
       }
     },
   );
+  const room = new AddressRoom(connectionsPerAddressMax);
+  const server = createServer((socket) => {
+    if (room.take(socket)) tls.emit('connection', socket);
+    else socket.destroy();
+  });
   server.maxConnections = connectionsMax;
-  server.on('tlsClientError', (error, socket) => {
+  tls.on('tlsClientError', (error, socket) => {
     log.debug({ address: socket.remoteAddress, error: error.message }, 'a handshake failed');
   });
   return new Promise((resolve, reject) => {
@@ -48,4 +57,28 @@ export function servePeers(
       resolve(server);
     });
   });
+}
+
+/** Counts the connections of each address that are open. */
+class AddressRoom {
+  readonly #max: number;
+  readonly #open = new Map<string, number>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** False for one more than the address may have; otherwise the socket counts until it is closed. */
+  take(socket: Socket): boolean {
+    const address = socket.remoteAddress ?? '?';
+    const open = this.#open.get(address) ?? 0;
+    if (open >= this.#max) return false;
+    this.#open.set(address, open + 1);
+    socket.once('close', () => {
+      const left = (this.#open.get(address) ?? 1) - 1;
+      if (left === 0) this.#open.delete(address);
+      else this.#open.set(address, left);
+    });
+    return true;
+  }
 }

@@ -49,6 +49,16 @@ export abstract class SessionDriver<
     return this.#pending > 0;
   }
 
+  /** Whether it is neither committed nor over: such sessions are counted per peer (SPEC 11). */
+  get inTheMaking(): boolean {
+    return !this.committed(this.#state) && !this.over(this.#state);
+  }
+
+  /** Authenticated name of the host at the other end; null without a connection. */
+  get peerName(): string | null {
+    return this.channel?.peerName ?? null;
+  }
+
   protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
   protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
   /** Whether messages are awaited without a deadline: from here on libvirt's outcome decides. */

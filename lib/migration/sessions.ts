@@ -77,18 +77,27 @@ export class Sessions {
   /** A peer's connection: its first message says what it is about. Limits are per peer and in all (SPEC 11). */
   async accept(channel: Channel): Promise<void> {
     const peer = channel.peerName;
-    const open = this.#openings.get(peer) ?? 0;
-    const all = [...this.#openings.values()].reduce((sum, count) => sum + count, 0);
+    const making = [...this.#sources.values(), ...this.#targets.values()].filter((one) => one.inTheMaking);
+    const open = (this.#openings.get(peer) ?? 0) + making.filter((one) => one.peerName === peer).length;
+    const all = [...this.#openings.values()].reduce((sum, count) => sum + count, making.length);
     if (open >= limits.sessionsPerPeerMax || all >= limits.sessionsMax) {
       channel.close();
       throw new TvmmpError('limit-exceeded', `${peer} has ${open} sessions in the making`);
     }
-    this.#openings.set(peer, open + 1);
     try {
-      await this.#dispatch(channel, await channel.receive(limits.messageDeadlineMs));
+      await this.#dispatch(channel, await this.#firstMessage(channel));
     } catch (error) {
       channel.close();
       throw error;
+    }
+  }
+
+  /** A connection that has not said what it wants takes up a session's place. */
+  async #firstMessage(channel: Channel): Promise<Message> {
+    const peer = channel.peerName;
+    this.#openings.set(peer, (this.#openings.get(peer) ?? 0) + 1);
+    try {
+      return await channel.receive(limits.messageDeadlineMs);
     } finally {
       const left = (this.#openings.get(peer) ?? 1) - 1;
       if (left === 0) this.#openings.delete(peer);
