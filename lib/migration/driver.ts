@@ -142,6 +142,8 @@ export abstract class SessionDriver<
         step = this.step(this.#state, input);
       } catch (error) {
         if (!(error instanceof ProtocolViolation)) throw error;
+        // Not the peer's doing: two looks at libvirt, or an effect and a look, came to the same conclusion.
+        if (!isMessage(input)) return;
         this.log.warn({ state: this.#state.tag, violation: error.message }, 'the peer broke the protocol');
         this.disconnect();
         if (this.committed(this.#state) || this.over(this.#state)) return;
@@ -177,4 +179,8 @@ export abstract class SessionDriver<
     }
     return next;
   }
+}
+
+function isMessage(input: unknown): boolean {
+  return typeof input === 'object' && input !== null && 'kind' in input && input.kind === 'message';
 }

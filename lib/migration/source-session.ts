@@ -98,15 +98,17 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   /** Answers a target that opened it (its hook saw the VM come). */
   async answer(channel: Channel, peer: Hello): Promise<void> {
     this.channel = channel;
-    const own = ownHello(this.#services.host, 'source', this.session, this.vm.uuid);
     try {
       await checkSourceMayLeave(this.#services, this.vm, this.session, this.opening);
     } catch (error) {
-      await this.input({ kind: 'answer', own, peer });
+      // Before our own hello: a target that asks in vain learns nothing about this host.
       this.why = error instanceof Error ? error : new Error(String(error));
-      await this.input({ kind: 'refuse', hint: error instanceof Refused ? error.hint : null });
+      const hint = error instanceof Refused ? error.hint : null;
+      await channel.send({ kind: 'refused', session: this.session, hint });
+      await this.input({ kind: 'failed' });
       return;
     }
+    const own = ownHello(this.#services.host, 'source', this.session, this.vm.uuid);
     await this.input({ kind: 'answer', own, peer });
     void this.listen();
   }

@@ -44,7 +44,13 @@ lab_up() {
     esac
   done
   [[ $certs == none || $certs == self ]] || die "--certs is none or self, not '$certs'"
-  [[ ! -e $LAB ]] || die "lab '$LAB_NAME' exists already (scripts/lab status --name $LAB_NAME)"
+  if [[ -e $LAB ]]; then
+    while read -r name; do
+      live "$LAB/hosts/$name/pid" || die "lab '$LAB_NAME' is there and '$name' is down: scripts/lab reboot $name, or scripts/lab down first"
+    done <"$LAB/names"
+    echo "lab '$LAB_NAME' is up already: $(tr '\n' ' ' <"$LAB/names")"
+    return
+  fi
   local -a names
   IFS=, read -r -a names <<<"$hosts"
   for name in "${names[@]}"; do
