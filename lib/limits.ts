@@ -41,6 +41,10 @@ export const limits = {
   /** Neither committed nor over. One peer's share leaves room for others, and is above `admissionsMax`. */
   sessionsPerPeerMax: 32,
   sessionsMax: 64,
+  /** Handshakes and connections at the agent's port: a flood of half-open ones costs a bounded amount of memory. */
+  connectionsMax: 256,
+  /** Of these, what one address may have: whoever floods us from there leaves room for everybody else. */
+  connectionsPerAddressMax: 64,
   /** Hooks of incoming VMs that are dealt with at once: below libvirtd's 20 workers, each of which such a hook holds. */
   admissionsMax: 12,
   sessionIdMemoryMs: 7 * 24 * 3600 * 1000,

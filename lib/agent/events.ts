@@ -38,6 +38,7 @@ export async function followEvents(
       host.log.warn({ vm: uuid, error: String(error) }, 'the metadata could not be written yet');
     });
   };
+  sessions.onEnded = (uuid) => void lifeCycle.reconcile(uuid);
   const timer = setInterval(() => void reconcile(services, lifeCycle), reconcileMs);
   return {
     close: async () => {

@@ -27,9 +27,11 @@ export function hookHandler(parts: HookParts): HookHandler {
         await admission.admit(call.xml);
         return;
       case 'prepare begin':
+        await catchUp(parts, call.xml);
         await admitStart(services, 'prepare', call.xml);
         return;
       case 'restore begin':
+        await catchUp(parts, call.xml);
         await admitStart(services, 'restore', call.xml);
         return;
       case 'started begin':
@@ -49,6 +51,13 @@ export function hookHandler(parts: HookParts): HookHandler {
         return;
     }
   };
+}
+
+/** A VM that starts right after it stopped: its last run may still be on the way into the proof. */
+async function catchUp({ services, lifeCycle }: HookParts, xml: string): Promise<void> {
+  const { uuid } = facts(xml);
+  const state = services.host.journal.vm(uuid)?.state;
+  if (state === 'running' || state === 'paused') await lifeCycle.reconcile(uuid);
 }
 
 /** swtpm has started or is gone: the key in libvirt has served its purpose (SPEC 8.3). */

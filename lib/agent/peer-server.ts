@@ -7,11 +7,6 @@ import type { Log } from '../migration/host.ts';
 import { TlsChannel, tlsOptions } from './tls-channel.ts';
 import type { TlsIdentity } from './tls-channel.ts';
 
-/** Handshakes that may be under way at once: a flood of half-open ones costs a bounded amount of memory. */
-const connectionsMax = 4 * limits.sessionsMax;
-/** Of these, what one address may have: whoever floods us from there leaves room for everybody else. */
-const connectionsPerAddressMax = limits.sessionsMax;
-
 /**
  * Listens for the agents of other hosts. A connection that does not authenticate with an agent certificate of this authority over
  * TLS 1.3 is dropped without a word.
@@ -41,12 +36,12 @@ export function servePeers(
       }
     },
   );
-  const room = new AddressRoom(connectionsPerAddressMax);
+  const room = new AddressRoom(limits.connectionsPerAddressMax);
   const server = createServer((socket) => {
     if (room.take(socket)) tls.emit('connection', socket);
     else socket.destroy();
   });
-  server.maxConnections = connectionsMax;
+  server.maxConnections = limits.connectionsMax;
   tls.on('tlsClientError', (error, socket) => {
     log.debug({ address: socket.remoteAddress, error: error.message }, 'a handshake failed');
   });

@@ -1,11 +1,15 @@
 import { strict as assert } from 'node:assert';
+import { sha256 } from '../../../lib/encoding/hash.ts';
 import { compareProofs } from '../../../lib/proof/compare.ts';
+import { decodeEntry } from '../../../lib/proof/entry.ts';
 import { holdingsOf } from '../../../lib/proof/holdings.ts';
 import { verifyNext, verifyProof } from '../../../lib/proof/verify.ts';
 import type { VerifiedProof } from '../../../lib/proof/verify.ts';
 import type { ChainState } from '../../../lib/proof/chain.ts';
 import { ChainBuilder, makeWorld } from '../../support/proof-world.ts';
 import type { World } from '../../support/proof-world.ts';
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 describe('verified proofs', () => {
   let world: World;
@@ -41,14 +45,38 @@ describe('verified proofs', () => {
   it('come out alike whether verified whole or entry by entry', () => {
     const c = chain().migrate(world.beta).live('suspended');
     const { certificates, policies, entries, departures } = c.proof();
-    const credentials = { certificates, policies };
+    const hosts = new Set(
+      [...entries, ...departures].map(({ entry }) => hex(decodeEntry(entry).host.certificate)),
+    );
     let head: ChainState | null = null;
     for (const signed of [...entries, ...departures]) {
+      const signer = hex(decodeEntry(signed.entry).host.certificate);
+      const needed = certificates.filter(
+        (der) => hex(sha256(der)) === signer || !hosts.has(hex(sha256(der))),
+      );
+      const credentials = { certificates: needed, policies };
       const step = verifyNext(head, { signed, credentials, root: world.authority.root });
       assert.equal(step.outcome, 'verified', JSON.stringify(step));
       head = step.head;
     }
     assert.deepEqual(head, verified(c).head);
+  });
+
+  it('do not take an entry with a certificate that it does not need', () => {
+    const c = chain();
+    const { certificates, policies, entries } = new ChainBuilder(world)
+      .live('created')
+      .migrate(world.beta)
+      .proof();
+    const [signed] = entries;
+    assert.ok(signed !== undefined);
+    const step = verifyNext(null, {
+      signed,
+      credentials: { certificates, policies },
+      root: world.authority.root,
+    });
+    assert.equal(step.outcome === 'fault' && step.check, 'unused');
+    assert.equal(verified(c).outcome, 'verified');
   });
 
   it('continue from a head that is known', () => {
