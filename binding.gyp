@@ -1,6 +1,6 @@
 # Native parts of tvmmp (SPEC, "native addon and FFI"):
 #   bridge.node    everything that touches the vTPM passphrase; needs tpm2-tss, opens libvirt only when it must
-#   libvirt.node   libvirt's event loop and the long migration call, each on a thread of its own
+#   libvirt.node   libvirt's event loop, the long migration call and calls about secrets, each on a thread of its own
 #   tvmmp-hook     what libvirtd runs for each hook event; plain C, libc only
 #
 # Which OpenSSL: Node's own (headers from Node's include directory, symbols from the running process), and libcrypto is
@@ -69,6 +69,7 @@
         'native/libvirt-events.cc',
         'native/libvirt-handle.cc',
         'native/libvirt-migrate.cc',
+        'native/libvirt-secrets.cc',
         'native/mailbox.cc',
         'native/operation-error.cc',
       ],

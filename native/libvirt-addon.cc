@@ -1,9 +1,10 @@
-// libvirt.node: what of libvirt needs a thread of its own. Short calls go through lib/libvirt's FFI adapter.
+// libvirt.node: what of libvirt needs a thread of its own. Other short calls go through lib/libvirt's FFI adapter.
 #include <napi.h>
 
 #include "libvirt-events.h"
 #include "libvirt-handle.h"
 #include "libvirt-migrate.h"
+#include "libvirt-secrets.h"
 
 // For a libvirt that FFI has loaded: the same library in this process, whose error function someone may have set again.
 static Napi::Value SilenceErrors(const Napi::CallbackInfo& info) {
@@ -15,6 +16,10 @@ static Napi::Object InitLibvirt(Napi::Env env, Napi::Object exports) {
   tvmmp::SilenceLibvirtErrors();  // each is reported to the caller, with code and domain
   exports["subscribe"] = Napi::Function::New(env, tvmmp::Subscribe, "subscribe");
   exports["migrate"] = Napi::Function::New(env, tvmmp::Migrate, "migrate");
+  exports["listSecrets"] = Napi::Function::New(env, tvmmp::ListSecrets, "listSecrets");
+  exports["secretExists"] = Napi::Function::New(env, tvmmp::SecretExists, "secretExists");
+  exports["defineSecret"] = Napi::Function::New(env, tvmmp::DefineSecret, "defineSecret");
+  exports["undefineSecret"] = Napi::Function::New(env, tvmmp::UndefineSecret, "undefineSecret");
   exports["silenceErrors"] = Napi::Function::New(env, SilenceErrors, "silenceErrors");
   return exports;
 }

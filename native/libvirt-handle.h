@@ -17,6 +17,7 @@ struct LibvirtRelease {
 };
 using Connection = std::unique_ptr<virConnect, LibvirtRelease<virConnectClose>>;
 using Domain = std::unique_ptr<virDomain, LibvirtRelease<virDomainFree>>;
+using Secret = std::unique_ptr<virSecret, LibvirtRelease<virSecretFree>>;
 
 // The calling thread's last libvirt error (it is thread-local: read anywhere else it is lost).
 OperationError LastLibvirtError(const char* call);

@@ -39,7 +39,15 @@ export type NativeMigrationParam =
   | { readonly name: string; readonly type: 'llong' | 'ullong'; readonly value: number | bigint }
   | { readonly name: string; readonly type: 'boolean'; readonly value: boolean };
 
-/** What of libvirt needs a thread of its own: its event loop and the long migration call (DESIGN 6). */
+/** What libvirt tells of a secret. */
+export interface NativeSecret {
+  readonly uuid: string;
+  /** virSecretUsageType. */
+  readonly usageType: number;
+  readonly usageId: string;
+}
+
+/** What of libvirt needs a thread of its own: its event loop, the long migration call, and calls about secrets. */
 export interface LibvirtNative {
   /** Never throws for libvirt's reasons: a connection that cannot be made is a `closed` event. */
   subscribe(uri: string, onEvent: (event: NativeLibvirtEvent) => void): NativeSubscription;
@@ -52,6 +60,13 @@ export interface LibvirtNative {
     flags: number;
     params: readonly NativeMigrationParam[];
   }): Promise<void>;
+  /** These four reject as `migrate` does, with the message `virCall: what libvirt said`; `virConnectOpen` is one of the calls. No value of a secret passes. */
+  listSecrets(uri: string): Promise<readonly NativeSecret[]>;
+  secretExists(uri: string, uuid: string): Promise<boolean>;
+  /** Defines or redefines; an XML of 64 KiB at most. */
+  defineSecret(uri: string, xml: string): Promise<void>;
+  /** Resolves to false when there was none. */
+  undefineSecret(uri: string, uuid: string): Promise<boolean>;
   /** libvirt prints every error on stderr; not once this addon is loaded, nor after this. For the whole process. */
   silenceErrors(): void;
 }
@@ -65,6 +80,10 @@ interface LibvirtAddon {
     readonly ended: Promise<void>;
   };
   migrate(options: object): Promise<void>;
+  listSecrets(options: object): Promise<readonly NativeSecret[]>;
+  secretExists(options: object): Promise<boolean>;
+  defineSecret(options: object): Promise<void>;
+  undefineSecret(options: object): Promise<boolean>;
   silenceErrors(): void;
 }
 
@@ -82,6 +101,10 @@ export function loadLibvirtNative(): LibvirtNative {
       };
     },
     migrate: (options) => callNative(() => addon.migrate(options)),
+    listSecrets: (uri) => callNative(() => addon.listSecrets({ uri })),
+    secretExists: (uri, uuid) => callNative(() => addon.secretExists({ uri, uuid })),
+    defineSecret: (uri, xml) => callNative(() => addon.defineSecret({ uri, xml })),
+    undefineSecret: (uri, uuid) => callNative(() => addon.undefineSecret({ uri, uuid })),
     silenceErrors: () => {
       addon.silenceErrors();
     },

@@ -1,10 +1,11 @@
 /** Calls about domains, on the dedicated thread. Each looks its domain up, and frees the handle whatever happens. */
 import { TvmmpError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { ERR } from '../error-numbers.ts';
 import { type JobStatistics, jobStatisticsOf } from '../job-statistics.ts';
 import type { DomainSummary, DumpXmlOptions, MetadataTarget, UndefineOptions } from '../port.ts';
 import { domainStateOf } from '../words.ts';
-import { ERR, callFailed, lastError, libvirt, nonNegative, nonNull } from './library.ts';
+import { callFailed, lastError, libvirt, nonNegative, nonNull } from './library.ts';
 import { type Address, intSlot, pointerSlot, readString, takePointers, takeString } from './memory.ts';
 import { takeTypedParameters } from './typed-parameters.ts';
 

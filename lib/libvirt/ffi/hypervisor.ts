@@ -1,13 +1,16 @@
-/** The `Hypervisor` port over FFI (short calls) and the addon (migration, events). Made by `connectHypervisor`. */
+/** The `Hypervisor` port over FFI (short calls) and the addon (migration, events, secrets). Made by `connectHypervisor`. */
 import { TvmmpError } from '../../errors.ts';
 import '../../ffi/resident.ts';
 import { type LibvirtNative, loadLibvirtNative } from '../../native/libvirt.ts';
 import { WorkerHost, workerModule } from '../../worker/host.ts';
+import { withinDeadline } from '../deadline.ts';
+import { ERR } from '../error-numbers.ts';
 import { ResilientSubscription } from '../events.ts';
 import type { JobStatistics } from '../job-statistics.ts';
 import { migrationFlagsNumber } from '../migration-flags.ts';
 import { migrationParameters } from '../migration-parameters.ts';
 import type * as port from '../port.ts';
+import * as secrets from '../secrets.ts';
 import { descend, parseXml, textOf } from '../xml.ts';
 import type { LibvirtCalls } from './thread.ts';
 
@@ -43,19 +46,11 @@ class Lane {
     ...args: Parameters<LibvirtCalls[Name]>
   ): Promise<ReturnType<LibvirtCalls[Name]>> {
     const host = this.#begin();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        const message = `libvirt has not answered ${name} within ${this.#deadlineMs} ms`;
-        reject(new TvmmpError('libvirt-connection-lost', message, { details: { call: name } }));
-      }, this.#deadlineMs);
-    });
     try {
-      return await Promise.race([host.call(name, ...args), late]);
+      return await withinDeadline(host.call(name, ...args), name, this.#deadlineMs);
     } catch (error) {
       throw error instanceof TvmmpError && error.code === 'worker-failed' ? this.#ended(error, name) : error;
     } finally {
-      clearTimeout(timer);
       this.#end();
     }
   }
@@ -101,20 +96,20 @@ class Lane {
 
 /** What a test may put in the place of the defaults. */
 export interface HypervisorOptions {
-  /** How to get the addon; loaded only when events or a migration are asked for. */
+  /** How to get the addon; loaded only when events, a migration or secrets are asked for. */
   readonly native?: () => LibvirtNative;
 }
 
 /**
- * Three lanes, because libvirt's calls block their thread: what waits for a hook or a job (start, destroy, define, ...) must not hold up what the
- * agent does to answer that very hook (looking at domains, defining secrets): on one thread that would be a deadlock. Secrets have
- * a lane of their own: libvirt holds a domain's lock while its hook runs, so a look at that domain must not stand before its secret.
+ * Two lanes, because libvirt's calls block their thread: what waits for a hook or a job (start, destroy, define, ...) must not hold up what the
+ * agent does to answer that very hook (looking at domains): on one thread that would be a deadlock. Secrets are in neither lane:
+ * libvirt holds a domain's lock while its hook runs, so a look at that domain must not stand before its secret. The addon gives each call about them
+ * a short native thread, since a third lane would keep a thread of 9 MB for the sake of a few calls in each migration.
  */
 export class FfiHypervisor implements port.Hypervisor {
   readonly uri: string;
   readonly #quick: Lane;
   readonly #patient: Lane;
-  readonly #secrets: Lane;
   readonly #native: () => LibvirtNative;
   readonly #subscriptions = new Set<port.EventSubscription>();
   #closed = false;
@@ -123,7 +118,6 @@ export class FfiHypervisor implements port.Hypervisor {
     this.uri = uri;
     this.#quick = new Lane(uri, 'libvirt', QUICK_DEADLINE_MS);
     this.#patient = new Lane(uri, 'libvirt (patient)', PATIENT_DEADLINE_MS, PATIENT_IDLE_MS);
-    this.#secrets = new Lane(uri, 'libvirt (secrets)', QUICK_DEADLINE_MS);
     this.#native = options.native ?? loadLibvirtNative;
   }
 
@@ -131,8 +125,7 @@ export class FfiHypervisor implements port.Hypervisor {
     this.#closed = true;
     const subscriptions = [...this.#subscriptions];
     this.#subscriptions.clear();
-    const closing = [this.#quick, this.#patient, this.#secrets, ...subscriptions].map((part) => part.close());
-    await Promise.all(closing);
+    await Promise.all([this.#quick, this.#patient, ...subscriptions].map((part) => part.close()));
   }
 
   async isAlive(): Promise<boolean> {
@@ -219,20 +212,24 @@ export class FfiHypervisor implements port.Hypervisor {
     return this.#patient.call('abortJob', uuid);
   }
 
-  secrets(): Promise<readonly port.SecretSummary[]> {
-    return this.#secrets.call('secrets');
+  async secrets(): Promise<readonly port.SecretSummary[]> {
+    this.#assertOpen();
+    return secrets.listSecrets(this.#native(), this.uri);
   }
 
-  secretExists(uuid: string): Promise<boolean> {
-    return this.#secrets.call('secretExists', uuid);
+  async secretExists(uuid: string): Promise<boolean> {
+    this.#assertOpen();
+    return secrets.secretExists(this.#native(), this.uri, uuid);
   }
 
-  defineSecret(secret: port.SecretDescription): Promise<void> {
-    return this.#secrets.call('defineSecret', secret);
+  async defineSecret(secret: port.SecretDescription): Promise<void> {
+    this.#assertOpen();
+    await secrets.defineSecret(this.#native(), this.uri, secret);
   }
 
-  undefineSecret(uuid: string): Promise<boolean> {
-    return this.#secrets.call('undefineSecret', uuid);
+  async undefineSecret(uuid: string): Promise<boolean> {
+    this.#assertOpen();
+    return secrets.undefineSecret(this.#native(), this.uri, uuid);
   }
 
   async migrate(uuid: string, request: port.MigrationRequest): Promise<void> {
@@ -264,12 +261,10 @@ export class FfiHypervisor implements port.Hypervisor {
   }
 }
 
-const NO_DOMAIN = 42;
-
 /** The addon's failure with the details that every call of this port gives. */
 function migrationFailed(error: unknown): unknown {
   if (!(error instanceof TvmmpError) || error.code === 'native-missing') return error;
   const details = { ...error.details, call: 'virDomainMigrateToURI3' };
-  const code = error.details['libvirtCode'] === NO_DOMAIN ? 'domain-not-found' : error.code;
+  const code = error.details['libvirtCode'] === ERR.NO_DOMAIN ? 'domain-not-found' : error.code;
   return new TvmmpError(code, error.message, { cause: error, details });
 }

@@ -1,9 +1,10 @@
 /** libvirt.so as the dedicated thread calls it: the functions of libvirt's public API that we use, and its last error. */
 import { TvmmpError } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
+import { ERR, isConnectionError } from '../error-numbers.ts';
 import { type Address, bind, functionAddress, readBytes, readString } from './memory.ts';
 
-/** A connection, domain or secret handle is an address; strings that libvirt returns are addresses too, to be freed by us. */
+/** A connection or domain handle is an address; strings that libvirt returns are addresses too, to be freed by us. */
 export const libvirt = bind('libvirt.so.0', {
   virInitialize: ['int', []],
   virGetVersion: ['int', ['pointer', 'string', 'pointer']],
@@ -17,7 +18,6 @@ export const libvirt = bind('libvirt.so.0', {
   virConnectGetHostname: ['uint64', ['uint64']],
   virConnectGetCapabilities: ['uint64', ['uint64']],
   virConnectListAllDomains: ['int', ['uint64', 'pointer', 'uint']],
-  virConnectListAllSecrets: ['int', ['uint64', 'pointer', 'uint']],
   virDomainLookupByUUIDString: ['uint64', ['uint64', 'string']],
   virDomainLookupByName: ['uint64', ['uint64', 'string']],
   virDomainFree: ['int', ['uint64']],
@@ -36,13 +36,6 @@ export const libvirt = bind('libvirt.so.0', {
   virDomainGetJobStats: ['int', ['uint64', 'pointer', 'pointer', 'pointer', 'uint']],
   virDomainAbortJob: ['int', ['uint64']],
   virTypedParamsFree: ['void', ['uint64', 'int']],
-  virSecretLookupByUUIDString: ['uint64', ['uint64', 'string']],
-  virSecretFree: ['int', ['uint64']],
-  virSecretDefineXML: ['uint64', ['uint64', 'string', 'uint']],
-  virSecretUndefine: ['int', ['uint64']],
-  virSecretGetUUIDString: ['int', ['uint64', 'pointer']],
-  virSecretGetUsageType: ['int', ['uint64']],
-  virSecretGetUsageID: ['uint64', ['uint64']],
 });
 
 /**
@@ -54,20 +47,6 @@ export function silenceErrors(): void {
   const harmless = functionAddress('free');
   if (harmless !== 0) libvirt.virSetErrorFunc(0, harmless);
 }
-
-/** `virErrorNumber` and `virErrorDomain` values that decide anything here (virterror.h). */
-export const ERR = {
-  INTERNAL_ERROR: 1,
-  NO_CONNECT: 5,
-  INVALID_CONN: 6,
-  SYSTEM_ERROR: 38,
-  RPC: 39,
-  NO_DOMAIN: 42,
-  OPERATION_INVALID: 55,
-  NO_SECRET: 66,
-  NO_DOMAIN_METADATA: 80,
-} as const;
-const FROM_RPC = 7;
 
 const ERROR_MESSAGE_BYTES_MAX = 64 * 1024;
 
@@ -89,15 +68,6 @@ export function lastError(): LibvirtError {
     libvirtDomain: head.readInt32LE(4),
     message: message === 0 ? 'libvirt gave no reason' : readString(message, ERROR_MESSAGE_BYTES_MAX),
   };
-}
-
-/** Whether an error tells of a broken connection rather than of a refused call. */
-export function isConnectionError({ libvirtCode, libvirtDomain }: LibvirtError): boolean {
-  if (libvirtCode === ERR.NO_CONNECT || libvirtCode === ERR.INVALID_CONN || libvirtCode === ERR.RPC)
-    return true;
-  return (
-    libvirtDomain === FROM_RPC && (libvirtCode === ERR.SYSTEM_ERROR || libvirtCode === ERR.INTERNAL_ERROR)
-  );
 }
 
 /** libvirt's last error as ours; `domain-not-found` and `libvirt-connection-lost` have codes of their own. */

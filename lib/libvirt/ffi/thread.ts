@@ -1,10 +1,9 @@
 /** The thread that owns one libvirt connection; `FfiHypervisor` calls it by name (lib/worker). Everything here is synchronous. */
 import { workerData } from 'node:worker_threads';
 import { serve } from '../../worker/thread.ts';
-import type { DumpXmlOptions, SecretDescription, UndefineOptions } from '../port.ts';
+import type { DumpXmlOptions, UndefineOptions } from '../port.ts';
 import { Connection } from './connection.ts';
 import * as domains from './domains.ts';
-import * as secrets from './secrets.ts';
 
 const connection = new Connection((workerData as { readonly uri: string }).uri);
 
@@ -38,12 +37,6 @@ const calls = {
   abortJob: (uuid: string) => {
     domains.abortJob(connection.handle(), uuid);
   },
-  secrets: () => secrets.listSecrets(connection.handle()),
-  secretExists: (uuid: string) => secrets.secretExists(connection.handle(), uuid),
-  defineSecret: (secret: SecretDescription) => {
-    secrets.defineSecret(connection.handle(), secret);
-  },
-  undefineSecret: (uuid: string) => secrets.undefineSecret(connection.handle(), uuid),
 };
 
 /** What the thread can be asked. */
