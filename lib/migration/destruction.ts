@@ -60,13 +60,22 @@ export async function removeKeyAndState(services: Services, vm: VmRecord): Promi
   await rm(vtpmDirectory(services, vm.uuid), { recursive: true, force: true });
 }
 
+/** Whether the VM's vTPM was manufactured on this host, or came to it: swtpm's permanent state is there. */
+export async function vtpmIsMade(services: Services, uuid: string): Promise<boolean> {
+  return exists(join(vtpmDirectory(services, uuid), 'tpm2', 'tpm2-00.permall'));
+}
+
 /** Where libvirt keeps a VM's vTPM state. */
 export function vtpmDirectory(services: Services, uuid: string): string {
   return join(services.host.settings.vtpmStateDirectory, uuid);
 }
 
 export async function hasVtpmState(services: Services, uuid: string): Promise<boolean> {
-  return access(vtpmDirectory(services, uuid)).then(
+  return exists(vtpmDirectory(services, uuid));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
     () => true,
     () => false,
   );

@@ -45,7 +45,7 @@ export class LifeCycle {
     const domain = await lookAt(host.hypervisor, uuid);
     const now = observed(domain);
     if (now === null) return;
-    for (const kind of missing(record.state, now)) {
+    for (const kind of missing(record.state, now, domain?.reason === 'booted')) {
       const facts = kind === 'started' ? await this.#facts(uuid) : undefined;
       await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
     }
@@ -73,9 +73,13 @@ function observed(domain: DomainSummary | null): Observed | null {
   return domain.state === 'paused' ? 'paused' : 'running';
 }
 
-/** Entries that lead from the chain's state to the observed one (SPEC 2). */
-export function missing(chain: VmRecord['state'], now: Observed): readonly EntryKind[] {
+/**
+ * Entries that lead from the chain's state to the observed one (SPEC 2). A saved VM that `booted` has not been restored: its saved
+ * state was thrown away before, which libvirt reports by no event.
+ */
+export function missing(chain: VmRecord['state'], now: Observed, booted = false): readonly EntryKind[] {
   if (chain === now) return [];
+  if (chain === 'saved' && booted) return ['stopped', ...missing('stopped', now)];
   const table: Readonly<Record<string, readonly EntryKind[]>> = {
     'stopped>running': ['started'],
     'stopped>paused': ['started', 'suspended'],

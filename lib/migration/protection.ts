@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { access, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
@@ -11,7 +11,7 @@ import type { OwnSealedKey, TpmCost } from '../native/bridge.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
 import { describeDomain } from './domain.ts';
-import { vtpmDirectory } from './destruction.ts';
+import { vtpmDirectory, vtpmIsMade } from './destruction.ts';
 import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
 import { mark, unmark } from './marker.ts';
@@ -82,13 +82,16 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
       `${domain.name} is ${record.state}; shut it down on the host that holds it (${record.holder}) first`,
     );
   }
-  await platform.withKey(record, (own) =>
-    host.bridge.convertVtpmState({
-      direction: 'decrypt',
-      stateDir: stateDirectory(services, domain.uuid),
-      own,
-    }),
-  );
+  // Where virsh undefine took the vTPM away there is nothing to decrypt, and the start gate sends the operator here.
+  if (await vtpmIsMade(services, domain.uuid)) {
+    await platform.withKey(record, (own) =>
+      host.bridge.convertVtpmState({
+        direction: 'decrypt',
+        stateDir: stateDirectory(services, domain.uuid),
+        own,
+      }),
+    );
+  }
   const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
   await host.hypervisor.defineXml(withoutEncryption(before));
   await host.hypervisor.setMetadata(domain.uuid, null, METADATA_PREFIX, METADATA_NAMESPACE, { config: true });
@@ -120,7 +123,7 @@ async function restoreMark(services: Services, domain: DomainSummary): Promise<V
 async function encryptVtpm(services: Services, domain: DomainSummary, own: OwnSealedKey): Promise<TpmCost> {
   const { bridge } = services.host;
   const stateDir = stateDirectory(services, domain.uuid);
-  return (await exists(join(stateDir, 'tpm2-00.permall')))
+  return (await vtpmIsMade(services, domain.uuid))
     ? bridge.convertVtpmState({ direction: 'encrypt', stateDir, own })
     : bridge.manufactureVtpm({ stateDir, vmId: `${domain.name}:${domain.uuid}`, own });
 }
@@ -197,11 +200,4 @@ function recordOf(services: Services, uuid: string): VmRecord {
   const record = services.host.journal.vm(uuid);
   if (record === null) throw new TvmmpError('internal', 'a VM that was just written');
   return record;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

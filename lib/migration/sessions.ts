@@ -36,6 +36,8 @@ export class Sessions {
   readonly #looking = new Set<SourceSession | TargetSession>();
   /** Called when a VM has arrived here and *arrived* is signed. */
   onArrived: (uuid: string) => void = () => undefined;
+  /** Called when a hand-over is over, whatever became of it: the VM may have changed meanwhile. */
+  onEnded: (uuid: string) => void = () => undefined;
 
   constructor(services: Services) {
     this.#services = services;
@@ -147,7 +149,10 @@ export class Sessions {
       this.look();
     };
     this.#sources.set(hex(id), session);
-    void session.finished.then(() => this.#sources.delete(hex(id)));
+    void session.finished.then(() => {
+      this.#sources.delete(hex(id));
+      this.onEnded(vm.uuid);
+    });
     return session;
   }
 
@@ -159,7 +164,10 @@ export class Sessions {
   ): TargetSession {
     const session = new TargetSession(this.#services, uuid, id, domain, state);
     this.#targets.set(hex(id), session);
-    void session.finished.then(() => this.#targets.delete(hex(id)));
+    void session.finished.then(() => {
+      this.#targets.delete(hex(id));
+      this.onEnded(uuid);
+    });
     return session;
   }
 
