@@ -192,6 +192,8 @@ power_on() {
   address=$(<"$host/address")
   # A host keeps its network card over reboots: with another MAC its peers would talk to the old one for half a minute.
   mac=$(printf '02:00:%02x:%02x:%02x:%02x' ${address//./ })
+  # The kernel takes its time with the network of a host that lost its power: its end of the cable may still be there.
+  nsenter -t "$switch" -n -- ip link del dev "$name" 2>/dev/null || true
   nsenter -t "$switch" -n -- \
     ip link add name "$name" up master switch type veth peer name eth0 address "$mac" netns "$LIVE_PID"
   nsenter -t "$LIVE_PID" -n -- sh -c "ip link set lo up && ip addr add '$address/24' dev eth0 && ip link set eth0 up"
