@@ -6,13 +6,20 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
-import { Lab } from '../../scripts/lab.d/lab.ts';
+import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
 import type { CommandResult, Tick } from '../../scripts/lab.d/lab.ts';
 
 const STATISTICS = fileURLToPath(new URL('../../scripts/bench.d/statistics.mjs', import.meta.url));
 /** A guest under emulation on a busy machine takes its time; what takes longer is not coming. */
 const patienceMs = 90_000;
 const pollMs = 150;
+const logLinesShown = 25;
+
+/** Which hosts there are, and on which of them tvmmp is installed (all, unless said otherwise). */
+export interface LabOptions {
+  readonly hosts?: readonly string[];
+  readonly installed?: readonly string[];
+}
 
 /** A guest of the lab. */
 export interface Guest {
@@ -93,10 +100,8 @@ export class ProductLab extends Lab {
     this.hostNames = hosts;
   }
 
-  /** Brings hosts up and installs tvmmp on those that are named so (all, unless said otherwise). Leaves nothing when it fails. */
-  static async start(
-    options: { readonly hosts?: readonly string[]; readonly installed?: readonly string[] } = {},
-  ): Promise<ProductLab> {
+  /** Brings the hosts up and installs tvmmp (alpha and beta, unless said otherwise). Leaves nothing when it fails. */
+  static async start(options: LabOptions = {}): Promise<ProductLab> {
     const hosts = options.hosts ?? ['alpha', 'beta'];
     const lab = new ProductLab(hosts);
     try {
@@ -221,6 +226,25 @@ export class ProductLab extends Lab {
     });
   }
 
+  /** Begins a migration that takes longer than any test, and waits until memory travels; `finish` lets it end. */
+  async slowly(
+    from: string,
+    to: string,
+    guest: Guest,
+    options: MigrateOptions = {},
+  ): Promise<{ readonly ended: Promise<CommandResult>; readonly finish: () => Promise<CommandResult> }> {
+    const ended = this.migrate(from, to, guest, { ...options, bandwidthMiBs: 1 });
+    await Promise.race([
+      this.copying(from, guest),
+      ended.then(({ stderr }) => Promise.reject(new Error(`the migration ended already: ${stderr}`))),
+    ]);
+    const finish = async (): Promise<CommandResult> => {
+      await this.on(from, 'virsh', '-q', 'migrate-setspeed', guest.name, '1000');
+      return ended;
+    };
+    return { ended, finish };
+  }
+
   // Agents
 
   async agentStatus(host: string): Promise<AgentStatus> {
@@ -337,6 +361,18 @@ export class ProductLab extends Lab {
 
   // The lab
 
+  /** Shows the end of every host's logs on standard error. */
+  showLogs(): void {
+    for (const host of this.hostNames) {
+      for (const log of ['fs/var-log-tvmmp/tvmmpd.log', 'fs/var-log-libvirt/libvirtd.log']) {
+        const path = join(this.hostDirectory(host), log);
+        if (!existsSync(path)) continue;
+        const lines = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-logLinesShown);
+        process.stderr.write(`--- ${host} ${log}\n${lines.join('\n')}\n`);
+      }
+    }
+  }
+
   /** Runs a command on a host, whatever comes of it. */
   exec(host: string, ...command: readonly string[]): Promise<CommandResult> {
     return this.run(['exec', host, '--', ...command]);
@@ -364,6 +400,29 @@ export class ProductLab extends Lab {
       await sleep(pollMs);
     }
   }
+}
+
+/**
+ * A lab for the tests of one `describe`: comes up before the first with what they share, goes down after the last. A failed test
+ * shows what the hosts wrote meanwhile.
+ */
+export function withLab(options: LabOptions, prepare: (lab: ProductLab) => Promise<void> | void): void {
+  let lab: ProductLab | null = null;
+  before(async function () {
+    const missing = labMissing();
+    if (missing !== undefined) {
+      console.log(`skipped: ${missing}`);
+      this.skip();
+    }
+    lab = await ProductLab.start(options);
+    await prepare(lab);
+  });
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') lab?.showLogs();
+  });
+  after(async () => {
+    await lab?.close();
+  });
 }
 
 /** A refusal as virsh shows it: libvirt passes on what the hook said. */

@@ -1,0 +1,193 @@
+/** What libvirt does with a protected VM between migrations, and what its proof says of it. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { assertRefused, withLab } from '../support/product-lab.ts';
+import type { Guest, ProductLab } from '../support/product-lab.ts';
+
+describe('life of a protected VM', function () {
+  this.timeout(180_000);
+  let lab: ProductLab;
+  let guest: Guest;
+  let secret: string | null;
+
+  withLab({}, async (fresh) => {
+    lab = fresh;
+    guest = await lab.guest('alpha', 'guest', { start: false });
+  });
+
+  const virsh = (...command: readonly string[]): Promise<string> =>
+    lab.on('alpha', 'virsh', '-q', ...command);
+
+  it('begins with created, and started follows when it starts', async () => {
+    assert.deepEqual(await lab.kinds('alpha', guest), ['created']);
+    ({ secret } = await lab.boot('alpha', guest));
+    await lab.endsWith('alpha', guest, 'created', 'started');
+  });
+
+  it('runs without its key in libvirt', async () => {
+    assert.equal((await virsh('secret-list')).trim(), '');
+  });
+
+  it('writes suspended and resumed', async () => {
+    await virsh('suspend', guest.name);
+    await lab.endsWith('alpha', guest, 'suspended');
+    await virsh('resume', guest.name);
+    await lab.endsWith('alpha', guest, 'suspended', 'resumed');
+    await lab.unbroken(guest);
+  });
+
+  it('writes nothing for a reset', async () => {
+    const before = await lab.vm('alpha', guest);
+    await virsh('reset', guest.name);
+    const tick = await lab.ticksOn('alpha', guest);
+    assert.equal(tick.secret, secret);
+    assert.deepEqual(await lab.vm('alpha', guest), before);
+  });
+
+  it('writes stopped and started, and the vTPM keeps its secret', async () => {
+    await lab.halt('alpha', guest);
+    await lab.endsWith('alpha', guest, 'stopped');
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.endsWith('alpha', guest, 'stopped', 'started');
+    assert.equal((await virsh('secret-list')).trim(), '');
+  });
+
+  it('starts at once after it was stopped', async () => {
+    const ticked = await lab.countTicks('alpha', guest);
+    await virsh('destroy', guest.name);
+    await virsh('start', guest.name);
+    await lab.ticksTo('alpha', guest, ticked + 1);
+    await lab.endsWith('alpha', guest, 'stopped', 'started');
+  });
+
+  it('writes saved and restored for virsh save, and goes on where it was', async () => {
+    const file = join(lab.directory, 'guest.save');
+    const before = await lab.ticksOn('alpha', guest);
+    await virsh('save', guest.name, file);
+    await lab.endsWith('alpha', guest, 'saved');
+    await virsh('restore', file);
+    const after = await lab.ticksOn('alpha', guest);
+    assert.deepEqual([after.pcr, after.secret], [before.pcr, before.secret]);
+    await lab.endsWith('alpha', guest, 'saved', 'restored');
+    assert.equal((await virsh('secret-list')).trim(), '');
+  });
+
+  it('refuses a saved state that is not the last thing that happened', async () => {
+    const file = join(lab.directory, 'guest.save');
+    await virsh('save', guest.name, file);
+    await virsh('restore', file);
+    await lab.halt('alpha', guest);
+    await lab.boot('alpha', guest);
+    await lab.halt('alpha', guest);
+    await lab.boot('alpha', guest);
+  });
+
+  it('writes saved and restored for a managed save', async () => {
+    const before = await lab.ticksOn('alpha', guest);
+    await virsh('managedsave', guest.name);
+    await lab.endsWith('alpha', guest, 'saved');
+    await virsh('start', guest.name);
+    const after = await lab.ticksOn('alpha', guest);
+    assert.deepEqual([after.pcr, after.secret], [before.pcr, before.secret]);
+    await lab.endsWith('alpha', guest, 'saved', 'restored');
+  });
+
+  it('writes stopped and started for a managed save that was thrown away', async () => {
+    await virsh('managedsave', guest.name);
+    await lab.endsWith('alpha', guest, 'saved');
+    await virsh('managedsave-remove', guest.name);
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.endsWith('alpha', guest, 'saved', 'stopped', 'started');
+  });
+
+  it('records what changed while it was off, and migrates so', async () => {
+    await lab.halt('alpha', guest);
+    const file = join(lab.directory, 'guest.xml');
+    const xml = await virsh('dumpxml', '--inactive', guest.name);
+    writeFileSync(file, xml.replace(/(<(memory|currentMemory) unit='KiB'>)131072/g, '$1163840'));
+    await virsh('define', file);
+    await lab.boot('alpha', guest);
+    assert.match(await virsh('dominfo', guest.name), /Max memory: +163840 KiB/);
+    await lab.moved('alpha', 'beta', guest);
+    await lab.moved('beta', 'alpha', guest);
+    await lab.ticksOn('alpha', guest);
+  });
+
+  it('is known by its new name after it was renamed', async () => {
+    await lab.halt('alpha', guest);
+    await virsh('domrename', guest.name, 'renamed');
+    const renamed = { ...guest, name: 'renamed' };
+    await virsh('start', renamed.name);
+    assert.equal((await lab.ticksOn('alpha', guest)).secret, secret); // its console's log keeps the old name
+    await lab.moved('alpha', 'beta', renamed);
+    assert.equal((await lab.vm('beta', renamed))?.name, 'renamed');
+    await lab.on('beta', 'tvmmp', 'migrate', 'renamed', 'alpha');
+    await lab.settled('alpha', 'beta');
+    assert.equal((await lab.vm('alpha', renamed))?.name, 'renamed');
+    await lab.halt('alpha', renamed);
+    await virsh('domrename', 'renamed', guest.name);
+  });
+
+  it('starts after the host was rebooted while it was off', async () => {
+    await reboot();
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.proof('alpha', guest);
+  });
+
+  it('starts after the host lost its power while it ran', async () => {
+    await lab.must('reboot', 'alpha', '--hard');
+    await lab.must('start-agent', 'alpha');
+    await lab.endsWith('alpha', guest, 'stopped');
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.endsWith('alpha', guest, 'stopped', 'started');
+  });
+
+  it('does not start while the agent is down, and starts when it is back', async () => {
+    await lab.halt('alpha', guest);
+    await lab.must('stop-agent', 'alpha');
+    const result = await lab.exec('alpha', 'virsh', 'start', guest.name);
+    assert.notEqual(result.status, 0);
+    assert.match(result.stderr, /tvmmp: /);
+    await lab.must('start-agent', 'alpha');
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+  });
+
+  it('is caught up with when it was paused and stopped while the agent was down', async () => {
+    await lab.must('stop-agent', 'alpha');
+    await virsh('suspend', guest.name);
+    await lab.must('start-agent', 'alpha');
+    await lab.endsWith('alpha', guest, 'suspended');
+    await lab.must('stop-agent', 'alpha');
+    await virsh('destroy', guest.name);
+    await lab.must('start-agent', 'alpha');
+    await lab.endsWith('alpha', guest, 'suspended', 'stopped');
+  });
+
+  it('starts after it was undefined with its vTPM kept, and defined again', async () => {
+    const file = join(lab.directory, 'guest.xml');
+    writeFileSync(file, await virsh('dumpxml', '--inactive', guest.name));
+    await virsh('undefine', '--keep-tpm', guest.name);
+    await virsh('define', file);
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.halt('alpha', guest);
+  });
+
+  it('does not start with a vTPM made anew after it was undefined with its vTPM', async () => {
+    const file = join(lab.directory, 'guest.xml');
+    await virsh('undefine', guest.name);
+    await virsh('define', file);
+    assertRefused(await lab.exec('alpha', 'virsh', 'start', guest.name), /vTPM/);
+    assert.equal((await lab.remains('alpha', guest)).secret, false);
+    await lab.on('alpha', 'tvmmp', 'vm', 'unprotect', guest.name);
+    const anew = await lab.boot('alpha', guest);
+    assert.notEqual(anew.secret, secret);
+  });
+
+  async function reboot(): Promise<void> {
+    await lab.halt('alpha', guest).catch(() => undefined);
+    await lab.must('stop-agent', 'alpha');
+    await lab.must('reboot', 'alpha');
+    await lab.must('start-agent', 'alpha');
+  }
+});
