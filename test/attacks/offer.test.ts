@@ -1,0 +1,237 @@
+/** A source that lies: mallory, enrolled and approved, offers VMs to beta's and alpha's agents. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Claim } from '../../lib/evidence/claim.ts';
+import type { HostId } from '../../lib/evidence/identity.ts';
+import { evidenceStatement } from '../../lib/evidence/statement.ts';
+import { statements } from '../../lib/migration/hello.ts';
+import { decodeEntry, encodeEntry, entryHash } from '../../lib/proof/entry.ts';
+import { decodeProof } from '../../lib/proof/proof.ts';
+import type { Hello, Message } from '../../lib/protocol/messages.ts';
+import { attackLab, victim, victimUuid } from '../support/attacker-lab.ts';
+import { AttackerChain, hostOf } from '../support/attacker-chain.ts';
+import { expectMessage, fresh } from '../support/attacker.ts';
+
+/** What an offer is made from, once the target has attested itself. */
+interface Attested {
+  readonly chain: AttackerChain;
+  readonly session: Uint8Array;
+  readonly target: HostId;
+  /** What the source has to state (SPEC 6.4). */
+  readonly statement: Uint8Array;
+}
+
+/** What an attack puts into its offer. */
+interface Offered {
+  readonly claim: Claim;
+  readonly proof: Uint8Array;
+}
+
+describe('attacks: offers of a source', function () {
+  this.timeout(180_000);
+  const world = attackLab();
+
+  /** Mallory opens a session and makes an offer; gives the target's answer. */
+  async function offer(
+    attack: (attested: Attested) => Promise<Offered>,
+    options: { vm?: string; to?: string; hello?: Partial<Hello>; session?: Uint8Array } = {},
+  ): Promise<Message> {
+    const { mallory } = world();
+    const chain = new AttackerChain(mallory, options.vm);
+    await chain.add('created');
+    await chain.add('started');
+    const session = options.session ?? fresh();
+    const channel = await mallory.connect(options.to ?? 'beta');
+    try {
+      const own = mallory.hello('source', session, chain.vm, options.hello);
+      await channel.send(own);
+      const peer = await expectMessage(channel, 'hello');
+      const evidence = await expectMessage(channel, 'evidence');
+      const statement = statements(channel, own, peer).source(evidence);
+      const { claim, proof } = await attack({ chain, session, target: hostOf(peer), statement });
+      await channel.send({ kind: 'offer', session, claim, proof, sealed: new Uint8Array(126).fill(1) });
+      const answer = await channel.receive(60_000);
+      if (answer.kind === 'staged') {
+        await channel.send({ kind: 'abort', session });
+        await expectMessage(channel, 'aborted');
+      }
+      return answer;
+    } finally {
+      channel.close();
+    }
+  }
+
+  /** The reason that the target wrote down for refusing an offer. */
+  async function refusal(
+    attack: (attested: Attested) => Promise<Offered>,
+    options: Parameters<typeof offer>[1] = {},
+  ): Promise<string> {
+    assert.equal((await offer(attack, options)).kind, 'refused');
+    const [row] = await world().refusals(options.to ?? 'beta');
+    assert.equal(row?.operation, 'migrate-in');
+    assert.equal(row.peer, 'mallory');
+    return row.reason;
+  }
+
+  async function honest({ chain, session, target, statement }: Attested): Promise<Offered> {
+    const claim = await chain.depart(target, session, statement);
+    return { claim, proof: chain.proof() };
+  }
+
+  afterEach(async () => {
+    await world().ticksOn('alpha');
+  });
+
+  it('takes the honest offer that all others are a change of', async () => {
+    assert.equal((await offer(honest)).kind, 'staged');
+  });
+
+  it('refuses the proof of a VM that another host holds', async () => {
+    const file = join(world().relayDirectory, 'victim.proof');
+    await world().lab.on('alpha', 'tvmmp', 'proof', 'export', victim, '-o', file);
+    const stolen = decodeProof(readFileSync(file));
+    const reason = await refusal(
+      async ({ chain, session, target, statement }) => {
+        const claim = await chain.depart(target, session, statement);
+        return { claim, proof: chain.proof({ ...stolen, certificates: [...stolen.certificates] }) };
+      },
+      { vm: victimUuid },
+    );
+    assert.match(reason, /proof: life-cycle: its last entry is not departing/);
+    const forged = await refusal(
+      async ({ chain, session, target, statement }) => {
+        const head = decodeEntry(stolen.entries.at(-1)!.entry);
+        chain.entries.splice(0, 2, ...stolen.entries);
+        chain.head = entryHash(stolen.entries.at(-1)!.entry);
+        const { facts, vtpm, epoch } = head;
+        const claim = await chain.depart(target, session, statement, { facts, vtpm, epoch });
+        const certificates = [...stolen.certificates, world().mallory.identity.akCertificate];
+        return { claim, proof: chain.proof({ certificates, policies: stolen.policies }) };
+      },
+      { vm: victimUuid },
+    );
+    assert.match(forged, /proof: holder: /);
+  });
+
+  it('refuses to take a VM that it holds itself', async () => {
+    const reason = await refusal(honest, { vm: victimUuid, to: 'alpha' });
+    assert.match(reason, /this host has VM victim already \(running\): one VM, one holder/);
+    assert.equal((await world().vm('alpha'))?.holder, 'alpha');
+  });
+
+  it('refuses a proof with an entry dropped', async () => {
+    const reason = await refusal(async (attested) => {
+      const { claim } = await honest(attested);
+      const { chain } = attested;
+      return { claim, proof: chain.proof({ entries: chain.entries.filter((_, index) => index !== 1) }) };
+    });
+    assert.match(reason, /proof: sequence: /);
+  });
+
+  it('refuses a proof with entries in another order', async () => {
+    const reason = await refusal(async (attested) => {
+      const { claim } = await honest(attested);
+      const [first, second, third] = attested.chain.entries;
+      return { claim, proof: attested.chain.proof({ entries: [second!, first!, third!] }) };
+    });
+    assert.match(reason, /proof: (sequence|life-cycle|previous): /);
+  });
+
+  it('refuses a proof with an entry forged', async () => {
+    const reason = await refusal(async (attested) => {
+      const { claim } = await honest(attested);
+      const { chain } = attested;
+      const entries = chain.entries.map((signed, index) =>
+        index === 1
+          ? { ...signed, entry: encodeEntry({ ...decodeEntry(signed.entry), facts: fresh() }) }
+          : signed,
+      );
+      return { claim, proof: chain.proof({ entries }) };
+    });
+    assert.match(reason, /proof: quote-binding: /);
+  });
+
+  it('refuses the good proof of another VM', async () => {
+    const reason = await refusal(async ({ session, target, statement }) => {
+      const other = new AttackerChain(world().mallory);
+      await other.add('created');
+      await other.add('started');
+      const claim = await other.depart(target, session, statement);
+      return { claim, proof: other.proof() };
+    });
+    assert.match(reason, /proof: vm: /);
+  });
+
+  it('refuses a proof that hands the VM to another host', async () => {
+    const reason = await refusal(async ({ chain, session, statement }) => {
+      const alpha = { name: 'alpha', akName: Uint8Array.from([0, 11, ...fresh()]), certificate: fresh() };
+      const claim = await chain.depart(alpha, session, statement);
+      return { claim, proof: chain.proof() };
+    });
+    assert.match(reason, /proof: holder: departing is to alpha, not to this host/);
+  });
+
+  it('refuses a proof that hands the VM over in another session', async () => {
+    const reason = await refusal(async ({ chain, target, statement }) => {
+      const claim = await chain.depart(target, fresh(), statement);
+      return { claim, proof: chain.proof() };
+    });
+    assert.match(reason, /proof: session: departing is of another session/);
+  });
+
+  it('refuses a proof that does not end with departing', async () => {
+    const reason = await refusal(async (attested) => {
+      const { claim } = await honest(attested);
+      const { chain } = attested;
+      return { claim, proof: chain.proof({ entries: chain.entries.slice(0, -1) }) };
+    });
+    assert.match(reason, /proof: life-cycle: its last entry is not departing/);
+  });
+
+  it('refuses the source’s evidence of an earlier session', async () => {
+    let recorded: Claim | undefined;
+    await offer(async (attested) => {
+      const offered = await honest(attested);
+      recorded = offered.claim;
+      return offered;
+    });
+    const reason = await refusal(async (attested) => ({ ...(await honest(attested)), claim: recorded! }));
+    assert.match(reason, /source mallory is not trusted: quote-binding: /);
+  });
+
+  it('refuses the source’s evidence in the role of a target', async () => {
+    const reason = await refusal(async ({ chain, session, target }) => {
+      const claim = await chain.depart(target, session, evidenceStatement('target', fresh()));
+      return { claim, proof: chain.proof() };
+    });
+    assert.match(reason, /source mallory is not trusted: quote-binding: /);
+  });
+
+  it('refuses a source whose policy is older than its VM’s proof requires', async () => {
+    const { id, version } = world().mallory.policy.policy;
+    const reason = await refusal(honest, {
+      hello: { policy: { id, version: version - 1, digest: fresh() } },
+    });
+    assert.match(reason, /source mallory is not trusted: policy-version: /);
+  });
+
+  it('refuses a session id that was used before', async () => {
+    const session = fresh();
+    assert.equal((await offer(honest, { session })).kind, 'staged');
+    await assert.rejects(offer(honest, { session }), /is gone/);
+    await world().logged('beta', /session-replayed|a session id that was used before/, 0);
+  });
+
+  it('gives a VM to nobody who merely asks for it: libvirt has no migration under way', async () => {
+    const { mallory } = world();
+    const channel = await mallory.connect('alpha');
+    const session = fresh();
+    await channel.send(mallory.hello('target', session, victimUuid));
+    await expectMessage(channel, 'refused');
+    channel.close();
+    const [row] = await world().refusals('alpha');
+    assert.match(row!.reason, /libvirt has no outgoing migration of victim under way/);
+    assert.equal(row!.peer, 'mallory');
+  });
+});
