@@ -27,11 +27,11 @@ export function hookHandler(parts: HookParts): HookHandler {
         await admission.admit(call.xml);
         return;
       case 'prepare begin':
-        await catchUp(parts, call.xml);
+        await catchUp(parts, call.xml, 'stopped');
         await admitStart(services, 'prepare', call.xml);
         return;
       case 'restore begin':
-        await catchUp(parts, call.xml);
+        await catchUp(parts, call.xml, 'saved');
         await admitStart(services, 'restore', call.xml);
         return;
       case 'started begin':
@@ -53,11 +53,12 @@ export function hookHandler(parts: HookParts): HookHandler {
   };
 }
 
-/** A VM that starts right after it stopped: its last run may still be on the way into the proof. */
-async function catchUp({ services, lifeCycle }: HookParts, xml: string): Promise<void> {
-  const { uuid } = facts(xml);
-  const state = services.host.journal.vm(uuid)?.state;
-  if (state === 'running' || state === 'paused') await lifeCycle.reconcile(uuid);
+/**
+ * A VM that starts right after it stopped: its last run may still be on the way into the proof. libvirt is not asked: it holds the
+ * domain's lock while this hook runs, and that it starts the VM says enough.
+ */
+async function catchUp({ lifeCycle }: HookParts, xml: string, ended: 'stopped' | 'saved'): Promise<void> {
+  await lifeCycle.hasEnded(facts(xml).uuid, ended);
 }
 
 /** swtpm has started or is gone: the key in libvirt has served its purpose (SPEC 8.3). */

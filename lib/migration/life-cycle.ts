@@ -38,6 +38,20 @@ export class LifeCycle {
     });
   }
 
+  /** A run that is over by the word of libvirt's hook, where the proof does not say so yet. Asks libvirt nothing (DESIGN 6). */
+  async hasEnded(uuid: string, as: 'stopped' | 'saved'): Promise<void> {
+    const { host, chains } = this.#services;
+    const record = host.journal.vm(uuid);
+    if (record === null || !isOurs(record, host.identity.id.name)) return;
+    if (record.state !== 'running' && record.state !== 'paused') return;
+    try {
+      await chains.append(uuid, { kind: as });
+    } catch (error) {
+      // A look at libvirt may have written the same a moment earlier.
+      if (host.journal.vm(uuid)?.state === record.state) throw error;
+    }
+  }
+
   async #reconcile(uuid: string): Promise<void> {
     const { host, chains } = this.#services;
     const record = host.journal.vm(uuid);
