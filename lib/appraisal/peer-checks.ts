@@ -146,9 +146,9 @@ function quoteSignature(signed: boolean): Check {
   });
 }
 
-function quoteBinding({ claim, statement, role }: AppraisalInput, quote: QuoteAttest): Check {
+function quoteBinding({ claim, statement }: AppraisalInput, quote: QuoteAttest): Check {
   const bound = boundTo(quote, leafHash(statement), claim.path);
-  return check('quote-binding', bound && (role === 'source' || claim.path.length === 0), {
+  return check('quote-binding', bound, {
     expected: 'a quote made for this session, channel, VM and role',
     found: bound ? 'that' : 'a quote made for something else',
     remedy: 'somebody replays or relays evidence, or the connection was taken over: look at the network',

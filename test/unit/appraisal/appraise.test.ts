@@ -92,7 +92,18 @@ describe('appraisal of a peer', () => {
       claim,
     };
     assert.equal(appraisePeer(input).outcome, 'trusted');
-    assert.deepEqual(failed({ ...input, role: 'target' }), ['quote-binding']);
+    assert.deepEqual(failed({ ...input, claim: { ...claim, path: [] } }), ['quote-binding']);
+  });
+
+  it('accepts a target whose quote serves several sessions', () => {
+    const statements = [evidenceStatement('target', transcript), new Uint8Array(32).fill(7)];
+    const batch = prepareBatch([], statements);
+    const { attest, signature } = world.beta.tpm.quote(batch.qualifyingData, worldSelection);
+    const [path, other] = batch.finish(attest, signature).statementPaths;
+    const claim = { ...good.claim, attest, signature, path: path! };
+    const input: AppraisalInput = { ...good, statement: evidenceStatement('target', transcript), claim };
+    assert.equal(appraisePeer(input).outcome, 'trusted');
+    assert.deepEqual(failed({ ...input, claim: { ...claim, path: other! } }), ['quote-binding']);
   });
 
   it('fails peer-name where TLS, hello and AK certificate do not name one host, or name this one', () => {
