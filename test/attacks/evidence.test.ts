@@ -4,6 +4,7 @@ import { sign, X509Certificate } from 'node:crypto';
 import { evidenceStatement, greetingTranscript } from '../../lib/evidence/statement.ts';
 import type { Claim } from '../../lib/evidence/claim.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
+import type { Channel } from '../../lib/protocol/channel.ts';
 import { encodeMessage } from '../../lib/protocol/codec.ts';
 import type { EvidenceMessage, Hello } from '../../lib/protocol/messages.ts';
 import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../lib/tpm/handles.ts';
@@ -94,7 +95,7 @@ describe('attacks: evidence of a destination', function () {
 
   it('refuses evidence that was made for another TLS channel with the same hellos', async () => {
     const failed = await failedChecks({}, async ({ channel, own, theirs }) => {
-      const elsewhere = { ...channelView(channel), exporter: fresh() } as TlsChannel;
+      const elsewhere = { ...viewOf(channel), exporter: fresh() };
       return world().mallory.claim(targetStatement(elsewhere, own, theirs));
     });
     assert.deepEqual(failed, ['quote-binding']);
@@ -102,7 +103,7 @@ describe('attacks: evidence of a destination', function () {
 
   it('refuses evidence for the same channel between other TLS certificates', async () => {
     const failed = await failedChecks({}, async ({ channel, own, theirs }) => {
-      const elsewhere = { ...channelView(channel), peerCertificateHash: fresh() } as TlsChannel;
+      const elsewhere = { ...viewOf(channel), peerCertificateHash: fresh() };
       return world().mallory.claim(targetStatement(elsewhere, own, theirs));
     });
     assert.deepEqual(failed, ['quote-binding']);
@@ -303,13 +304,10 @@ describe('attacks: evidence of a destination', function () {
   }
 });
 
-/** The members of a channel that a transcript covers, as a plain object. */
-function channelView({
-  exporter,
-  ownCertificateHash,
-  peerCertificateHash,
-  peerName,
-  peerAddress,
-}: TlsChannel): Partial<TlsChannel> {
-  return { exporter, ownCertificateHash, peerCertificateHash, peerName, peerAddress };
+/** A channel as a transcript sees it, to be changed. */
+function viewOf(channel: TlsChannel): Channel {
+  const { exporter, ownCertificateHash, peerCertificateHash, peerName, peerAddress } = channel;
+  const none = (): Promise<never> => Promise.reject(new Error('nothing is sent over it'));
+  const members = { exporter, ownCertificateHash, peerCertificateHash, peerName, peerAddress };
+  return { ...members, send: none, receive: none, close: () => undefined };
 }

@@ -107,7 +107,8 @@ describe('attacks: offers of a source', function () {
         const { facts, vtpm, epoch } = head;
         const claim = await chain.depart(target, session, statement, { facts, vtpm, epoch });
         const certificates = [...stolen.certificates, world().mallory.identity.akCertificate];
-        return { claim, proof: chain.proof({ certificates, policies: stolen.policies }) };
+        const policies = [...new Set([...stolen.policies, world().mallory.policy.envelope])];
+        return { claim, proof: chain.proof({ certificates, policies }) };
       },
       { vm: victimUuid },
     );

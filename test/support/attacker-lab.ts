@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
 import type { CommandResult, Tick } from '../../scripts/lab.d/lab.ts';
 import type { Check } from '../../lib/appraisal/verdict.ts';
-import { Attacker } from './attacker.ts';
+import { Attacker, attackerPort } from './attacker.ts';
 
 /** A refusal as `tvmmp explain --json` has it. */
 export interface ShownRefusal {
@@ -40,10 +40,11 @@ export interface HookOptions {
   readonly client?: readonly string[];
 }
 
+/** How often something is looked for that has to come. */
+const triesMax = 150;
+
 export const victim = 'victim';
 export const victimUuid = '3e7c1d52-6f0a-4b8e-9c11-2a4f6d8b0c31';
-/** Port of mallory that leads to the test. */
-export const attackerPort = 16600;
 /** Any digest that is not the one that was measured. */
 export const surprise = 'e'.repeat(64);
 
@@ -52,7 +53,7 @@ const liveFlags = ['--live', '--p2p', '--tls', '--persistent', '--undefinesource
 /** See the head of this file. */
 export class AttackLab {
   readonly lab = new Lab();
-  mallory!: Attacker;
+  #mallory: Attacker | null = null;
   #relay: ChildProcess | null = null;
 
   async up(): Promise<void> {
@@ -65,14 +66,20 @@ export class AttackLab {
     await lab.on('alpha', 'tvmmp', 'vm', 'protect', victim);
     await lab.on('alpha', 'virsh', '-q', 'start', victim);
     await this.#startRelay();
-    this.mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
+    this.#mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
     await lab.ticked(victim, 'alpha', 2);
   }
 
   async close(): Promise<void> {
-    await this.mallory?.close();
+    await this.#mallory?.close();
     this.#relay?.stdin?.end();
     await this.lab.close();
+  }
+
+  /** The attacker. */
+  get mallory(): Attacker {
+    assert.ok(this.#mallory !== null);
+    return this.#mallory;
   }
 
   /** UNIX sockets that lead into mallory's network. */
@@ -125,7 +132,13 @@ export class AttackLab {
 
   /** Waits until a host's journal has a VM in a state. */
   async becomes(host: string, state: string, uuid = victimUuid): Promise<void> {
-    while ((await this.vm(host, uuid))?.state !== state) await sleep(100);
+    let seen: string | undefined;
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      seen = (await this.vm(host, uuid))?.state;
+      if (seen === state) return;
+      await sleep(100);
+    }
+    throw new Error(`the VM is ${seen ?? 'unknown'} at ${host}, not ${state}`);
   }
 
   /** The lines of a host's agent log. */
@@ -135,7 +148,11 @@ export class AttackLab {
 
   /** Waits until a host's agent has logged something that matches, beyond `from` characters. */
   async logged(host: string, pattern: RegExp, from: number): Promise<void> {
-    while (!pattern.test(this.log(host).slice(from))) await sleep(50);
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      if (pattern.test(this.log(host).slice(from))) return;
+      await sleep(100);
+    }
+    throw new Error(`${host} did not log ${String(pattern)}: ${this.log(host).slice(from)}`);
   }
 
   /** The guest runs on a host with its vTPM: one more tick there, with the PCR and the secret that it always had. */
@@ -145,7 +162,7 @@ export class AttackLab {
     const last = seen.at(-1);
     assert.equal(last?.host, host, 'the guest ticks on another host');
     assert.ok(last.pcr !== null && last.secret !== null, `tick ${last.number} met a TPM error`);
-    const ok = (tick: Tick): boolean => tick.pcr === seen[0]?.pcr && tick.secret === seen[0]?.secret;
+    const ok = ({ pcr, secret }: Tick): boolean => pcr === last.pcr && secret === last.secret;
     assert.ok(seen.every(ok), 'the vTPM is another one');
     assert.deepEqual(
       seen.map(({ number }) => number),
@@ -197,7 +214,7 @@ export class AttackLab {
   /** Reads mallory's files anew. */
   async reloadMallory(): Promise<void> {
     await this.mallory.close();
-    this.mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
+    this.#mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
   }
 
   /** Gives mallory's host back to its own agent while `work` runs. */
@@ -208,7 +225,7 @@ export class AttackLab {
       await work();
     } finally {
       await this.lab.must('stop-agent', 'mallory');
-      this.mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
+      this.#mallory = await Attacker.at(this.relayDirectory, this.etc('mallory'));
     }
   }
 

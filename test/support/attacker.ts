@@ -16,11 +16,14 @@ import { ownHello, statements } from '../../lib/migration/hello.ts';
 import type { Host, HostIdentity, PolicyInForce } from '../../lib/migration/host.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
 import type { SignedEntry } from '../../lib/proof/entry.ts';
+import type { Channel } from '../../lib/protocol/channel.ts';
 import type { Hello, Message, MessageKind } from '../../lib/protocol/messages.ts';
 import { AK_HANDLE } from '../../lib/tpm/handles.ts';
 import { openTpm } from '../../lib/tpm/open.ts';
 import type { PcrSelection, Tpm } from '../../lib/tpm/port.ts';
 
+/** Port of the attacker's host that leads to the test. */
+export const attackerPort = 16600;
 /** How long the attacker waits for any message of an agent. */
 const patienceMs = 60_000;
 
@@ -129,7 +132,7 @@ export class Attacker {
     const host = {
       identity: this.identity,
       policy: () => this.policy,
-      settings: { advertise: `${this.identity.id.name}:16515` },
+      settings: { advertise: `${this.identity.id.name}:${attackerPort}` },
       versions: new Map([['tvmmp', '0.1.0']]),
     };
     // Of a host, a hello needs no more than this.
@@ -162,7 +165,7 @@ export class Attacker {
 }
 
 /** What the target has to state in its evidence: T1 over this connection and these hellos (SPEC 6.3). */
-export function targetStatement(channel: TlsChannel, own: Hello, peer: Hello): Uint8Array {
+export function targetStatement(channel: Channel, own: Hello, peer: Hello): Uint8Array {
   return statements(channel, own, peer).target;
 }
 

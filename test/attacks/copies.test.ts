@@ -1,0 +1,157 @@
+/** One VM, one holder: copies that are started, and peers that lie about where the VM is. */
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { encodeEntry, decodeEntry, entryHash } from '../../lib/proof/entry.ts';
+import { decodeProof } from '../../lib/proof/proof.ts';
+import type { Message } from '../../lib/protocol/messages.ts';
+import { attackLab, victim } from '../support/attacker-lab.ts';
+import { expectMessage, fresh, targetStatement } from '../support/attacker.ts';
+import { AttackerChain } from '../support/attacker-chain.ts';
+
+describe('attacks: copies and false arrivals', function () {
+  this.timeout(180_000);
+  const world = attackLab();
+
+  /** vTPM state and definition of the victim, taken while it runs on alpha. */
+  async function takeCopy(): Promise<string> {
+    const kept = mkdtempSync(join(world().relayDirectory, 'kept-'));
+    cpSync(world().vtpm('alpha'), join(kept, 'vtpm'), { recursive: true });
+    writeFileSync(
+      join(kept, 'victim.xml'),
+      await world().lab.on('alpha', 'virsh', '-q', 'dumpxml', '--inactive', victim),
+    );
+    return kept;
+  }
+
+  async function startCopy(host: string, kept: string): Promise<string> {
+    cpSync(join(kept, 'vtpm'), world().vtpm(host), { recursive: true });
+    await world().lab.on(host, 'virsh', '-q', 'define', join(kept, 'victim.xml'));
+    try {
+      const { status, stderr } = await world().exec(host, 'virsh', '-q', 'start', victim);
+      assert.equal(status, 1, 'the copy started');
+      return stderr;
+    } finally {
+      await world().exec(host, 'virsh', '-q', 'undefine', '--keep-tpm', victim);
+      rmSync(world().vtpm(host), { recursive: true, force: true });
+    }
+  }
+
+  it('refuses to start what was left behind at the old host', async () => {
+    const kept = await takeCopy();
+    const moved = await world().virshMigrate('beta');
+    assert.equal(moved.status, 0, moved.stderr);
+    await world().becomes('alpha', 'gone');
+    assert.equal(existsSync(world().vtpm('alpha')), false);
+    const said = await startCopy('alpha', kept);
+    assert.match(
+      said,
+      /tvmmp: refused: victim is held by beta since epoch \d+: what is left here is an old copy/,
+    );
+    await world().ticksOn('beta');
+    await world().comeHome();
+  });
+
+  it('refuses to start a copy at a third enrolled host, whose agent runs or does not', async () => {
+    const kept = await takeCopy();
+    assert.match(await startCopy('mallory', kept), /tvmmp: refused: /);
+    await world().withHonestMallory(async () => {
+      const said = await startCopy('mallory', kept);
+      assert.match(said, /tvmmp: refused: victim is (protected, and this host has never held it|held by)/);
+    });
+    await world().ticksOn('alpha');
+  });
+
+  it('destroys nothing because a target says that the VM arrived while it runs here', async () => {
+    const { mallory } = world();
+    const from = world().log('alpha').length;
+    const asked = world().tvmmpMigrate();
+    const channel = await mallory.accept();
+    const theirs = await expectMessage(channel, 'hello');
+    const { session } = theirs;
+    const own = mallory.hello('target', session, theirs.vm);
+    await channel.send(own);
+    const claim = await mallory.claim(targetStatement(channel, own, theirs));
+    await channel.send({ kind: 'evidence', session, claim });
+    const { proof } = await expectMessage(channel, 'offer');
+    // libvirt is let loose, and is refused by mallory's hook: so its outcome is soon clear.
+    const head = entryHash(decodeProof(proof).entries.at(-1)!.entry);
+    await channel.send({ kind: 'staged', session, head });
+    await channel.send(await falseArrival(proof));
+    await world().logged('alpha', /the target says that VM \S+ arrived, and libvirt runs it here/, from);
+    channel.close();
+    assert.equal((await world().lab.on('alpha', 'virsh', 'domstate', victim)).trim(), 'running');
+    assert.ok(existsSync(world().vtpm('alpha')), 'the vTPM state is gone');
+    await world().ticksOn('alpha');
+    // alpha asks the target to give the VM up, and keeps it; its key is still there: the VM moves on with it.
+    const later = await mallory.accept();
+    await expectMessage(later, 'abort');
+    await later.send({ kind: 'aborted', session });
+    assert.notEqual((await asked).status, 0);
+    later.close();
+    await world().becomes('alpha', 'running');
+    await world().ticksOn('alpha');
+    await world().roundTrip();
+    await world().ticksOn('alpha');
+  });
+
+  for (const kind of ['arrived', 'abort', 'aborted', 'query', 'staged', 'departed'] as const) {
+    it(`does not take ${kind} from a host whose session it is not`, async () => {
+      const session = await someSessionWithBeta();
+      const chain = new AttackerChain(world().mallory);
+      await chain.add('created');
+      const entry = chain.entries[0]!;
+      const messages: Record<typeof kind, Message> = {
+        arrived: { kind: 'arrived', session, entry, certificates: [], policies: [] },
+        departed: { kind: 'departed', session, entry, certificates: [], policies: [] },
+        staged: { kind: 'staged', session, head: fresh() },
+        abort: { kind: 'abort', session },
+        aborted: { kind: 'aborted', session },
+        query: { kind: 'query', session },
+      };
+      const from = world().log('alpha').length;
+      const channel = await world().mallory.connect('alpha');
+      await channel.send(messages[kind]);
+      await assert.rejects(channel.receive(60_000), /is gone/);
+      await world().logged('alpha', /mallory speaks of a session that is not its own/, from);
+      await world().ticksOn('alpha');
+    });
+  }
+
+  /** *arrived*, signed by mallory's TPM for the VM that alpha offered, although nothing moved. */
+  async function falseArrival(proof: Uint8Array): Promise<Message> {
+    const { mallory } = world();
+    const last = decodeProof(proof).entries.at(-1)!;
+    const departing = decodeEntry(last.entry);
+    const { id, version, digest } = mallory.policy.policy;
+    const entry = encodeEntry({
+      ...departing,
+      kind: 'arrived',
+      epoch: departing.epoch + 1,
+      sequence: departing.sequence + 1,
+      previous: entryHash(last.entry),
+      host: mallory.identity.id,
+      peer: departing.host,
+      verdict: fresh(),
+      policy: { id, version, digest },
+      time: Date.now(),
+    });
+    const { entries } = await mallory.sign([entry]);
+    return {
+      kind: 'arrived',
+      session: departing.session!,
+      entry: entries[0]!,
+      certificates: [mallory.identity.akCertificate, ...mallory.identity.signerCertificates],
+      policies: [mallory.policy.envelope],
+    };
+  }
+
+  /** The id of a session of alpha with beta. */
+  async function someSessionWithBeta(): Promise<Uint8Array> {
+    const text = await world().lab.on('alpha', 'tvmmp', 'migration', 'list', '--json');
+    const all = JSON.parse(text) as { id: string; peer: string }[];
+    const found = all.find(({ peer }) => peer === 'beta');
+    assert.ok(found !== undefined, 'no session with beta');
+    return new Uint8Array(Buffer.from(found.id, 'hex'));
+  }
+});
