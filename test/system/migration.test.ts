@@ -220,9 +220,7 @@ describe('migration of an unprotected VM', function () {
   async function thereAndBack(guest: Guest): Promise<void> {
     for (const [from, to, options] of [
       ['alpha', 'beta', { tls: true }],
-      ['beta', 'alpha', { tls: false }],
-      ['alpha', 'beta', { tls: false, p2p: false, undefineSource: false }],
-      ['beta', 'alpha', { tls: true }],
+      ['beta', 'alpha', { tls: false, p2p: false }],
     ] as const) {
       const result = await lab.migrate(from, to, guest, options);
       assert.equal(result.status, 0, result.stderr);

@@ -82,7 +82,7 @@ describe('protection of a VM', function () {
       done(await unprotect(guest));
       const xml = await definition(guest);
       assert.doesNotMatch(xml, /<encryption|tvmmp:vm|xmlns/);
-      assert.equal((await lab.on('alpha', 'virsh', '-q', 'secret-list')).trim(), '');
+      assert.doesNotMatch(await lab.on('alpha', 'virsh', '-q', 'secret-list'), /tvmmp/);
       await lab.must('stop-agent', 'alpha');
       try {
         assert.equal((await lab.boot('alpha', guest)).secret, secret);
