@@ -5,11 +5,13 @@ import { Journal } from '../ledger/journal.ts';
 import { connectHypervisor } from '../libvirt/connect.ts';
 import { limits } from '../limits.ts';
 import { Admission } from '../migration/admission.ts';
+import { diskFiles } from '../migration/files.ts';
 import type { Host, Log, PolicyInForce } from '../migration/host.ts';
 import { LifeCycle } from '../migration/life-cycle.ts';
 import { servicesOf } from '../migration/services.ts';
 import { Sessions } from '../migration/sessions.ts';
 import { loadBridge } from '../native/bridge.ts';
+import { systemTimers } from '../migration/timers.ts';
 import { openTpm } from '../tpm/open.ts';
 import type { AgentConfig } from './config.ts';
 import { serveControl } from './control-server.ts';
@@ -71,14 +73,13 @@ async function assemble(
       tcti: config.tpm.tcti,
       libvirtUri: config.libvirt.uri,
       advertise: config.advertise,
-      vtpmStateDirectory: directories.vtpmState,
-      libvirtStatusDirectory: directories.libvirtStatus,
-      stateDirectory: directories.state,
     },
     tpm,
     hypervisor,
     bridge,
     journal,
+    files: diskFiles(directories),
+    timers: systemTimers,
     log,
     now: () => Date.now(),
     connect: (address) => openChannel(address, tls, limits.messageDeadlineMs),

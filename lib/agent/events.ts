@@ -39,10 +39,10 @@ export async function followEvents(
     });
   };
   sessions.onEnded = (uuid) => void lifeCycle.reconcile(uuid);
-  const timer = setInterval(() => void reconcile(services, lifeCycle), reconcileMs);
+  const timer = host.timers.every(reconcileMs, () => void reconcile(services, lifeCycle));
   return {
     close: async () => {
-      clearInterval(timer);
+      timer.stop();
       await subscription.close();
     },
   };

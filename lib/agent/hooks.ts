@@ -68,7 +68,7 @@ async function forgetSecret(services: Services, xml: string): Promise<void> {
 }
 
 function later(services: Services, work: () => Promise<void>): void {
-  setImmediate(() => {
+  services.host.timers.soon(() => {
     work().catch((error: unknown) => {
       services.host.log.warn({ error: String(error) }, 'work after a hook failed; it will be met again');
     });

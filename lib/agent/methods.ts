@@ -57,7 +57,6 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
           optional(params, 'uri') ?? parts.config.libvirt.migrationUri.replace('{host}', destination),
         migrateUri: optional(params, 'migrateUri') ?? `tcp://${destination}`,
         bandwidthMiBs: typeof params['bandwidth'] === 'number' ? params['bandwidth'] : null,
-        migrationTlsDirectory: parts.config.directories.migrationTls,
       };
       return depart(services, sessions, request, (step, message, fraction) => {
         progress({ step, message, ...(fraction === undefined ? {} : { fraction }) });

@@ -71,13 +71,13 @@ export class Admission {
       );
     }
     const session = await this.#sessions.come(domain.uuid, domain, domain.agent);
-    const timer = setTimeout(() => {
+    const timer = this.#services.host.timers.after(limits.sessionDeadlineMs, () => {
       void session.fail(new TvmmpError('peer-timeout', `no agreement with ${domain.agent ?? ''} in time`));
-    }, limits.sessionDeadlineMs);
+    });
     try {
       await session.admitted;
     } finally {
-      clearTimeout(timer);
+      timer.stop();
     }
     return session;
   }

@@ -1,6 +1,3 @@
-import { access, constants } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { JobStatistics } from '../libvirt/job-statistics.ts';
@@ -20,7 +17,6 @@ export interface DepartureRequest {
   /** Where the memory stream goes; libvirt asks the destination for its name when null. */
   readonly migrateUri: string | null;
   readonly bandwidthMiBs: number | null;
-  readonly migrationTlsDirectory: string;
 }
 
 /** What came of it. Times are milliseconds, by libvirt's count. */
@@ -62,10 +58,7 @@ export async function depart(
   report('move', `${to} is trusted and has the key; libvirt moves the VM`, 0);
   const job = await move(services, request, session, to, report);
   report('confirm', `waiting for ${to} to sign arrived`);
-  const outcome = await Promise.race([
-    session.finished,
-    sleep(confirmDeadlineMs, 'pending' as const, { ref: false }),
-  ]);
+  const outcome = await Promise.race([session.finished, services.host.timers.sleep(confirmDeadlineMs)]);
   return {
     vm: request.vm.name,
     from: services.host.identity.id.name,
@@ -78,21 +71,16 @@ export async function depart(
 }
 
 /** What can be known here before the peer is asked; the peer checks itself by attesting. */
-async function preflight(services: Services, { vm, migrationTlsDirectory }: DepartureRequest): Promise<void> {
+async function preflight(services: Services, { vm }: DepartureRequest): Promise<void> {
   const { host } = services;
   if (!isRunningHere(await lookAt(host.hypervisor, vm.uuid))) {
     throw new Refused(
       `${vm.name} does not run on this host; start it, or migrate it from where it runs (${vm.holder})`,
     );
   }
-  for (const file of ['ca-cert.pem', 'client-cert.pem', 'client-key.pem']) {
-    const path = join(migrationTlsDirectory, file);
-    await access(path, constants.R_OK).catch((cause: unknown) => {
-      throw new TvmmpError('not-enrolled', `QEMU's migration TLS needs ${path}; enrol this host again`, {
-        cause,
-      });
-    });
-  }
+  const missing = await host.files.missingMigrationTls();
+  if (missing !== null)
+    throw new TvmmpError('not-enrolled', `QEMU's migration TLS needs ${missing}; enrol this host again`);
   if ((await host.hypervisor.jobInfo(vm.uuid)) !== null)
     throw new Refused(`libvirt has a job on ${vm.name} under way already`);
 }
@@ -134,7 +122,7 @@ async function watch(
   moving: Promise<void>,
   report: Report,
 ): Promise<JobStatistics | null> {
-  const { hypervisor } = services.host;
+  const { hypervisor, timers } = services.host;
   const { over, ended } = endOf(moving);
   let last: JobStatistics | null = null;
   while (!over()) {
@@ -145,7 +133,7 @@ async function watch(
       const left = job.memoryRemainingBytes ?? 0;
       if (total > 0) report('move', 'memory', Math.min(1, 1 - left / total));
     }
-    await Promise.race([ended, sleep(progressPollMs)]);
+    await Promise.race([ended, timers.sleep(progressPollMs)]);
   }
   return services.completedJobs.get(uuid) ?? last;
 }

@@ -1,6 +1,3 @@
-import { access, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
@@ -16,7 +13,7 @@ const leavePollMs = 50;
  * `hand-over-conflict` when it runs on with no migration under way: nothing is destroyed on the word of a peer alone.
  */
 export async function waitUntilLeft(services: Services, uuid: string): Promise<void> {
-  const { hypervisor } = services.host;
+  const { hypervisor, timers } = services.host;
   for (let waited = 0; ; waited += leavePollMs) {
     const job = await hypervisor.jobInfo(uuid).catch(() => null);
     const domain = await lookAt(hypervisor, uuid);
@@ -27,7 +24,7 @@ export async function waitUntilLeft(services: Services, uuid: string): Promise<v
         `the target says that VM ${uuid} arrived, and libvirt runs it here`,
       );
     }
-    await sleep(leavePollMs);
+    await timers.sleep(leavePollMs);
   }
 }
 
@@ -45,7 +42,7 @@ export async function destroyCopy(services: Services, uuid: string, session: Uin
   if (await host.hypervisor.secretExists(record.secret)) {
     throw new TvmmpError('destruction-incomplete', `the libvirt secret of ${record.name} is still there`);
   }
-  if (await hasVtpmState(services, uuid)) {
+  if (await host.files.hasVtpmState(uuid)) {
     throw new TvmmpError('destruction-incomplete', `the vTPM state of ${record.name} is still there`);
   }
 }
@@ -57,28 +54,7 @@ export async function removeKeyAndState(services: Services, vm: VmRecord): Promi
     throw new TvmmpError('vm-unsuitable', `VM ${vm.name} is active on this host`);
   }
   await forgetSecret(host.hypervisor, vm);
-  await rm(vtpmDirectory(services, vm.uuid), { recursive: true, force: true });
-}
-
-/** Whether the VM's vTPM was manufactured on this host, or came to it: swtpm's permanent state is there. */
-export async function vtpmIsMade(services: Services, uuid: string): Promise<boolean> {
-  return exists(join(vtpmDirectory(services, uuid), 'tpm2', 'tpm2-00.permall'));
-}
-
-/** Where libvirt keeps a VM's vTPM state. */
-export function vtpmDirectory(services: Services, uuid: string): string {
-  return join(services.host.settings.vtpmStateDirectory, uuid);
-}
-
-export async function hasVtpmState(services: Services, uuid: string): Promise<boolean> {
-  return exists(vtpmDirectory(services, uuid));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
+  await host.files.removeVtpmState(vm.uuid);
 }
 
 /** The record of a VM that this session gave away; one that has been taken up again is not to be touched. */
@@ -92,7 +68,7 @@ function goneRecord(services: Services, uuid: string, session: Uint8Array): VmRe
 
 /** A copy that libvirt left paused after its migration is over is ended: its successor runs elsewhere, by its own signature. */
 async function waitUntilGone(services: Services, uuid: string): Promise<void> {
-  const { hypervisor } = services.host;
+  const { hypervisor, timers } = services.host;
   for (let waited = 0; ; waited += leavePollMs) {
     const job = await hypervisor.jobInfo(uuid).catch(() => null);
     const domain = await lookAt(hypervisor, uuid);
@@ -101,6 +77,6 @@ async function waitUntilGone(services: Services, uuid: string): Promise<void> {
       if (job === null && !isRunningHere(domain)) await hypervisor.destroy(uuid);
       throw new TvmmpError('destruction-incomplete', `libvirt still has VM ${uuid} active on this host`);
     }
-    await sleep(leavePollMs);
+    await timers.sleep(leavePollMs);
   }
 }

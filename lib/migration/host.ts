@@ -6,6 +6,8 @@ import type { Hypervisor } from '../libvirt/port.ts';
 import type { Bridge } from '../native/bridge.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Tpm } from '../tpm/port.ts';
+import type { HostFiles } from './files.ts';
+import type { Timers } from './timers.ts';
 
 /** Who this host is, as enrolled (SPEC 1). */
 export interface HostIdentity {
@@ -41,9 +43,6 @@ export interface HostSettings {
   readonly libvirtUri: string;
   /** HOST:PORT that goes into the metadata of VMs held here. */
   readonly advertise: string;
-  readonly vtpmStateDirectory: string;
-  readonly libvirtStatusDirectory: string;
-  readonly stateDirectory: string;
 }
 
 /** Everything that a move of a VM needs of its host, given to it rather than reached for. */
@@ -56,6 +55,8 @@ export interface Host {
   readonly hypervisor: Hypervisor;
   readonly bridge: Bridge;
   readonly journal: Journal;
+  readonly files: HostFiles;
+  readonly timers: Timers;
   readonly log: Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;

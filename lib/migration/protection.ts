@@ -1,6 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { withEncryption, withoutEncryption } from '../libvirt/encryption.ts';
@@ -11,10 +9,8 @@ import type { OwnSealedKey, TpmCost } from '../native/bridge.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
 import { describeDomain } from './domain.ts';
-import { vtpmDirectory, vtpmIsMade } from './destruction.ts';
 import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
-import { mark, unmark } from './marker.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
@@ -49,11 +45,11 @@ export async function protect(services: Services, vm: string): Promise<VmRecord>
   if (restored !== null) return restored;
   const key = await keyFor(services, domain);
   await checkSuitable(services, domain, key);
-  await mark(host, domain.uuid);
+  await host.files.mark(domain.uuid);
   const sealed = { name: domain.name, ...key };
   await services.platform.withKey(sealed, (own) => encryptVtpm(services, domain, own));
   const { publicArea } = await services.platform.withKey(sealed, (own) =>
-    host.bridge.vtpmEndorsementKey({ stateDir: stateDirectory(services, domain.uuid), own }),
+    host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(domain.uuid), own }),
   );
   const vtpm = nameOf(publicArea);
   const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
@@ -83,11 +79,11 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
     );
   }
   // Where virsh undefine took the vTPM away there is nothing to decrypt, and the start gate sends the operator here.
-  if (await vtpmIsMade(services, domain.uuid)) {
+  if (await host.files.vtpmIsMade(domain.uuid)) {
     await platform.withKey(record, (own) =>
       host.bridge.convertVtpmState({
         direction: 'decrypt',
-        stateDir: stateDirectory(services, domain.uuid),
+        stateDir: host.files.vtpmStateDirectory(domain.uuid),
         own,
       }),
     );
@@ -101,7 +97,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
     { state: 'destroyed', journal: (next) => ({ ...next, sealed: null, context: null }) },
   );
   await forgetSecret(host.hypervisor, record);
-  await unmark(host, domain.uuid);
+  await host.files.unmark(domain.uuid);
   return recordOf(services, domain.uuid);
 }
 
@@ -121,9 +117,10 @@ async function restoreMark(services: Services, domain: DomainSummary): Promise<V
 
 /** State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. */
 async function encryptVtpm(services: Services, domain: DomainSummary, own: OwnSealedKey): Promise<TpmCost> {
-  const { bridge } = services.host;
-  const stateDir = stateDirectory(services, domain.uuid);
-  return (await vtpmIsMade(services, domain.uuid))
+  const { host } = services;
+  const { bridge } = host;
+  const stateDir = host.files.vtpmStateDirectory(domain.uuid);
+  return (await host.files.vtpmIsMade(domain.uuid))
     ? bridge.convertVtpmState({ direction: 'encrypt', stateDir, own })
     : bridge.manufactureVtpm({ stateDir, vmId: `${domain.name}:${domain.uuid}`, own });
 }
@@ -153,7 +150,7 @@ async function keyFor(services: Services, domain: DomainSummary): Promise<Pendin
 }
 
 async function checkSuitable(services: Services, domain: DomainSummary, key: PendingKey): Promise<void> {
-  const { hypervisor, settings } = services.host;
+  const { hypervisor, files } = services.host;
   if (isActive(domain))
     throw new Refused(`${domain.name} runs; shut it down first: its vTPM is encrypted at rest`);
   if (domain.reason === 'saved')
@@ -169,27 +166,11 @@ async function checkSuitable(services: Services, domain: DomainSummary, key: Pen
   if (tpm.encryptionSecret !== null && tpm.encryptionSecret !== key.secret) {
     throw new Refused(`the vTPM of ${domain.name} is encrypted with a secret of your own; remove it first`);
   }
-  const shared = sharedFileSystems.get(await fileSystemType(settings.vtpmStateDirectory));
+  const { directory, type } = await files.vtpmFileSystem();
+  const shared = sharedFileSystems.get(type);
   if (shared !== undefined) {
-    throw new Refused(
-      `${settings.vtpmStateDirectory} is on ${shared}: vTPM state on shared storage is not supported`,
-    );
+    throw new Refused(`${directory} is on ${shared}: vTPM state on shared storage is not supported`);
   }
-}
-
-/** Of the directory, or of the nearest one above it that is there: libvirt makes its own when it first needs it. */
-async function fileSystemType(directory: string): Promise<number> {
-  try {
-    return (await statfs(directory)).type;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || directory === dirname(directory)) throw error;
-    return fileSystemType(dirname(directory));
-  }
-}
-
-/** Where swtpm's files of a TPM 2.0 are. */
-function stateDirectory(services: Services, uuid: string): string {
-  return join(vtpmDirectory(services, uuid), 'tpm2');
 }
 
 function pendingName(uuid: string): string {

@@ -3,6 +3,7 @@ import type { SignedEntry } from '../proof/entry.ts';
 import type { MerklePath } from '../evidence/merkle.ts';
 import type { PcrSelection, Tpm } from '../tpm/port.ts';
 import { AK_HANDLE } from '../tpm/handles.ts';
+import type { Timers } from './timers.ts';
 
 /** What one request had signed. */
 export interface Signed {
@@ -29,13 +30,15 @@ const batchMax = 1024;
  */
 export class Quotes {
   readonly #tpm: Tpm;
+  readonly #timers: Timers;
   #waiting: Request[] = [];
   #busy = false;
   /** Quotes made so far. */
   count = 0;
 
-  constructor(tpm: Tpm) {
+  constructor(tpm: Tpm, timers: Timers) {
     this.#tpm = tpm;
+    this.#timers = timers;
   }
 
   sign(
@@ -53,7 +56,9 @@ export class Quotes {
     this.#busy = true;
     try {
       // What is asked for in the same turn of the event loop travels together.
-      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise<void>((resolve) => {
+        this.#timers.soon(resolve);
+      });
       for (let batch = this.#take(); batch.length > 0; batch = this.#take()) await this.#quote(batch);
     } finally {
       this.#busy = false;

@@ -20,7 +20,7 @@ export interface Services {
 }
 
 export function servicesOf(host: Host): Services {
-  const quotes = new Quotes(host.tpm);
+  const quotes = new Quotes(host.tpm, host.timers);
   return {
     host,
     quotes,

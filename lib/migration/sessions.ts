@@ -9,6 +9,7 @@ import type { Hello, Message } from '../protocol/messages.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
 import { discardOrphans } from './incoming.ts';
 import type { Services } from './services.ts';
+import type { Timer } from './timers.ts';
 import { departedMessage, SourceSession } from './source-session.ts';
 import type { Opening } from './source-session.ts';
 import { arrivedMessage, TargetSession } from './target-session.ts';
@@ -32,7 +33,7 @@ export class Sessions {
   readonly #sources = new Map<string, SourceSession>();
   readonly #targets = new Map<string, TargetSession>();
   readonly #openings = new Map<string, number>();
-  #timer: NodeJS.Timeout | null = null;
+  #timer: Timer | null = null;
   readonly #looking = new Set<SourceSession | TargetSession>();
   /** Called when a VM has arrived here and *arrived* is signed. */
   onArrived: (uuid: string) => void = () => undefined;
@@ -49,13 +50,13 @@ export class Sessions {
     discardOrphans(this.#services).catch((error: unknown) => {
       this.#services.host.log.warn({ error: String(error) }, 'what a crash left could not be removed yet');
     });
-    this.#timer = setInterval(() => {
+    this.#timer = this.#services.host.timers.every(tickMs, () => {
       this.look();
-    }, tickMs);
+    });
   }
 
   stop(): void {
-    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer?.stop();
   }
 
   /** Opens a hand-over to the agent at `address` (`tvmmp migrate`). */

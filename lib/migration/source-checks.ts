@@ -1,5 +1,4 @@
 import type { VmRecord } from '../ledger/records.ts';
-import { readOutgoingMigration } from '../libvirt/migration-job.ts';
 import type { MigrationFlag } from '../libvirt/migration-flags.ts';
 import { lookAt, isRunningHere } from './domain-view.ts';
 import { hintTexts, Refused } from './refused.ts';
@@ -43,9 +42,9 @@ export async function checkSourceMayLeave(
 }
 
 async function checkLibvirtJob(services: Services, vm: VmRecord): Promise<void> {
-  const { hypervisor, settings } = services.host;
+  const { hypervisor, files } = services.host;
   const { name } = await hypervisor.domain(vm.uuid);
-  const job = await readOutgoingMigration(name, settings.libvirtStatusDirectory);
+  const job = await files.outgoingMigration(name);
   if (job?.uuid !== vm.uuid)
     throw new Refused(`libvirt has no outgoing migration of ${vm.name} under way`, { hint: 'no-job' });
   for (const hint of forbidden) if (job.flags.has(hint)) throw new Refused(hintTexts[hint], { hint });

@@ -1,6 +1,5 @@
 import { Refused } from './refused.ts';
 import { describeDomain } from './domain.ts';
-import { vtpmIsMade } from './destruction.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
 import type { Services } from './services.ts';
 
@@ -45,7 +44,7 @@ export async function admitStart(
       `the definition of ${domain.name} names another encryption secret than it was protected with`,
     );
   }
-  if (!(await vtpmIsMade(services, record.uuid))) {
+  if (!(await host.files.vtpmIsMade(record.uuid))) {
     throw new Refused(
       `the vTPM state of ${domain.name} is gone from this host (virsh undefine takes it away without --keep-tpm); libvirt would ` +
         'make another vTPM in its place: put the state back from a backup, or end the protection with tvmmp vm unprotect',

@@ -23,9 +23,7 @@ import { isActive, lookAt } from './domain-view.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
-import { hasVtpmState } from './destruction.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
-import { mark } from './marker.ts';
 import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
@@ -285,7 +283,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const { head } = accepted.verified;
     const record = this.#recordOf(accepted, offer);
     await this.#requireOwnPlace(record);
-    await mark(host, this.uuid);
+    await host.files.mark(this.uuid);
     host.journal.transaction(() => {
       host.journal.replaceChain(this.uuid, storedChain(accepted));
       host.journal.putVm(record);
@@ -306,7 +304,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   /** A VM that this host knows by the same UUID without us, or vTPM state that is not ours, is nobody's to overwrite. */
   async #requireOwnPlace(record: VmRecord): Promise<void> {
     const { host } = this.#services;
-    if (host.journal.vm(this.uuid) === null && (await hasVtpmState(this.#services, this.uuid))) {
+    if (host.journal.vm(this.uuid) === null && (await host.files.hasVtpmState(this.uuid))) {
       throw new Refused(
         `this host has vTPM state of another VM with the UUID of ${record.name}; remove that one first`,
       );

@@ -1,0 +1,85 @@
+import { access, constants, mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { readOutgoingMigration } from '../libvirt/migration-job.ts';
+import type { OutgoingMigration } from '../libvirt/migration-job.ts';
+
+/** Where a host has what the agent looks at on disk. */
+export interface HostDirectories {
+  /** libvirt's, with a directory per VM. */
+  readonly vtpmState: string;
+  /** Where libvirt keeps its records of running VMs. */
+  readonly libvirtStatus: string;
+  /** The agent's own. */
+  readonly state: string;
+  /** QEMU's certificates for migrations. */
+  readonly migrationTls: string;
+}
+
+/** What the agent looks at, marks and removes on the host's disk, beside its journal. */
+export interface HostFiles {
+  /** Where swtpm's files of a VM's TPM 2.0 are. */
+  vtpmStateDirectory(vm: string): string;
+  hasVtpmState(vm: string): Promise<boolean>;
+  /** Whether the VM's vTPM was manufactured on this host, or came to it: swtpm's permanent state is there. */
+  vtpmIsMade(vm: string): Promise<boolean>;
+  removeVtpmState(vm: string): Promise<void>;
+  /** Where vTPM state is (or will be), and on which type of file system (statfs f_type). */
+  vtpmFileSystem(): Promise<{ readonly directory: string; readonly type: number }>;
+  /**
+   * An empty file per protected VM, by which the hook client knows one even when its definition has lost our metadata and the agent is
+   * down (native/hook-client.c).
+   */
+  mark(vm: string): Promise<void>;
+  /** The VM is protected no more. */
+  unmark(vm: string): Promise<void>;
+  /** libvirt's record of a VM's outgoing migration; null when none is under way. */
+  outgoingMigration(name: string): Promise<OutgoingMigration | null>;
+  /** The first file of QEMU's migration TLS that cannot be read; null when all can. */
+  missingMigrationTls(): Promise<string | null>;
+}
+
+/** The files of this machine. */
+export function diskFiles(directories: HostDirectories): HostFiles {
+  const vtpm = (vm: string): string => join(directories.vtpmState, vm);
+  const marks = join(directories.state, 'protected');
+  return {
+    vtpmStateDirectory: (vm) => join(vtpm(vm), 'tpm2'),
+    hasVtpmState: (vm) => exists(vtpm(vm)),
+    vtpmIsMade: (vm) => exists(join(vtpm(vm), 'tpm2', 'tpm2-00.permall')),
+    removeVtpmState: (vm) => rm(vtpm(vm), { recursive: true, force: true }),
+    vtpmFileSystem: async () => ({
+      directory: directories.vtpmState,
+      type: await fileSystemType(directories.vtpmState),
+    }),
+    mark: async (vm) => {
+      await mkdir(marks, { recursive: true, mode: 0o700 });
+      await writeFile(join(marks, vm), '', { mode: 0o600 });
+    },
+    unmark: (vm) => rm(join(marks, vm), { force: true }),
+    outgoingMigration: (name) => readOutgoingMigration(name, directories.libvirtStatus),
+    missingMigrationTls: async () => {
+      for (const file of ['ca-cert.pem', 'client-cert.pem', 'client-key.pem']) {
+        const path = join(directories.migrationTls, file);
+        if (!(await exists(path, constants.R_OK))) return path;
+      }
+      return null;
+    },
+  };
+}
+
+async function exists(path: string, mode = constants.F_OK): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Of the directory, or of the nearest one above it that is there: libvirt makes its own when it first needs it. */
+async function fileSystemType(directory: string): Promise<number> {
+  try {
+    return (await statfs(directory)).type;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || directory === dirname(directory)) throw error;
+    return fileSystemType(dirname(directory));
+  }
+}
