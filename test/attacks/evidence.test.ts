@@ -84,6 +84,17 @@ describe('attacks: evidence of a destination', function () {
     await world().becomes('alpha', 'running');
   });
 
+  it('tells a destination that it does not trust no more than that it refuses', async () => {
+    await greeted({}, async (greeting) => {
+      const { channel, theirs } = greeting;
+      const claim = await world().mallory.claim(fresh());
+      await channel.send({ kind: 'evidence', session: theirs.session, claim });
+      const answer = await expectMessage(channel, 'refused');
+      assert.deepEqual(answer, { kind: 'refused', session: theirs.session, hint: null });
+      await assert.rejects(channel.receive(60_000), /is gone/);
+    });
+  });
+
   it('refuses evidence that was replayed from an earlier session', async () => {
     let recorded: Claim | undefined;
     await failedChecks({ receivePublic: world().mallory.identity.akPublic }, async (greeting) => {

@@ -1,0 +1,264 @@
+/** Rows 1 to 7: who is at the other end, and whether what it says is of now and of here. */
+import { tests } from './attack.ts';
+import type { Attack } from './attack.ts';
+
+const channel = 'test/attacks/channel.test.ts';
+const copies = 'test/attacks/copies.test.ts';
+const domain = 'test/attacks/domain.test.ts';
+const evidence = 'test/attacks/evidence.test.ts';
+const hooks = 'test/attacks/hooks.test.ts';
+const offer = 'test/attacks/offer.test.ts';
+const platform = 'test/attacks/platform.test.ts';
+
+export const peers: readonly Attack[] = [
+  {
+    row: 1,
+    attack: 'Man in the middle between the agents',
+    dimensions: ['communication security', 'authentication'],
+    defence:
+      'TLS 1.3 with agent certificates of one authority on both sides; the quote covers the TLS exporter and both TLS certificates',
+    spec: '1.1, 6, 6.2',
+    tests: [
+      tests(
+        channel,
+        'drops what is not TLS',
+        'drops a client without a certificate',
+        'drops an agent certificate of another authority',
+        'drops the migration certificate of an enrolled host',
+        'does not send to a destination that shows a certificate of another authority',
+      ),
+      tests(
+        evidence,
+        'refuses evidence that was made for another TLS channel with the same hellos',
+        'refuses evidence for the same channel between other TLS certificates',
+      ),
+    ],
+  },
+  {
+    row: 1,
+    attack: 'Man in the middle of the memory stream',
+    dimensions: ['data confidentiality', 'communication security'],
+    defence:
+      'The source commits itself only to a migration with TLS; QEMU verifies certificates of the same authority',
+    spec: '6.6',
+    tests: [
+      tests(domain, 'refuses a migration without --tls'),
+      tests(
+        'test/unit/authority/migration-tls.test.ts',
+        'does not take a server for another host',
+        'does not connect hosts of two authorities',
+      ),
+    ],
+  },
+  {
+    row: 1,
+    attack: 'The definition is changed on its way',
+    dimensions: ['data integrity'],
+    defence:
+      'Hash of the facts in *departing*, compared with the XML that the destination’s libvirt was given',
+    spec: '6.7, 7.1',
+    tests: [
+      tests(
+        domain,
+        'refuses a VM with another disk',
+        'refuses a VM with another emulator',
+        'refuses a VM with no encryption of its vTPM',
+        'refuses a VM with another secret for its vTPM',
+        'refuses a VM with arguments of its own for QEMU',
+        'refuses a VM with its metadata stripped',
+      ),
+    ],
+  },
+  {
+    row: 2,
+    attack: 'Bait and switch: a good host attests, another one gets key and proof',
+    dimensions: ['authentication', 'access control'],
+    defence:
+      'TLS name, hello and AK certificate must name one host, and its quote be bound to this channel; *departing* names the one destination',
+    spec: '6.2, 6.5, 4',
+    tests: [
+      tests(
+        evidence,
+        'refuses the evidence of beta that a relay passes on',
+        'refuses a receive key that is not the certified one',
+      ),
+      tests(offer, 'refuses a proof that hands the VM to another host'),
+      tests(
+        'test/vectors/proof.test.ts',
+        'holder-bait-and-switch: the holder attested beta and gamma arrives',
+      ),
+    ],
+  },
+  {
+    row: 3,
+    attack: 'Insecure destination: changed, not enrolled, without a TPM',
+    dimensions: ['access control', 'authentication'],
+    defence:
+      'Appraisal by the source’s signed policy; the receive key opens in approved states alone, by the TPM’s own check',
+    spec: '5.2, 6.5, 10',
+    tests: [
+      tests(
+        platform,
+        'keeps the key shut when PCRs change between the appraisal and the unsealing',
+        'refuses a destination whose PCRs changed before the session',
+        'refuses a destination without a TPM',
+      ),
+      tests(
+        domain,
+        'refuses a host that nobody enrolled',
+        'gives no key to a host that was never told that the VM is protected',
+      ),
+      tests(
+        evidence,
+        'refuses an AK certificate of another authority',
+        'refuses PCR values that the quote does not cover',
+        'refuses a quote of fewer PCRs than the policy’s',
+      ),
+    ],
+  },
+  {
+    row: 4,
+    attack: 'Evidence that was recorded in an earlier session is replayed',
+    dimensions: ['authentication', 'communication security'],
+    defence: 'The quote’s qualifying data covers both hellos with their nonces, the session and the channel',
+    spec: '6.2, 6.3, 6.4',
+    tests: [
+      tests(
+        evidence,
+        'refuses evidence that was replayed from an earlier session',
+        'refuses a quote over another nonce',
+        'refuses a quote for another VM',
+        'refuses a quote in the role of a source',
+        'breaks off at a hello that gives the source its own nonce back',
+      ),
+      tests(
+        offer,
+        'refuses the source’s evidence of an earlier session',
+        'refuses the source’s evidence in the role of a target',
+      ),
+    ],
+  },
+  {
+    row: 4,
+    attack: 'A session, a message of another session or a permit is used again',
+    dimensions: ['access control', 'data integrity'],
+    defence:
+      'Session ids are good once and checked on every message; a permit is consumed in one durable write',
+    spec: '6.1, 6.8, 8.1',
+    tests: [
+      tests(
+        offer,
+        'refuses a session id that was used before',
+        'refuses a proof that hands the VM over in another session',
+      ),
+      tests(
+        copies,
+        'does not take arrived from a host whose session it is not',
+        'does not take abort from a host whose session it is not',
+        'does not take aborted from a host whose session it is not',
+        'does not take query from a host whose session it is not',
+        'does not take staged from a host whose session it is not',
+        'does not take departed from a host whose session it is not',
+      ),
+      tests(
+        evidence,
+        'breaks off at a hello of another session',
+        'breaks off at a hello of another VM',
+        'breaks off at a hello of the source’s own role',
+        'seals to nobody whose evidence carries another session',
+      ),
+      tests(hooks, 'lets a VM in once for a permit, and no other VM for it'),
+    ],
+  },
+  {
+    row: 4,
+    attack: 'VM and vTPM state that were recorded are started again elsewhere',
+    dimensions: ['access control', 'data integrity'],
+    defence: 'A protected VM starts only where the journal says that this host holds it',
+    spec: '8.2, 8.3',
+    tests: [
+      tests(
+        copies,
+        'refuses to start what was left behind at the old host',
+        'refuses to start a copy at a third enrolled host, whose agent runs or does not',
+      ),
+    ],
+  },
+  {
+    row: 5,
+    attack: 'Use after export: the source goes on with the VM or its vTPM',
+    dimensions: ['access control', 'data integrity'],
+    defence:
+      'After *arrived* the source destroys secret, sealed key and vTPM state, looks that they are gone, and signs *departed*',
+    spec: '2, 6.8, 8.3',
+    tests: [
+      tests(copies, 'refuses to start what was left behind at the old host'),
+      tests(
+        'test/system/migration.test.ts',
+        'leaves a definition behind without --undefinesource, and it cannot be started',
+      ),
+      tests(
+        'test/vectors/proof.test.ts',
+        'holder-returns: the old holder goes on after its successor arrived: a copy that was not destroyed',
+        'life-cycle-used-while-departing: the source uses the VM on after it committed to hand over',
+      ),
+    ],
+    limit:
+      'A former holder in an approved state whose root kept the open key, and who later gets the vTPM’s state, can read it: the key does not change by a move (SPEC 13).',
+  },
+  {
+    row: 5,
+    attack: 'Duplicate vTPM: two destinations at once, or an arrival that did not happen',
+    dimensions: ['data integrity', 'availability'],
+    defence: 'One session per VM; the source believes *arrived* only when libvirt agrees that the VM left',
+    spec: '6.6, 6.8',
+    tests: [
+      tests(domain, 'lets one of two migrations of one VM go, or none, and never both'),
+      tests(copies, 'destroys nothing because a target says that the VM arrived while it runs here'),
+      tests(offer, 'refuses to take a VM that it holds itself'),
+    ],
+  },
+  {
+    row: 6,
+    attack: 'Pieces of the proof left out, reordered, forged or of another VM',
+    dimensions: ['data integrity', 'non-repudiation'],
+    defence: 'Hash chain with sequence numbers, each entry under a TPM quote of its own',
+    spec: '4',
+    tests: [
+      tests(
+        offer,
+        'refuses a proof with an entry dropped',
+        'refuses a proof with entries in another order',
+        'refuses a proof with an entry forged',
+        'refuses the good proof of another VM',
+        'refuses a proof that does not end with departing',
+      ),
+      tests(
+        'test/property/proof.test.ts',
+        'with entries left out, repeated or in another order, it is refused unless it is a prefix',
+        'with one part of an entry taken from another entry, it is refused',
+      ),
+    ],
+  },
+  {
+    row: 7,
+    attack: 'Relay, proxy and cuckoo: evidence of another machine, or of software that plays a TPM',
+    dimensions: ['authentication', 'communication security'],
+    defence:
+      'Channel binding (exporter and TLS certificates in the quote), one name in TLS, hello and AK certificate, AK certified after credential activation',
+    spec: '1.2, 6.2, 6.5',
+    tests: [
+      tests(
+        evidence,
+        'refuses the evidence of beta that a relay passes on',
+        'refuses the AK certificate of beta with a quote of mallory',
+        'refuses a quote signed by a key in software',
+        'breaks off at a hello of the name of the source itself',
+      ),
+      tests(
+        'test/unit/authority/enrolment.test.ts',
+        "the attestation key of another TPM cannot answer: the credential is for the EK's TPM alone",
+      ),
+    ],
+  },
+];

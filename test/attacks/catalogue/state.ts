@@ -1,0 +1,172 @@
+/** Rows 8 to 14 and 20: state that goes back, copies, insiders, guests. */
+import { tests } from './attack.ts';
+import type { Attack } from './attack.ts';
+
+const channel = 'test/attacks/channel.test.ts';
+const copies = 'test/attacks/copies.test.ts';
+const domain = 'test/attacks/domain.test.ts';
+const hooks = 'test/attacks/hooks.test.ts';
+const offer = 'test/attacks/offer.test.ts';
+const platform = 'test/attacks/platform.test.ts';
+const secrets = 'test/attacks/secrets.test.ts';
+const sealedKey = 'test/native/sealed-key.test.ts';
+const vtpmState = 'test/native/vtpm-state.test.ts';
+
+export const state: readonly Attack[] = [
+  {
+    row: 8,
+    attack: 'vTPM state is taken away, so that libvirt makes another vTPM in its place',
+    dimensions: ['data integrity'],
+    defence: 'The start gate looks for the vTPM’s state before libvirt may start the VM',
+    spec: '8.2',
+    tests: [
+      tests(
+        'test/system/life-cycle.test.ts',
+        'does not start with a vTPM made anew after it was undefined with its vTPM',
+      ),
+    ],
+  },
+  {
+    row: 8,
+    attack: 'Older vTPM state of the same VM is put back by root on the holder while the VM is off',
+    dimensions: ['data integrity'],
+    defence: 'None in version 1: the key that opens the old state is the same',
+    spec: '13',
+    tests: [],
+    limit: 'Not defended: rollback of a host’s own disk needs a monotonic counter outside it (SPEC 13).',
+  },
+  {
+    row: 9,
+    attack: 'The VM goes back and its vTPM does not: an old saved state is restored',
+    dimensions: ['data integrity'],
+    defence: 'Restore passes the gate only where *saved* is the last entry',
+    spec: '8.2',
+    tests: [
+      tests(
+        'test/system/life-cycle.test.ts',
+        'refuses a saved state that is not the last thing that happened',
+      ),
+    ],
+    limit:
+      'The contents of guest disks are not covered by the proof: an old disk under the same name is not noticed (SPEC 13).',
+  },
+  {
+    row: 10,
+    attack: 'Clone and fork: a copy of the VM is started at another host, or the chain is continued twice',
+    dimensions: ['access control', 'data integrity', 'non-repudiation'],
+    defence:
+      'One holder an epoch; a host that knows the VM compares with its remembered head; two entries of one number convict who signed them',
+    spec: '4, 8.2',
+    tests: [
+      tests(copies, 'refuses to start a copy at a third enrolled host, whose agent runs or does not'),
+      tests(offer, 'refuses the proof of a VM that another host holds'),
+      tests(
+        'test/vectors/proof.test.ts',
+        'known-head-forked: the holder signed another entry in the place of one that this host has seen',
+        'known-head-rolled-back: an old proof to a host that has seen a later one: rollback',
+        'previous-fork: the tail of one fork on the stem of another: the holder signed two entries 2',
+      ),
+      tests('test/unit/proof/verify.test.ts', 'convict a holder that signed two successors of one entry'),
+    ],
+  },
+  {
+    row: 11,
+    attack: 'Insider: other software is booted on an enrolled host',
+    dimensions: ['access control'],
+    defence: 'PCR policy of the receive key, checked by the TPM at each use; the appraisal of peers',
+    spec: '5.2, 6.5',
+    tests: [
+      tests(
+        platform,
+        'refuses a destination whose PCRs changed before the session',
+        'trusts the destination again when it has booted what was approved',
+      ),
+      tests(sealedKey, 'does not open once a PCR has changed, until the authority approves the new state'),
+    ],
+  },
+  {
+    row: 11,
+    attack: 'Insider: the disk of a host is read or carried away',
+    dimensions: ['data confidentiality'],
+    defence: 'vTPM state is encrypted; its key is on disk only sealed to this TPM, in this context',
+    spec: '5.1, 5.2, 5.3',
+    tests: [
+      tests(vtpmState, 'cannot be opened without the key once encrypted'),
+      tests(
+        sealedKey,
+        'does not open with an approval of another signer, reference or TPM',
+        'does not open in another context',
+        'does not open when any of its parts is altered',
+      ),
+      tests(secrets, 'is in no heap, journal, log, file or argument of the agents that handed it on'),
+    ],
+    limit:
+      'Guest disks are not encrypted by us, and saved memory (`virsh save`) is a file in clear (SECURITY.md).',
+  },
+  {
+    row: 12,
+    attack: 'Theft by a compromised hypervisor',
+    dimensions: ['data confidentiality', 'access control'],
+    defence:
+      'A host that booted something else gets no key; the key is in libvirt for moments only and never in JavaScript',
+    spec: '5.1, 6.5, 8.3',
+    tests: [
+      tests(platform, 'refuses a destination whose PCRs changed before the session'),
+      tests(
+        secrets,
+        'is in no heap, journal, log, file or argument of the agents that handed it on',
+        'is in no secret of libvirt once the VM runs, and cannot be read by anybody while it is',
+      ),
+    ],
+    limit:
+      'Out of scope: a hypervisor that is compromised at run time without its PCRs changing reads guest memory (SPEC 13).',
+  },
+  {
+    row: 14,
+    attack: 'Injected image and unauthorized start',
+    dimensions: ['access control', 'data integrity'],
+    defence: 'Facts name disks, firmware and emulator; the start gate asks who holds the VM',
+    spec: '7.1, 8.1, 8.2',
+    tests: [
+      tests(domain, 'refuses a VM with another disk', 'refuses a VM with another emulator'),
+      tests(
+        hooks,
+        'refuses to start a VM by hand that is held elsewhere',
+        'refuses root who calls it for a VM that nobody migrates',
+      ),
+      tests(offer, 'gives a VM to nobody who merely asks for it: libvirt has no migration under way'),
+    ],
+    limit:
+      'The operator of an approved host may change the definition at rest; *started* records it (SPEC 8.2).',
+  },
+  {
+    row: 14,
+    attack: 'Denial of service from the network or by an enrolled host',
+    dimensions: ['availability'],
+    defence: 'Bounds on connections per address, sessions per peer, frames, waits',
+    spec: '11',
+    tests: [
+      tests(
+        channel,
+        'makes at most so many sessions with one peer at once',
+        'lets others in while one address floods the port with connections',
+        'lets others in while one peer holds all the sessions that it may have',
+        'takes a hello that comes byte by byte, and gives the session up when the rest does not come',
+      ),
+    ],
+    limit: 'Who controls the network can keep VMs from moving; they run on where they are (SPEC 13).',
+  },
+  {
+    row: 20,
+    attack: 'Two swtpm on one state',
+    dimensions: ['data integrity'],
+    defence:
+      'swtpm’s lock on the directory; operations on state at rest refuse one that is in use; shared file systems are refused',
+    spec: '5.1',
+    tests: [
+      tests(vtpmState, 'is refused while a swtpm runs on it, which goes on unharmed'),
+      tests('test/native/vtpm-manufacture.test.ts', 'is made once where two ask at a time'),
+      tests('test/system/protection.test.ts', 'is refused while the VM runs, and changes nothing'),
+    ],
+  },
+];
