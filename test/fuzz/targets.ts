@@ -1,0 +1,7 @@
+/** Every parser of bytes that somebody else wrote. */
+import type { Target } from './target.ts';
+import { libvirtTargets } from './targets/libvirt.ts';
+import { tpmTargets } from './targets/tpm.ts';
+import { wireTargets } from './targets/wire.ts';
+
+export const targets: readonly Target[] = [...wireTargets, ...tpmTargets, ...libvirtTargets];
