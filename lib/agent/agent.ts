@@ -21,6 +21,7 @@ import { hookHandler } from './hooks.ts';
 import { loadIdentity, loadPolicy, loadTlsIdentity } from './identity.ts';
 import { controlMethods } from './methods.ts';
 import { servePeers } from './peer-server.ts';
+import { Revocations } from './revocations.ts';
 import { openChannel } from './tls-channel.ts';
 import { version } from './version.ts';
 
@@ -59,6 +60,7 @@ async function assemble(
   const identity = await loadIdentity(directories.identity, tpm);
   const tls = loadTlsIdentity(directories.identity, identity.root);
   let inForce: PolicyInForce = loadPolicy(directories.identity, identity);
+  const revocations = new Revocations(directories.identity, identity, log);
   const journal = new Journal(join(directories.state, 'journal.sqlite'));
   closers.push(() => {
     journal.close();
@@ -69,6 +71,10 @@ async function assemble(
   const host: Host = {
     identity,
     policy: () => inForce,
+    revocations: () => revocations.inForce,
+    learnRevocations: (envelope) => {
+      revocations.learn(envelope);
+    },
     settings: {
       tcti: config.tpm.tcti,
       libvirtUri: config.libvirt.uri,
@@ -105,6 +111,7 @@ async function assemble(
     config,
     services,
     sessions,
+    revocations,
     setPolicy: (policy) => {
       inForce = policy;
     },

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
-import { AGENT_FILES } from '../authority/host-directory.ts';
+import { AGENT_FILES, readRevocations } from '../authority/host-directory.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { TvmmpError } from '../errors.ts';
-import type { HostIdentity, PolicyInForce } from '../migration/host.ts';
+import type { HostIdentity, PolicyInForce, RevocationsInForce } from '../migration/host.ts';
 import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import type { Tpm } from '../tpm/port.ts';
 import type { TlsIdentity } from './tls-channel.ts';
@@ -56,6 +56,15 @@ export function loadPolicy(directory: string, identity: HostIdentity): PolicyInF
     at: new Date(),
   });
   return { policy, envelope };
+}
+
+/** The revocation list in force on this host; null where it has none. Throws `policy-invalid`. */
+export function loadRevocations(directory: string, identity: HostIdentity): RevocationsInForce | null {
+  return readRevocations(directory, {
+    root: identity.root,
+    signers: identity.signerCertificates,
+    at: new Date(),
+  });
 }
 
 function read(directory: string, file: string): string {

@@ -9,6 +9,7 @@ import type { Sessions } from '../migration/sessions.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
+import type { Revocations } from './revocations.ts';
 import { TlsChannel } from './tls-channel.ts';
 import { version } from './version.ts';
 
@@ -17,6 +18,7 @@ export interface MethodParts {
   readonly config: AgentConfig;
   readonly services: Services;
   readonly sessions: Sessions;
+  readonly revocations: Revocations;
   readonly setPolicy: (policy: PolicyInForce) => void;
 }
 
@@ -63,6 +65,8 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       });
     },
     'policy.install': (params) => Promise.resolve(installNewPolicy(parts, text(params, 'envelope'))),
+    'revocation.install': (params) =>
+      Promise.resolve({ version: parts.revocations.install(text(params, 'envelope')) }),
     statistics: async () => ({
       quotes: services.quotes.count,
       tpmCommands: await host.tpm.commandCounts(),
@@ -75,7 +79,7 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
   };
 }
 
-function status({ config, services }: MethodParts): unknown {
+function status({ config, services, revocations }: MethodParts): unknown {
   const { host } = services;
   const { policy } = host.policy();
   return {
@@ -83,6 +87,7 @@ function status({ config, services }: MethodParts): unknown {
     host: host.identity.id.name,
     advertise: config.advertise,
     policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
+    revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     vms: host.journal.vms().map(summary),
     migrations: host.journal
       .unfinishedSessions()

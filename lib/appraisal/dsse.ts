@@ -42,6 +42,15 @@ export function parseEnvelope(text: string): UntrustedEnvelope {
   }
 }
 
+/** The payload as UTF-8 text. Throws `policy-invalid`, reason malformed. */
+export function payloadText({ payload, payloadType }: UntrustedEnvelope): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(payload);
+  } catch (cause) {
+    throw policyError('malformed', `the payload ${payloadType} is not UTF-8`, cause);
+  }
+}
+
 /** Whether `key` signed the envelope. */
 export function verifyEnvelope(envelope: UntrustedEnvelope, key: KeyObject): boolean {
   return verify(

@@ -11,12 +11,14 @@ import type { PolicyId } from '../evidence/identity.ts';
 import type { QuoteAttest } from '../tpm/attest.ts';
 import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
 import { matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
+import { check, skipped } from './check.ts';
 import { explainPcrs } from './pcr-explanation.ts';
 import { receivePolicyOf } from './policy.ts';
 import type { Policy, PolicyState } from './policy.ts';
+import { revocation } from './revocation-check.ts';
+import type { RevocationList } from './revocation.ts';
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy, tellsTrue } from './quote.ts';
-import { notChecked } from './verdict.ts';
-import type { Check, PeerCheck } from './verdict.ts';
+import type { Check } from './verdict.ts';
 
 /** Everything that an appraisal looks at. The peer's parts are UNTRUSTED; all others are this host's own. */
 export interface AppraisalInput {
@@ -28,6 +30,8 @@ export interface AppraisalInput {
   readonly now: number;
   readonly root: RootCertificate;
   readonly ownPolicy: Policy;
+  /** This host's revocation list; null where it has none yet. */
+  readonly revocations: RevocationList | null;
   /** This host's name: a peer must be another. */
   readonly selfName: string;
   /** Lowest policy version that the VM's proof allows (SPEC 6.5). */
@@ -43,6 +47,7 @@ export interface AppraisalInput {
     readonly akPublic: Uint8Array;
     readonly receivePublic: Uint8Array;
     readonly policy: PolicyId;
+    readonly versions: ReadonlyMap<string, string>;
   };
   readonly claim: Claim;
 }
@@ -72,6 +77,7 @@ export function checkPeer(input: AppraisalInput): Findings {
       found: certificate.error ?? `that of ${host?.name ?? ''}`,
       remedy: 'enrol the peer again with `tvmmp host enroll`, and check the clocks of both hosts',
     }),
+    revocation(input.revocations, input.hello.versions, host),
     akPublic(input, host),
     receiveKey(input, host),
     host === undefined ? skipped('quote-signature', 'ak-certificate') : quoteSignature(signed),
@@ -194,36 +200,6 @@ function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInp
     found: `policy ${id} v${version}${fresh && !consistent ? ' with another content than ours' : ''}`,
     remedy: `install the authority's current policy on ${hello.host}: \`tvmmp policy install\``,
   });
-}
-
-function check(
-  name: PeerCheck,
-  pass: boolean,
-  texts: { expected: string; found: string; remedy: string },
-): Check {
-  const { expected, found, remedy } = texts;
-  return {
-    name,
-    outcome: pass ? 'pass' : 'fail',
-    expected: line(expected),
-    found: line(found),
-    remedy: pass ? '' : remedy,
-  };
-}
-
-function skipped(name: PeerCheck, because: PeerCheck): Check {
-  return {
-    name,
-    outcome: 'fail',
-    expected: `${because} to pass first`,
-    found: `${notChecked}, because ${because} failed`,
-    remedy: `see ${because}`,
-  };
-}
-
-/** What a peer wrote may end up in a terminal: printable, and short. */
-function line(text: string): string {
-  return text.replaceAll(/[^\P{C}]/gu, '?').slice(0, 400);
 }
 
 function attempt<T>(read: () => T): { value?: T; error?: string } {

@@ -1,16 +1,13 @@
 /** Signed policies (SPEC 10): which platform states hosts accept, each approved so that a TPM accepts it as well. */
 import { createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
-import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
-import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { H, sha256 } from '../encoding/hash.ts';
-import { TvmmpError } from '../errors.ts';
 import { approvalMessage, policyAuthorize, policyKeyPublicArea, policyPcr } from '../tpm/policy.ts';
 import type { PcrSelection } from '../tpm/port.ts';
 import { nameOf } from '../tpm/public-area.ts';
-import { parseEnvelope, signEnvelope, verifyEnvelope } from './dsse.ts';
-import type { UntrustedEnvelope } from './dsse.ts';
+import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
+import { envelopeSigner } from './envelope-signer.ts';
+import type { SignerTrust } from './envelope-signer.ts';
 import { policyError } from './policy-error.ts';
 import { formatPolicy, parsePolicyDocument } from './policy-text.ts';
 import type { DraftState, PolicyDraft } from './policy-text.ts';
@@ -50,12 +47,8 @@ export interface Policy {
   readonly policyRef: Uint8Array;
 }
 
-/** Whom to believe, and when: certificates of policy signers (DER, untrusted) and the root they must chain to. */
-export interface PolicyTrust {
-  readonly root: RootCertificate;
-  readonly signers: readonly Uint8Array[];
-  readonly at: Date;
-}
+/** Whom to believe, and when. */
+export type PolicyTrust = SignerTrust;
 
 /** The policy key and its public half. */
 export interface PolicyKeys {
@@ -83,8 +76,8 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
   if (envelope.payloadType !== POLICY_PAYLOAD_TYPE) {
     throw policyError('wrong-payload-type', `the envelope holds ${envelope.payloadType}, not a policy`);
   }
-  const signer = signerOf(envelope, trust);
-  const document = parsePolicyDocument(utf8(envelope.payload));
+  const signer = envelopeSigner(envelope, trust);
+  const document = parsePolicyDocument(payloadText(envelope));
   const policyRef = policyRefOf(signer.spki);
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: document.pcrs }];
   const states = document.states.map((state) => {
@@ -137,26 +130,6 @@ export function assertSuccessor(current: Policy, next: Policy): void {
   }
 }
 
-/** The signer whose key made the envelope's signature, with a certificate that is good. */
-function signerOf(envelope: UntrustedEnvelope, trust: PolicyTrust): PolicySigner {
-  const causes: unknown[] = [];
-  const signers = trust.signers.flatMap((der) => {
-    try {
-      return [verifyPolicySignerCertificate(der, trust.root, trust.at)];
-    } catch (cause) {
-      if (!(cause instanceof TvmmpError)) throw cause;
-      causes.push(cause);
-      return [];
-    }
-  });
-  if (signers.length === 0) {
-    throw policyError('untrusted-signer', 'no certificate of a policy signer is good', causes[0]);
-  }
-  const signer = signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey));
-  if (signer === undefined) throw policyError('bad-signature', 'no known policy key signed the policy');
-  return signer;
-}
-
 function digestsOf(
   selection: PcrSelection,
   pcrs: readonly number[],
@@ -164,12 +137,4 @@ function digestsOf(
 ): { pcrDigest: Uint8Array; approvedPolicy: Uint8Array } {
   const pcrDigest = sha256(...pcrs.map((pcr) => state.pcrs.get(pcr) ?? new Uint8Array()));
   return { pcrDigest, approvedPolicy: policyPcr(selection, pcrDigest) };
-}
-
-function utf8(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw policyError('malformed', 'the policy is not UTF-8', cause);
-  }
 }

@@ -8,6 +8,7 @@ import type { Role } from '../evidence/statement.ts';
 export const peerChecks = [
   'peer-name',
   'ak-certificate',
+  'revocation',
   'ak-public',
   'receive-key',
   'quote-signature',

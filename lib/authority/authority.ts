@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } 
 import { basename, dirname, join, resolve } from 'node:path';
 import { policyError } from '../appraisal/policy-error.ts';
 import { parsePolicyText, signPolicy, verifySignedPolicy } from '../appraisal/policy.ts';
-import type { Policy } from '../appraisal/policy.ts';
+import type { Policy, PolicyKeys } from '../appraisal/policy.ts';
 import { issuePolicySigner, issueRoot } from '../certificates/issue.ts';
 import type { Issuer, KeyPair, Validity } from '../certificates/issue.ts';
 import { certificateFromPem, certificateToPem } from '../certificates/pem.ts';
@@ -32,6 +32,7 @@ const FILES = {
 const ROOT_YEARS = 20;
 const POLICY_SIGNER_YEARS = 20;
 const HOST_YEARS = 5;
+const DAY_MS = 24 * 3600 * 1000;
 /** Certificates begin this long ago, for clocks that differ. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}$/;
@@ -111,9 +112,19 @@ export class Authority {
     return { certificate: this.root, privateKey };
   }
 
-  /** Validity of a host's certificates from now on. */
-  hostValidity(now: Date): Validity {
-    return validity(now, HOST_YEARS, this.root);
+  /** The policy key, for signing. Throws `authority-invalid` where the passphrase is wrong or missing. */
+  policyKeys(): PolicyKeys {
+    const { publicKey } = this.signer;
+    return { privateKey: this.#readKey(FILES.policyKey, publicKey), publicKey };
+  }
+
+  /** Validity of a host's certificates from now on: five years, or so many days. */
+  hostValidity(now: Date, days?: number): Validity {
+    const within = validity(now, HOST_YEARS, this.root);
+    if (days === undefined) return within;
+    const notAfter = new Date(now.getTime() + days * DAY_MS);
+    notAfter.setUTCMilliseconds(0);
+    return { notBefore: within.notBefore, notAfter: notAfter > within.notAfter ? within.notAfter : notAfter };
   }
 
   /**
@@ -122,8 +133,7 @@ export class Authority {
    */
   signPolicyText(text: string, now: Date = new Date()): string {
     const draft = parsePolicyText(text);
-    const privateKey = this.#readKey(FILES.policyKey, this.signer.publicKey);
-    const keys = { privateKey, publicKey: this.signer.publicKey };
+    const keys = this.policyKeys();
     const record = this.registry.recordPolicy(draft.id, (highest) => {
       if (draft.version <= highest) {
         const reason = draft.version === highest ? 'version-conflict' : 'rollback';

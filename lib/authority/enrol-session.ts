@@ -18,6 +18,10 @@ export interface EnrolSessionOptions {
   readonly ekRoots: string;
   /** End earlier enrolments of this name or TPM. */
   readonly replace?: boolean;
+  /** Only new certificates for the enrolment that there is. */
+  readonly renew?: boolean;
+  /** How long the certificates are good for. */
+  readonly days?: number;
   readonly deadlineMs?: number;
   readonly now?: () => Date;
 }
@@ -32,13 +36,20 @@ export async function enrolSession(
   output: Writable,
   options: EnrolSessionOptions,
 ): Promise<void> {
-  const { hostName, addresses, replace = false, now = () => new Date() } = options;
+  const { hostName, addresses, replace = false, renew = false, days, now = () => new Date() } = options;
   if (!isHostName(hostName)) throw new TvmmpError('usage-invalid', `${hostName} is not a host name`);
   const bad = addresses.find((address) => isIP(address) === 0);
   if (bad !== undefined) throw new TvmmpError('usage-invalid', `${bad} is not an IP address`);
   const trust = loadEndorsementTrust(options.ekRoots);
   const channel = new LineChannel(input, output, options.deadlineMs);
-  const enrolment = new AuthorityEnrolment(authority, { hostName, addresses, trust, replace });
+  const enrolment = new AuthorityEnrolment(authority, {
+    hostName,
+    addresses,
+    trust,
+    replace,
+    renew,
+    ...(days === undefined ? {} : { days }),
+  });
   try {
     while (!enrolment.issued) {
       const message = parseMessage(await channel.receive());

@@ -15,6 +15,8 @@ export type EnrolmentReason =
   | 'tls-request-invalid'
   | 'answer-wrong'
   | 'already-enrolled'
+  | 'not-a-renewal'
+  | 'revoked'
   | 'issue-invalid'
   | 'name-mismatch'
   | 'refused-by-authority';

@@ -33,6 +33,8 @@ export interface EnrolmentIssue {
   readonly policySigner: Uint8Array;
   /** DSSE envelope; null where the authority has signed no policy yet. */
   readonly policy: string | null;
+  /** DSSE envelope; null where the authority has revoked nobody yet. */
+  readonly revocations: string | null;
 }
 
 /** One line. */
@@ -92,6 +94,7 @@ export function formatMessage(message: EnrolmentMessage): string {
         root: base64(message.root),
         policySigner: base64(message.policySigner),
         policy: message.policy,
+        revocations: message.revocations,
       });
     case 'refused':
       return JSON.stringify(message);
@@ -148,10 +151,14 @@ function readIssue(value: unknown): EnrolmentIssue {
     'root',
     'policySigner',
   ] as const;
-  const message = objectOf(value, 'issue', ['type', ...names, 'policy']);
-  const { policy } = message;
-  if (policy !== null && typeof policy !== 'string') throw new JsonShapeError('the policy is no text');
-  return { ...readBytes(message, names, limits.certificateBytesMax), policy };
+  const message = objectOf(value, 'issue', ['type', ...names, 'policy', 'revocations']);
+  const [policy, revocations] = (['policy', 'revocations'] as const).map((name) => {
+    const text = message[name];
+    if (text !== null && typeof text !== 'string') throw new JsonShapeError(`${name} is no text`);
+    return text;
+  });
+  const certificates = readBytes(message, names, limits.certificateBytesMax);
+  return { ...certificates, policy: policy ?? null, revocations: revocations ?? null };
 }
 
 function readBytes<K extends string>(

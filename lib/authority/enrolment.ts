@@ -23,6 +23,7 @@ import { enrolmentError } from './enrolment-error.ts';
 import type { EnrolmentReason } from './enrolment-error.ts';
 import { enrolmentBinding } from './enrolment-messages.ts';
 import type { EnrolmentMessage, EnrolmentRequest } from './enrolment-messages.ts';
+import { currentRevocations, recordEnrolment } from './revocations.ts';
 
 const CREDENTIAL_BYTES = 32;
 
@@ -32,8 +33,12 @@ export interface EnrolmentTerms {
   /** IP addresses for the TLS certificates. */
   readonly addresses: readonly string[];
   readonly trust: EndorsementTrust;
-  /** End earlier enrolments of this name or TPM. */
+  /** End earlier enrolments of this name or TPM, and revoke their keys where they are others. */
   readonly replace: boolean;
+  /** Only new certificates for the enrolment that there is. */
+  readonly renew?: boolean;
+  /** How long the certificates are good for; five years unless said. */
+  readonly days?: number;
 }
 
 /** Keys of a request that passed every check but one: that the AK is in the TPM of the EK. */
@@ -99,9 +104,9 @@ export class AuthorityEnrolment {
   /** Certifies the keys, and records that before the host is told. */
   async #issue(keys: CheckedKeys, now: Date): Promise<EnrolmentMessage> {
     const authority = this.#authority;
-    const { hostName: name, addresses, replace } = this.#terms;
+    const { hostName: name, addresses, replace, renew = false, days } = this.#terms;
     const issuer = this.#issuer;
-    const validity = authority.hostValidity(now);
+    const validity = authority.hostValidity(now, days);
     const certificates = {
       akCertificate: await issueHostCertificate(issuer, { name, ...keys }, keys.akKey, validity),
       agentCertificate: await issueAgentCertificate(issuer, { name, addresses }, keys.agentKey, validity),
@@ -113,9 +118,10 @@ export class AuthorityEnrolment {
       ),
     };
     const { ekName, akName, receiveKeyName, ekCertificate } = keys;
-    authority.registry.enrol(
+    recordEnrolment(
+      authority,
       { name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, time: now.getTime() },
-      { replace },
+      { replace: replace || renew },
     );
     return {
       type: 'issue',
@@ -123,6 +129,7 @@ export class AuthorityEnrolment {
       root: authority.root.der,
       policySigner: authority.signerCertificate,
       policy: authority.currentPolicy(),
+      revocations: currentRevocations(authority),
     };
   }
 }
@@ -138,12 +145,17 @@ async function checkRequest(
   checkReceiveKey(request, receivePolicyOf(authority.signer.spki));
   checkCertification(request, akKey);
   const [agentKey, migrationKey] = await checkTlsRequests(request);
-  const ekName = nameOf(request.ekPublic);
-  if (!terms.replace) authority.registry.assertFree(terms.hostName, ekName);
-  return {
-    ekName,
+  const names = {
+    ekName: nameOf(request.ekPublic),
     akName: nameOf(request.akPublic),
     receiveKeyName: nameOf(request.receivePublic),
+  };
+  const { registry } = authority;
+  registry.assertNotRevoked(names.akName);
+  if (terms.renew === true) registry.assertRenewal({ name: terms.hostName, ...names });
+  else if (!terms.replace) registry.assertFree({ name: terms.hostName, ...names });
+  return {
+    ...names,
     akKey,
     agentKey,
     migrationKey,

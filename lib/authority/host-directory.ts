@@ -1,9 +1,11 @@
 /** What an enrolled host has on disk: for its agent, and for QEMU's migration TLS. */
 import type { KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertSuccessor, verifySignedPolicy } from '../appraisal/policy.ts';
-import type { Policy } from '../appraisal/policy.ts';
+import type { Policy, PolicyTrust } from '../appraisal/policy.ts';
+import { compareRevocations, verifySignedRevocations } from '../appraisal/revocation.ts';
+import type { RevocationList } from '../appraisal/revocation.ts';
 import { certificateToPem, certificatesFromPem } from '../certificates/pem.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
@@ -11,11 +13,12 @@ import { TvmmpError } from '../errors.ts';
 import { ensureDirectory, replaceFiles } from './files.ts';
 import type { NewFile } from './files.ts';
 
-/** Files of the agent's directory; all PEM but the policy, a DSSE envelope. */
+/** Files of the agent's directory; all PEM but the policy and the revocation list, DSSE envelopes. */
 export const AGENT_FILES = {
   root: 'authority.pem',
   policySigner: 'policy-signer.pem',
   policy: 'policy.json',
+  revocations: 'revocations.json',
   agentCertificate: 'agent-cert.pem',
   agentKey: 'agent-key.pem',
   akCertificate: 'ak.pem',
@@ -47,6 +50,8 @@ export interface HostCredentials {
   readonly policySigner: Uint8Array;
   /** DSSE envelope, verified; null where the authority has signed none. */
   readonly policy: string | null;
+  /** DSSE envelope, verified; null where the authority has revoked nobody yet. */
+  readonly revocations: string | null;
   readonly akCertificate: Uint8Array;
   readonly agentCertificate: Uint8Array;
   readonly agentKey: KeyObject;
@@ -58,10 +63,37 @@ export interface HostCredentials {
  * Writes both directories. Each file is replaced whole, the AK certificate last: where a power cut comes in between, the
  * agent finds certificates that do not fit together and asks for another enrolment.
  */
-export function writeHostDirectories(directories: HostDirectories, credentials: HostCredentials): void {
+export function writeHostDirectories(
+  directories: HostDirectories,
+  credentials: HostCredentials,
+  at: Date,
+): void {
   ensureDirectory(directories.identity, 0o755);
   ensureDirectory(directories.migrationTls, 0o755);
-  replaceFiles([...qemuFiles(directories, credentials), ...agentFiles(directories.identity, credentials)]);
+  const { root, policySigner } = credentials;
+  const kept = keptRevocations(directories.identity, credentials, { root, signers: [policySigner], at });
+  const named = kept === undefined ? credentials : { ...credentials, revocations: kept };
+  replaceFiles([...qemuFiles(directories, credentials), ...agentFiles(directories.identity, named)]);
+  if (named.revocations === null)
+    rmSync(join(directories.identity, AGENT_FILES.revocations), { force: true });
+}
+
+/** The list that is there, where it is of this authority and newer than the one that comes: a version never goes back. */
+function keptRevocations(
+  identity: string,
+  { revocations }: HostCredentials,
+  trust: PolicyTrust,
+): string | undefined {
+  try {
+    const there = readRevocations(identity, trust);
+    if (there === null) return undefined;
+    const coming = revocations === null ? 0 : verifySignedRevocations(revocations, trust).version;
+    return there.list.version > coming ? there.envelope : undefined;
+  } catch (error) {
+    // Of another authority, or broken: what comes replaces it.
+    if (error instanceof TvmmpError && error.code === 'policy-invalid') return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -69,14 +101,40 @@ export function writeHostDirectories(directories: HostDirectories, credentials: 
  * follow the one that is there. Returns it.
  */
 export function installPolicy(identity: string, envelope: string, at: Date): Policy {
-  const root = parseRootCertificate(read(identity, AGENT_FILES.root));
-  const signers = certificatesFromPem(read(identity, AGENT_FILES.policySigner));
-  const trust = { root, signers, at };
+  const trust = trustOf(identity, at);
   const next = verifySignedPolicy(envelope, trust);
   const current = readOptional(identity, AGENT_FILES.policy);
   if (current !== undefined) assertSuccessor(verifySignedPolicy(current, trust), next);
   replaceFiles([{ path: join(identity, AGENT_FILES.policy), contents: envelope, mode: 0o644 }]);
   return next;
+}
+
+/**
+ * Puts a revocation list in force on this host (SPEC 1.3). Throws `policy-invalid` where it does not verify, or must not follow
+ * the one that is there. Returns it.
+ */
+export function installRevocations(identity: string, envelope: string, at: Date): RevocationList {
+  const trust = trustOf(identity, at);
+  const next = verifySignedRevocations(envelope, trust);
+  if (compareRevocations(readRevocations(identity, trust)?.list ?? null, next) === 'newer') {
+    replaceFiles([{ path: join(identity, AGENT_FILES.revocations), contents: envelope, mode: 0o644 }]);
+  }
+  return next;
+}
+
+/** The revocation list in force on a host; null where there is none. Throws `policy-invalid` where it does not verify. */
+export function readRevocations(
+  identity: string,
+  trust: PolicyTrust,
+): { readonly list: RevocationList; readonly envelope: string } | null {
+  const envelope = readOptional(identity, AGENT_FILES.revocations);
+  return envelope === undefined ? null : { list: verifySignedRevocations(envelope, trust), envelope };
+}
+
+/** Whom a host believes: its authority's root and policy signers, from its directory. */
+export function trustOf(identity: string, at: Date): PolicyTrust {
+  const root = parseRootCertificate(read(identity, AGENT_FILES.root));
+  return { root, signers: certificatesFromPem(read(identity, AGENT_FILES.policySigner)), at };
 }
 
 function agentFiles(directory: string, credentials: HostCredentials): readonly NewFile[] {
@@ -86,10 +144,12 @@ function agentFiles(directory: string, credentials: HostCredentials): readonly N
     mode,
   });
   const policy = credentials.policy === null ? [] : [file(AGENT_FILES.policy, credentials.policy)];
+  const { revocations } = credentials;
   return [
     file(AGENT_FILES.root, certificateToPem(credentials.root.der)),
     file(AGENT_FILES.policySigner, certificateToPem(credentials.policySigner)),
     ...policy,
+    ...(revocations === null ? [] : [file(AGENT_FILES.revocations, revocations)]),
     file(AGENT_FILES.agentKey, keyToPem(credentials.agentKey), 0o600),
     file(AGENT_FILES.agentCertificate, certificateToPem(credentials.agentCertificate)),
     file(AGENT_FILES.akCertificate, certificateToPem(credentials.akCertificate)),

@@ -3,6 +3,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
 import { receivePolicyOf, verifySignedPolicy } from '../appraisal/policy.ts';
+import type { PolicyTrust } from '../appraisal/policy.ts';
+import { revocationOf, verifySignedRevocations } from '../appraisal/revocation.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { createCertificateRequest } from '../certificates/certificate-request.ts';
 import {
@@ -105,15 +107,20 @@ export class HostEnrolment {
     if (names.some((name) => name !== host.name)) {
       throw enrolmentError('name-mismatch', `the authority knows this host as ${host.name}`);
     }
+    const trust = { root, signers: [bundle.signerCertificate], at };
     if (issue.policy !== null) {
-      verifySignedPolicy(issue.policy, { root, signers: [bundle.signerCertificate], at });
+      verifySignedPolicy(issue.policy, trust);
     }
-    const { policySigner, policy, akCertificate, agentCertificate, migrationCertificate } = issue;
+    if (issue.revocations !== null && revokes(issue.revocations, trust, host.akName))
+      throw enrolmentError('issue-invalid', 'the authority sent a list that revokes this host');
+    const { policySigner, policy, revocations, akCertificate, agentCertificate, migrationCertificate } =
+      issue;
     return {
       name: host.name,
       root,
       policySigner,
       policy,
+      revocations,
       akCertificate,
       agentCertificate,
       agentKey: this.#agentKeys.privateKey,
@@ -171,9 +178,15 @@ export async function enrolHost(
   await channel.send(formatMessage({ type: 'request', ...enrolment.request }));
   const challenge = parseMessage(await channel.receive());
   await channel.send(formatMessage(await enrolment.answer(challenge)));
-  const credentials = enrolment.accept(parseMessage(await channel.receive()), now());
-  writeHostDirectories(directories, credentials);
+  const issue = parseMessage(await channel.receive());
+  const at = now();
+  const credentials = enrolment.accept(issue, at);
+  writeHostDirectories(directories, credentials, at);
   return credentials.name;
+}
+
+function revokes(envelope: string, trust: PolicyTrust, akName: Uint8Array): boolean {
+  return revocationOf(verifySignedRevocations(envelope, trust), akName) !== undefined;
 }
 
 function chooseEk(found: readonly EkCertificate[], wanted: EkKind | undefined): EkCertificate {

@@ -1,13 +1,14 @@
 /**
- * What an authority has issued and signed, in SQLite: who is enrolled with which TPM, and every version of every policy.
- * Nothing is deleted: a replaced enrolment stays, with the time of its end.
+ * What an authority has issued and signed, in SQLite: who is enrolled with which TPM, every version of every policy, who is
+ * revoked, and every revocation list. Nothing that was signed is deleted: a replaced enrolment stays, with the time of its end.
  */
 import Database from 'better-sqlite3';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import { enrolmentError } from './enrolment-error.ts';
+import { REVOCATION_SCHEMA, RevocationTable } from './revocation-table.ts';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SCHEMA = `
 CREATE TABLE enrolment (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -32,7 +33,7 @@ CREATE TABLE policy (
   time INTEGER NOT NULL,
   UNIQUE (id, version)
 ) STRICT;
-`;
+${REVOCATION_SCHEMA}`;
 
 /** One host's enrolment. Names of keys are TPM names, certificates DER, times milliseconds since 1970. */
 export interface Enrolment {
@@ -47,6 +48,9 @@ export interface Enrolment {
   readonly time: number;
 }
 
+/** What makes an enrolment another one's second. */
+type EnrolmentNames = Pick<Enrolment, 'name' | 'ekName' | 'akName'>;
+
 /** A policy that was signed. */
 export interface SignedPolicyRecord {
   readonly id: string;
@@ -59,6 +63,8 @@ export interface SignedPolicyRecord {
 /** The authority's register. Errors: `authority-invalid` where the file is not one. */
 export class Registry {
   readonly #db: Database.Database;
+  /** Who is revoked, and every list of them that was signed. */
+  readonly revocations: RevocationTable;
 
   /** Opens the register in `file`; `create` makes a new one. */
   constructor(file: string, options: { readonly create: boolean }) {
@@ -70,11 +76,14 @@ export class Registry {
     } catch (cause) {
       throw new TvmmpError('authority-invalid', `the register ${file} cannot be opened`, { cause });
     }
+    if (this.#db.pragma('user_version', { simple: true }) === 1)
+      this.#db.transaction(() => this.#db.exec(`${REVOCATION_SCHEMA} PRAGMA user_version = 2`)).immediate();
     const version = this.#db.pragma('user_version', { simple: true });
     if (version !== SCHEMA_VERSION) {
       this.#db.close();
       throw new TvmmpError('authority-invalid', `the register ${file} is not of version ${SCHEMA_VERSION}`);
     }
+    this.revocations = new RevocationTable(this.#db);
   }
 
   close(): void {
@@ -86,25 +95,51 @@ export class Registry {
     return this.#db.prepare<[], Enrolment>('SELECT * FROM enrolment WHERE ended IS NULL ORDER BY name').all();
   }
 
-  /** Throws `enrolment-refused` (already-enrolled) where the name, or the TPM, is enrolled. */
-  assertFree(name: string, ekName: Uint8Array): void {
-    const [other] = this.#conflicts(name, ekName);
+  /** Throws `enrolment-refused` (already-enrolled) where the name, the TPM or the attestation key is enrolled. */
+  assertFree({ name, ekName, akName }: EnrolmentNames): void {
+    const [other] = this.#conflicts({ name, ekName, akName });
     if (other === undefined) return;
-    const what = bytesEqual(other.ekName, ekName)
-      ? `this TPM is enrolled as ${other.name}`
-      : `${name} is enrolled`;
-    throw enrolmentError('already-enrolled', `${what}: say --replace to end that enrolment`);
+    const same = bytesEqual(other.ekName, ekName) || bytesEqual(other.akName, akName);
+    const what = same ? `this TPM is enrolled as ${other.name}` : `${name} is enrolled`;
+    throw enrolmentError(
+      'already-enrolled',
+      `${what}: say --renew for new certificates, or --replace to end that enrolment`,
+    );
   }
 
-  /** Records an enrolment; with `replace`, those of the same name or TPM end. */
-  enrol(enrolment: Enrolment, options: { readonly replace: boolean }): void {
-    const record = this.#db.transaction(() => {
-      if (!options.replace) this.assertFree(enrolment.name, enrolment.ekName);
-      this.#db
-        .prepare(
-          'UPDATE enrolment SET ended = @time WHERE ended IS NULL AND (name = @name OR ekName = @ekName)',
-        )
-        .run(enrolment);
+  /** Throws `enrolment-refused` (not-a-renewal) unless exactly this name with exactly these keys is enrolled. */
+  assertRenewal(names: EnrolmentNames & Pick<Enrolment, 'receiveKeyName'>): void {
+    const { name, ekName, akName, receiveKeyName } = names;
+    const [current, other] = this.#conflicts(names);
+    const same =
+      current?.name === name &&
+      other === undefined &&
+      bytesEqual(current.ekName, ekName) &&
+      bytesEqual(current.akName, akName) &&
+      bytesEqual(current.receiveKeyName, receiveKeyName);
+    if (same) return;
+    const what = current === undefined ? `${name} is not enrolled` : `${current.name} is enrolled otherwise`;
+    throw enrolmentError('not-a-renewal', `${what}: a renewal keeps name and keys`);
+  }
+
+  /** Throws `enrolment-refused` (revoked) where this attestation key is revoked. */
+  assertNotRevoked(akName: Uint8Array): void {
+    const found = this.revocations.all().find((one) => bytesEqual(one.akName, akName));
+    if (found === undefined) return;
+    throw enrolmentError(
+      'revoked',
+      `this TPM's attestation key is revoked, as that of ${found.host}: ${found.reason}; if that is over, say tvmmp authority reinstate`,
+    );
+  }
+
+  /** Records an enrolment; with `replace`, those of the same name or TPM end. Returns those. */
+  enrol(enrolment: Enrolment, options: { readonly replace: boolean }): readonly Enrolment[] {
+    return this.atomically(() => {
+      this.assertNotRevoked(enrolment.akName);
+      if (!options.replace) this.assertFree(enrolment);
+      const ended = this.#conflicts(enrolment);
+      const end = this.#db.prepare('UPDATE enrolment SET ended = ? WHERE ended IS NULL AND akName = ?');
+      for (const { akName } of ended) end.run(enrolment.time, akName);
       this.#db
         .prepare(
           `INSERT INTO enrolment (name, ekName, akName, receiveKeyName, ekCertificate, akCertificate, agentCertificate,
@@ -112,8 +147,20 @@ export class Registry {
            @agentCertificate, @migrationCertificate, @time)`,
         )
         .run(enrolment);
+      return ended;
     });
-    record.immediate();
+  }
+
+  /** Every enrolment that a name ever had. */
+  historyOf(name: string): readonly Enrolment[] {
+    return this.#db
+      .prepare<[string], Enrolment>('SELECT * FROM enrolment WHERE name = ? ORDER BY id')
+      .all(name);
+  }
+
+  /** Runs one transaction; within another one, as a part of it. */
+  atomically<T>(work: () => T): T {
+    return this.#db.transaction(work).immediate();
   }
 
   /** The policy signed last, or null. */
@@ -134,21 +181,20 @@ export class Registry {
 
   /** Signs and records in one transaction, so that two signers cannot take one version. */
   recordPolicy(id: string, sign: (highestVersion: number) => SignedPolicyRecord): SignedPolicyRecord {
-    const record = this.#db.transaction(() => {
+    return this.atomically(() => {
       const policy = sign(this.highestVersion(id));
       this.#db
         .prepare('INSERT INTO policy (id, version, envelope, time) VALUES (@id, @version, @envelope, @time)')
         .run(policy);
       return policy;
     });
-    return record.immediate();
   }
 
-  #conflicts(name: string, ekName: Uint8Array): readonly Enrolment[] {
+  #conflicts({ name, ekName, akName }: EnrolmentNames): readonly Enrolment[] {
     return this.#db
-      .prepare<[string, Uint8Array], Enrolment>(
-        'SELECT * FROM enrolment WHERE ended IS NULL AND (name = ? OR ekName = ?) ORDER BY name',
+      .prepare<[string, Uint8Array, Uint8Array], Enrolment>(
+        'SELECT * FROM enrolment WHERE ended IS NULL AND (name = ? OR ekName = ? OR akName = ?) ORDER BY name',
       )
-      .all(name, ekName);
+      .all(name, ekName, akName);
   }
 }

@@ -1,13 +1,11 @@
 import type { Command } from 'commander';
-import type { Authority } from '../authority/authority.ts';
-import { collect, leaf, noun } from './command.ts';
+import { collect, leaf, noun, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
-import { readText, writeOutput } from './files.ts';
+import { passphraseOf, withAuthority, withPassphrase } from './authority-directory.ts';
+import type { PassphraseOptions } from './authority-directory.ts';
+import { addReinstate, addRevoke } from './authority-revocation.ts';
+import { writeOutput } from './files.ts';
 import { fields, print, printJson, short, table, timeText } from './output.ts';
-
-interface PassphraseOptions extends CommonOptions {
-  readonly passphraseFile?: string;
-}
 
 /** `tvmmp authority`. Nothing of it is needed on hosts, nor while VMs move. */
 export function addAuthority(program: Command): void {
@@ -20,6 +18,8 @@ export function addAuthority(program: Command): void {
   );
   addInit(authority);
   addEnroll(authority);
+  addRevoke(authority);
+  addReinstate(authority);
   addBundle(authority);
   addList(authority);
 }
@@ -64,6 +64,8 @@ interface EnrollOptions extends PassphraseOptions {
   readonly address?: readonly string[];
   readonly ekRoots: string;
   readonly replace?: boolean;
+  readonly renew?: boolean;
+  readonly days?: number;
 }
 
 function addEnroll(authority: Command): void {
@@ -92,7 +94,16 @@ function addEnroll(authority: Command): void {
         "an IP address for the host's TLS certificates; may be given several times",
         collect,
       )
-      .option('--replace', 'end earlier enrolments of this name or this TPM'),
+      .option('--renew', 'new certificates for the enrolment that there is, with the same keys')
+      .option(
+        '--replace',
+        'end earlier enrolments of this name or this TPM, and revoke their keys where they are others',
+      )
+      .option(
+        '--days <number>',
+        'how long the certificates are good for (default: 5 years)',
+        positiveInteger,
+      ),
   ).action(async (directory: string, options: EnrollOptions) => {
     const { enrolSession } = await import('../authority/enrol-session.ts');
     await withAuthority(directory, options, (opened) =>
@@ -101,6 +112,8 @@ function addEnroll(authority: Command): void {
         addresses: options.address ?? [],
         ekRoots: options.ekRoots,
         replace: options.replace ?? false,
+        renew: options.renew ?? false,
+        ...(options.days === undefined ? {} : { days: options.days }),
       }),
     );
     // Standard output is the exchange's.
@@ -134,16 +147,25 @@ function addList(authority: Command): void {
     usage: 'list <directory>',
     summary: 'the hosts that are enrolled',
     description:
-      'Lists the enrolled hosts, when they enrolled, and the names of their keys; then the policy signed last.',
+      'Lists the enrolled hosts, when they enrolled, until when their certificates are good, the names of their keys, and ' +
+      'who of them is revoked; then the policy and the revocation list signed last.',
     examples: [['tvmmp authority list /srv/authority', 'A table.']],
   }).action(async (directory: string, options: CommonOptions) => {
     const { decodePolicy } = await import('./policy-view.ts');
+    const { decodeRevocations, revocationOf } = await import('../appraisal/revocation.ts');
+    const { currentRevocations } = await import('../authority/revocations.ts');
+    const { verifyHostCertificate } = await import('../certificates/host-certificate.ts');
     const found = await withAuthority(directory, {}, (opened) => {
       const envelope = opened.currentPolicy();
+      const signed = currentRevocations(opened);
+      const list = signed === null ? null : decodeRevocations(signed);
       return Promise.resolve({
-        hosts: opened.hosts().map(({ name, time, ekName, akName, receiveKeyName }) => ({
+        revocations: list === null ? null : { version: list.version, hosts: list.hosts },
+        hosts: opened.hosts().map(({ name, time, ekName, akName, receiveKeyName, akCertificate }) => ({
           name,
           time,
+          expires: verifyHostCertificate(akCertificate, opened.root, new Date(time)).notAfter.getTime(),
+          revoked: revocationOf(list, Uint8Array.from(akName))?.reason ?? null,
           ekName: Uint8Array.from(ekName),
           akName: Uint8Array.from(akName),
           receiveKeyName: Uint8Array.from(receiveKeyName),
@@ -151,51 +173,29 @@ function addList(authority: Command): void {
         policy: envelope === null ? null : decodePolicy(envelope),
       });
     });
-    const { hosts, policy } = found;
+    const { hosts, policy, revocations } = found;
     const policyId = policy === null ? null : { id: policy.id, version: policy.version };
-    if (options.json === true) printJson({ hosts, policy: policyId });
+    if (options.json === true) printJson({ hosts, policy: policyId, revocations });
     else {
-      const rows = hosts.map(({ name, time, ekName, akName }) => [
+      const rows = hosts.map(({ name, time, expires, revoked, ekName, akName }) => [
         name,
         timeText(time),
+        timeText(expires),
         short(ekName.subarray(2)),
         short(akName.subarray(2)),
+        revoked === null ? '' : `REVOKED: ${revoked}`,
       ]);
       print(
-        ...(rows.length === 0 ? ['no host is enrolled'] : table(['HOST', 'ENROLLED', 'EK', 'AK'], rows)),
+        ...(rows.length === 0
+          ? ['no host is enrolled']
+          : table(['HOST', 'ENROLLED', 'EXPIRES', 'EK', 'AK', 'STATE'], rows)),
         policyId === null
           ? 'no policy is signed yet (tvmmp policy sign)'
           : `policy signed last: ${policyId.id} version ${policyId.version}`,
+        revocations === null
+          ? 'no host was ever revoked'
+          : `revocation list signed last: version ${revocations.version}, ${revocations.hosts.length} keys`,
       );
     }
   });
-}
-
-/** Adds `--passphrase-file` to a command that uses the authority's keys. */
-export function withPassphrase(command: Command): Command {
-  return command.option(
-    '--passphrase-file <file>',
-    'first line: passphrase of the keys (- for standard input)',
-  );
-}
-
-function passphraseOf({ passphraseFile }: PassphraseOptions): { readonly passphrase?: string } {
-  if (passphraseFile === undefined) return {};
-  const [passphrase = ''] = readText(passphraseFile, 4096).split('\n');
-  return { passphrase };
-}
-
-/** Opens an authority for one piece of work. */
-export async function withAuthority<T>(
-  directory: string,
-  options: PassphraseOptions,
-  work: (authority: Authority) => Promise<T>,
-): Promise<T> {
-  const { openAuthority } = await import('../authority/authority.ts');
-  const opened = openAuthority(directory, passphraseOf(options));
-  try {
-    return await work(opened);
-  } finally {
-    opened.close();
-  }
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { AgentConfig } from '../agent/config.ts';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
 import type { Policy } from '../appraisal/policy.ts';
-import { AGENT_FILES } from '../authority/host-directory.ts';
+import { revocationOf } from '../appraisal/revocation.ts';
+import { AGENT_FILES, readRevocations, trustOf } from '../authority/host-directory.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
@@ -17,7 +18,7 @@ import { configOf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
-import { hex } from './output.ts';
+import { hex, timeText } from './output.ts';
 
 /** One part of a host. */
 export interface HostPart {
@@ -40,6 +41,7 @@ export async function hostStatus(options: CommonOptions): Promise<readonly HostP
       await part('TPM', () => (tpm instanceof Error ? raise(tpm) : describeTpm(tpm))),
       await part('enrolment', () => (tpm instanceof Error ? none() : describeEnrolment(tpm, config))),
       policy,
+      await part('revocation', () => describeRevocation(config)),
       await part('platform state', () => (tpm instanceof Error ? none() : describeState(tpm, config))),
       await part('migration TLS', () => describeMigrationTls(config)),
       await part('agent', () => describeAgent(options)),
@@ -75,7 +77,24 @@ async function describeEnrolment(tpm: Tpm, { directories: { identity } }: AgentC
   const receiveKey = await tpm.readPublic(RECEIVE_KEY_HANDLE);
   if (!bytesEqual(ak.name, host.akName) || !bytesEqual(receiveKey.name, host.receiveKeyName))
     throw new Error("the TPM does not hold the certificate's keys; run tvmmp host enroll again");
-  return `${host.name}, attestation key ${hex(ak.name.subarray(2, 6))}`;
+  return `${host.name}, attestation key ${hex(ak.name.subarray(2, 6))}, certificates good until ${timeText(host.notAfter)}`;
+}
+
+/** The list in force, and that it does not name this host. */
+function describeRevocation({ directories: { identity } }: AgentConfig): string {
+  const trust = trustOf(identity, new Date());
+  const list = readRevocations(identity, trust)?.list ?? null;
+  const { akName } = verifyHostCertificate(
+    certificateFromPem(read(identity, AGENT_FILES.akCertificate)),
+    trust.root,
+    new Date(),
+  );
+  const own = revocationOf(list, akName);
+  if (own !== undefined)
+    throw new Error(`the authority has revoked this host since ${timeText(own.since)}: ${own.reason}`);
+  return list === null
+    ? 'no list yet'
+    : `list version ${list.version}, ${list.hosts.length} keys, not this host's`;
 }
 
 function policyFrom(identity: string): Policy {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { limits } from '../limits.ts';
 import { AgentDown, askAgent } from './agent-client.ts';
-import { withAuthority, withPassphrase } from './authority.ts';
+import { withAuthority, withPassphrase } from './authority-directory.ts';
 import { collect, configOf, leaf, noun, pcrList, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readText, writeOutput } from './files.ts';

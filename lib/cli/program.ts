@@ -9,6 +9,7 @@ import { addMigrate } from './migrate.ts';
 import { addMigration } from './migration.ts';
 import { addPolicy } from './policy.ts';
 import { addProof } from './proof.ts';
+import { addRevocation } from './revocation.ts';
 import { addStatus } from './status.ts';
 import { addVm } from './vm.ts';
 
@@ -48,6 +49,7 @@ export function makeProgram(): Command {
   addHooks(program);
   addHost(program);
   addPolicy(program);
+  addRevocation(program);
   addAuthority(program);
   addCompletion(program);
   return program;

@@ -106,6 +106,11 @@ function addExport(proof: Command): void {
     });
 }
 
+interface VerifyOptions extends CommonOptions {
+  readonly authority: string;
+  readonly revocations?: string;
+}
+
 function addVerify(proof: Command): void {
   leaf(proof, {
     usage: 'verify <file>',
@@ -114,23 +119,44 @@ function addVerify(proof: Command): void {
       'Verifies every signature, platform state and step of the chain, with nothing but the file and the root certificate ' +
       'of the authority: no TPM, no libvirt, no network. Says who had the VM, when, under which policy, and whether each ' +
       'former holder signed that its copy is destroyed. Exit code 1, and the first thing that is wrong, where it does ' +
-      'not hold. A proof cannot show that its end was cut off: tvmmp proof compare does, given two.',
+      'not hold. A proof cannot show that its end was cut off: tvmmp proof compare does, given two.\n' +
+      'With a revocation list: what a host signed before it was revoked stays good, and is told; what it signed later ' +
+      'breaks the proof.',
     examples: [
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
       [
         'tvmmp proof verify web.tvmmp-proof --authority root.pem --json | jq -e \'.birth == "..."\'',
         'That it is the VM that you know: its first entry is pinned.',
       ],
+      [
+        'tvmmp proof verify web.tvmmp-proof --authority root.pem --revocations revocations.json',
+        'And that no host in it was revoked by then; the list comes from the authority.',
+      ],
     ],
   })
     .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
-    .action(async (file: string, options: CommonOptions & { readonly authority: string }) => {
+    .option('--revocations <file>', "the authority's current revocation list")
+    .action(async (file: string, options: VerifyOptions) => {
       const { proofText } = await import('./proof-report.ts');
+      const { revocationJson, revocationText, revokedIn } = await import('./proof-revocation.ts');
+      const { revocationFault } = await import('../proof/revocation.ts');
       const bytes = readInput(file, limits.proofBytesMax);
       const judged = await verified(bytes, options.authority);
-      if (options.json === true) printJson(await judgement(judged));
-      else if (judged.outcome === 'verified') print(...proofText(judged));
+      const signers =
+        judged.outcome === 'fault' || options.revocations === undefined
+          ? null
+          : revokedIn(judged, bytes, options.authority, options.revocations);
+      const fault = signers === null ? null : revocationFault(signers);
+      if (options.json === true)
+        printJson({
+          ...(await judgement(judged)),
+          ...(signers === null ? {} : { revoked: signers.map(revocationJson) }),
+          ...(fault === null ? {} : { outcome: 'fault', check: 'revocation', message: fault }),
+        });
+      else if (judged.outcome === 'verified' && fault === null)
+        print(...proofText(judged), ...(signers ?? []).flatMap(revocationText));
       if (judged.outcome === 'fault') await refuseFault(judged, bytes);
+      if (fault !== null) throw refused(`the proof does not hold: ${fault}`);
     });
 }
 

@@ -3,13 +3,15 @@ import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
-import { fields, print, printJson, short, table } from './output.ts';
+import { fields, paint, print, printJson, short, table } from './output.ts';
 
 interface Status {
   readonly version: string;
   readonly host: string;
   readonly advertise: string;
   readonly policy: { readonly id: string; readonly version: number; readonly digest: string };
+  /** Version 0: no list. `ownReason`: why this host itself is revoked. */
+  readonly revocations: { readonly version: number; readonly ownReason: string | null };
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
@@ -39,11 +41,25 @@ export function addStatus(program: Command): void {
   });
 }
 
-function statusText({ host, version, advertise, policy, vms, migrations }: Status): readonly string[] {
+function statusText({
+  host,
+  version,
+  advertise,
+  policy,
+  revocations,
+  vms,
+  migrations,
+}: Status): readonly string[] {
   const about = fields([
     ['host', host],
     ['agent', `tvmmpd ${version}, reached at ${advertise}`],
     ['policy', `${policy.id} version ${policy.version} (${short(policy.digest)})`],
+    [
+      'revocations',
+      revocations.ownReason === null
+        ? `list version ${revocations.version}`
+        : paint('red', `THIS HOST IS REVOKED: ${revocations.ownReason}`),
+    ],
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);

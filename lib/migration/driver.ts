@@ -1,10 +1,11 @@
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Message, RefusalHint } from '../protocol/messages.ts';
+import type { Hello, Message, RefusalHint } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
-import type { Log } from './host.ts';
+import type { Host } from './host.ts';
+import { ListExchange } from './list-exchange.ts';
 import { Refused } from './refused.ts';
 import type { StepTimings } from './timings.ts';
 
@@ -20,9 +21,11 @@ export abstract class SessionDriver<
   Input,
   Effect extends { readonly do: string },
 > {
-  protected readonly log: Log;
+  protected readonly log: Host['log'];
   protected channel: Channel | null;
   readonly #timings: StepTimings;
+  readonly #host: Host;
+  #lists: ListExchange;
   #state: State;
   #queue: Promise<void> = Promise.resolve();
   #pending = 0;
@@ -33,10 +36,12 @@ export abstract class SessionDriver<
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
-  protected constructor(start: State, channel: Channel | null, log: Log, timings: StepTimings) {
+  protected constructor(start: State, channel: Channel | null, host: Host, timings: StepTimings) {
     this.#state = start;
     this.channel = channel;
-    this.log = log;
+    this.log = host.log;
+    this.#host = host;
+    this.#lists = new ListExchange(host);
     this.#timings = timings;
   }
 
@@ -59,6 +64,7 @@ export abstract class SessionDriver<
     return this.channel?.peerName ?? null;
   }
 
+  abstract readonly session: Uint8Array;
   protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
   protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
   /** Whether messages are awaited without a deadline: from here on libvirt's outcome decides. */
@@ -89,6 +95,7 @@ export abstract class SessionDriver<
   attach(channel: Channel): void {
     if (this.channel !== channel) this.channel?.close();
     this.channel = channel;
+    this.#lists = new ListExchange(this.#host);
     void this.listen();
   }
 
@@ -99,6 +106,7 @@ export abstract class SessionDriver<
       try {
         const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
         const message = await channel.receive(deadline);
+        if (this.#lists.received(message, this.session)) continue;
         if (message.kind === 'refused') this.hint = message.hint;
         await this.input({ kind: 'message', message });
       } catch (error) {
@@ -129,8 +137,14 @@ export abstract class SessionDriver<
     return this.channel !== null;
   }
 
+  /** Takes note of a hello that came before this session was there. */
+  protected greetedBy(hello: Hello): void {
+    this.#lists.received(hello, this.session);
+  }
+
   protected async send(message: Message): Promise<void> {
     if (this.channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
+    await this.#lists.beforeSending(this.channel);
     await this.channel.send(message);
   }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TvmmpError } from '../errors.ts';
 import { appraisePeer } from '../appraisal/appraise.ts';
 import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
+import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
 import type { Claim } from '../evidence/claim.ts';
 import { evidenceStatement, evidenceTranscript, greetingTranscript } from '../evidence/statement.ts';
 import type { Role } from '../evidence/statement.ts';
@@ -27,7 +28,10 @@ export function ownHello(host: Host, role: Role, session: Uint8Array, vm: string
     akPublic: host.identity.akPublic,
     receivePublic: host.identity.receivePublic,
     policy: { id, version, digest },
-    versions: host.versions,
+    versions: new Map([
+      ...host.versions,
+      [REVOCATIONS_VERSION, String(host.revocations()?.list.version ?? 0)],
+    ]),
   };
 }
 
@@ -72,6 +76,7 @@ export function trustPeer(
     now: host.now(),
     root: host.identity.root,
     ownPolicy: host.policy().policy,
+    revocations: host.revocations()?.list ?? null,
     selfName: host.identity.id.name,
     requiredPolicyVersion,
     tlsPeerName: channel.peerName,

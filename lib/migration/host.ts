@@ -1,4 +1,5 @@
 import type { Policy } from '../appraisal/policy.ts';
+import type { RevocationList } from '../appraisal/revocation.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { Journal } from '../ledger/journal.ts';
@@ -29,6 +30,12 @@ export interface PolicyInForce {
   readonly envelope: string;
 }
 
+/** The revocation list in force and its signed form, which is told to peers. */
+export interface RevocationsInForce {
+  readonly list: RevocationList;
+  readonly envelope: string;
+}
+
 /** Structured log; never given XML, keys or messages of peers whole. */
 export interface Log {
   debug(fields: object, message: string): void;
@@ -50,6 +57,10 @@ export interface Host {
   readonly identity: HostIdentity;
   /** Read anew for each use: a new policy takes effect at once. */
   readonly policy: () => PolicyInForce;
+  /** Null where this host has no list yet (SPEC 1.3). */
+  readonly revocations: () => RevocationsInForce | null;
+  /** Takes a list that a peer told: verified, and in force at once where it is newer. Throws `policy-invalid`. */
+  readonly learnRevocations: (envelope: string) => void;
   readonly settings: HostSettings;
   readonly tpm: Tpm;
   readonly hypervisor: Hypervisor;

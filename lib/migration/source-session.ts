@@ -75,7 +75,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     opening: Opening,
     state: SourceState = sourceStart,
   ) {
-    super(state, null, services.host.log, services.timings);
+    super(state, null, services.host, services.timings);
     this.#services = services;
     this.vm = vm;
     this.session = session;
@@ -98,6 +98,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   /** Answers a target that opened it (its hook saw the VM come). */
   async answer(channel: Channel, peer: Hello): Promise<void> {
     this.channel = channel;
+    this.greetedBy(peer);
     try {
       await checkSourceMayLeave(this.#services, this.vm, this.session, this.opening);
     } catch (error) {

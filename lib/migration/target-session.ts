@@ -9,6 +9,7 @@ import { encodeSignedEntry, decodeEntry, entryHash } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { Proof } from '../proof/proof.ts';
+import { revocationFault, revokedSigners } from '../proof/revocation.ts';
 import { verifyNext, verifyProof } from '../proof/verify.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 import type { Channel } from '../protocol/channel.ts';
@@ -69,7 +70,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     domain: IncomingDomain | null,
     state: TargetState = targetStart,
   ) {
-    super(state, null, services.host.log, services.timings);
+    super(state, null, services.host, services.timings);
     this.#services = services;
     this.uuid = uuid;
     this.session = session;
@@ -90,6 +91,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   async answer(channel: Channel, peer: Hello): Promise<void> {
     this.channel = channel;
     this.#source = channel.peerName;
+    this.greetedBy(peer);
     await this.input({
       kind: 'answer',
       own: ownHello(this.#services.host, 'target', this.session, this.uuid),
@@ -253,6 +255,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         `proof: ${verified.check}: ${verified.message}; this copy of the VM must not be believed`,
       );
     }
+    const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
+    if (revoked !== null) throw new Refused(`proof: ${revoked}`);
     return { proof, verified };
   }
 

@@ -32,6 +32,7 @@ import type {
   Offer,
   Staged,
   RefusedMessage,
+  RevocationsMessage,
 } from './messages.ts';
 import { refusalHints } from './messages.ts';
 
@@ -84,6 +85,12 @@ const refused: Shape<RefusedMessage> = record({
   hint: nullable(numbered(refusalHints)),
 });
 
+const revocations: Shape<RevocationsMessage> = record({
+  kind: literal('revocations'),
+  session: hash,
+  list: textUpTo(limits.policyEnvelopeBytesMax),
+});
+
 /** One grammar per message kind (SPEC 6), in one table: a kind that is not here does not exist. */
 const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>> } = {
   hello,
@@ -95,6 +102,7 @@ const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>
   abort: bare('abort'),
   aborted: bare('aborted'),
   query: bare('query'),
+  revocations,
   refused,
 };
 

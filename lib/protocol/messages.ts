@@ -91,6 +91,14 @@ export interface RefusedMessage {
   readonly hint: RefusalHint | null;
 }
 
+/** A newer revocation list for a peer whose hello announced an older one (SPEC 1.3); no state machine ever sees it. */
+export interface RevocationsMessage {
+  readonly kind: 'revocations';
+  readonly session: Uint8Array;
+  /** DSSE envelope. */
+  readonly list: string;
+}
+
 /** Messages that carry nothing but their session. */
 export interface BareOf<Kind extends 'abort' | 'aborted' | 'query'> {
   readonly kind: Kind;
@@ -99,5 +107,6 @@ export interface BareOf<Kind extends 'abort' | 'aborted' | 'query'> {
 export type Bare = BareOf<'abort'> | BareOf<'aborted'> | BareOf<'query'>;
 
 /** Everything that agents say to each other. */
-export type Message = Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | RefusedMessage | Bare;
+export type Message =
+  Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | RefusedMessage | RevocationsMessage | Bare;
 export type MessageKind = Message['kind'];

@@ -132,6 +132,7 @@ export class Attacker {
     const host = {
       identity: this.identity,
       policy: () => this.policy,
+      revocations: () => null,
       settings: { advertise: `${this.identity.id.name}:${attackerPort}` },
       versions: new Map([['tvmmp', '0.1.0']]),
     };
@@ -174,7 +175,10 @@ export async function expectMessage<K extends MessageKind>(
   channel: TlsChannel,
   kind: K,
 ): Promise<Extract<Message, { kind: K }>> {
-  const message = await channel.receive(patienceMs);
+  let message = await channel.receive(patienceMs);
+  // Its hello announces no revocation list, so that agents bring theirs (SPEC 1.3).
+  while (message.kind === 'revocations' && kind !== 'revocations')
+    message = await channel.receive(patienceMs);
   if (message.kind !== kind) throw new Error(`${message.kind} where ${kind} was expected`);
   return message as Extract<Message, { kind: K }>;
 }

@@ -3,6 +3,7 @@ import { TrustedPeer, appraisePeer } from '../../../lib/appraisal/appraise.ts';
 import type { Refusal } from '../../../lib/appraisal/appraise.ts';
 import type { AppraisalInput } from '../../../lib/appraisal/peer-checks.ts';
 import { isAccepted, peerChecks, verdictDigest, verdictReason } from '../../../lib/appraisal/verdict.ts';
+import type { RevocationList } from '../../../lib/appraisal/revocation.ts';
 import type { PeerCheck } from '../../../lib/appraisal/verdict.ts';
 import { sha256 } from '../../../lib/encoding/hash.ts';
 import { leafHash } from '../../../lib/evidence/merkle.ts';
@@ -31,6 +32,7 @@ describe('appraisal of a peer', () => {
     now: worldStart,
     root: world.authority.root,
     ownPolicy: world.policy.policy,
+    revocations: null,
     selfName: 'alpha.test',
     requiredPolicyVersion: 3,
     tlsPeerName: host.id.name,
@@ -41,6 +43,7 @@ describe('appraisal of a peer', () => {
       akPublic: host.tpm.akPublic,
       receivePublic: host.tpm.receivePublic,
       policy: world.policy.id,
+      versions: new Map(),
     },
     claim: {
       ...host.tpm.quote(leafHash(statement), selection, flaws),
@@ -110,6 +113,37 @@ describe('appraisal of a peer', () => {
     assert.deepEqual(failed({ ...good, tlsPeerName: 'gamma.test' }), ['peer-name']);
     assert.deepEqual(failed({ ...good, hello: { ...good.hello, host: 'gamma.test' } }), ['peer-name']);
     assert.deepEqual(failed({ ...good, selfName: 'beta.test' }), ['peer-name']);
+  });
+
+  it('fails revocation for a host whose key the list names, and for no other', () => {
+    const list = (akName: Uint8Array): RevocationList => ({
+      version: 4,
+      issuedAt: new Date(worldStart),
+      digest: new Uint8Array(32),
+      hosts: [{ host: 'beta.test', akName, since: new Date(worldStart), reason: 'stolen' }],
+    });
+    assert.deepEqual(failed({ ...good, revocations: list(world.beta.tpm.akName) }), ['revocation']);
+    const { reason } = refused({ ...good, revocations: list(world.beta.tpm.akName) });
+    assert.match(
+      reason,
+      /^revocation: beta\.test, revoked since 2026-06-01T00:00:00\.000Z: stolen, expected/,
+    );
+    const another = { ...good, revocations: list(world.gamma.tpm.akName) };
+    assert.equal(appraisePeer(another).outcome, 'trusted');
+  });
+
+  it('fails revocation where the peer announces a newer list than there is here', () => {
+    const announcing = (text: string, revocations: RevocationList | null = null): AppraisalInput => ({
+      ...good,
+      revocations,
+      hello: { ...good.hello, versions: new Map([['revocations', text]]) },
+    });
+    assert.equal(appraisePeer(announcing('0')).outcome, 'trusted');
+    for (const text of ['1', '999999999999999', '-1', '1.5', 'x', ''])
+      assert.deepEqual(failed(announcing(text)), ['revocation'], text);
+    const empty = { version: 1, issuedAt: new Date(worldStart), digest: new Uint8Array(32), hosts: [] };
+    assert.equal(appraisePeer(announcing('1', empty)).outcome, 'trusted');
+    assert.deepEqual(failed(announcing('2', empty)), ['revocation']);
   });
 
   it('fails ak-certificate for another authority and after its end, and whatever hangs on it', async () => {
@@ -229,6 +263,7 @@ describe('a TrustedPeer', () => {
       now: worldStart,
       root: world.authority.root,
       ownPolicy: world.policy.policy,
+      revocations: null,
       selfName: 'alpha.test',
       requiredPolicyVersion: 1,
       tlsPeerName: 'beta.test',
@@ -239,6 +274,7 @@ describe('a TrustedPeer', () => {
         akPublic: beta.tpm.akPublic,
         receivePublic: beta.tpm.receivePublic,
         policy: world.policy.id,
+        versions: new Map(),
       },
       claim: {
         ...beta.tpm.quote(leafHash(statement), worldSelection),

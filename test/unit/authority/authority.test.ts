@@ -4,13 +4,28 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import Database from 'better-sqlite3';
 import { initAuthority, openAuthority } from '../../../lib/authority/authority.ts';
 import type { Authority } from '../../../lib/authority/authority.ts';
 import { parseBundle } from '../../../lib/authority/bundle.ts';
 import { enrolSession } from '../../../lib/authority/enrol-session.ts';
 import { parseMessage } from '../../../lib/authority/enrolment-messages.ts';
 import { loadEndorsementTrust } from '../../../lib/authority/endorsement.ts';
-import { installPolicy, writeHostDirectories } from '../../../lib/authority/host-directory.ts';
+import {
+  installPolicy,
+  installRevocations,
+  readRevocations,
+  trustOf,
+  writeHostDirectories,
+} from '../../../lib/authority/host-directory.ts';
+import type { HostCredentials } from '../../../lib/authority/host-directory.ts';
+import {
+  currentRevocations,
+  recordEnrolment,
+  reinstateHost,
+  revokeHost,
+} from '../../../lib/authority/revocations.ts';
+import { decodeRevocations } from '../../../lib/appraisal/revocation.ts';
 import { LineChannel } from '../../../lib/authority/line-channel.ts';
 import type { Enrolment } from '../../../lib/authority/registry.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
@@ -39,6 +54,24 @@ const enrolmentOf = (name: string, ekName: Uint8Array = randomBytes(34)): Enrolm
   migrationCertificate: randomBytes(8),
   time: 1,
 });
+
+/** What a host gets at its enrolment, with certificates that nobody looks at. */
+function credentialsOf(authority: Authority, revocations: string | null = null): HostCredentials {
+  const keys = testKeyPair().privateKey;
+  const { der } = authority.root;
+  return {
+    name: 'host',
+    root: authority.root,
+    policySigner: authority.signerCertificate,
+    policy: null,
+    revocations,
+    akCertificate: der,
+    agentCertificate: der,
+    agentKey: keys,
+    migrationCertificate: der,
+    migrationKey: keys,
+  };
+}
 
 describe("an authority's directory", () => {
   let directory: string;
@@ -162,6 +195,107 @@ describe("an authority's directory", () => {
     );
   });
 
+  it('revokes every key that a name ever had, in lists of rising versions, and takes it back', () => {
+    const now = new Date('2026-06-02T00:00:00.000Z');
+    const terms = { since: new Date('2026-06-01T00:00:00.000Z'), reason: 'stolen' };
+    assert.equal(currentRevocations(authority), null);
+    const revoke = (host: string, change: Partial<typeof terms> = {}): string =>
+      revokeHost(authority, host, { ...terms, ...change }, now);
+    const [first, second] = [enrolmentOf('old'), enrolmentOf('old')];
+    recordEnrolment(authority, first, { replace: false });
+    const envelope = revoke('old');
+    assert.equal(currentRevocations(authority), envelope);
+    const list = decodeRevocations(envelope);
+    assert.equal(list.version, 1);
+    assert.deepEqual(list.hosts, [{ host: 'old', akName: Uint8Array.from(first.akName), ...terms }]);
+    assert.throws(() => revoke('old'), failed('usage-invalid'));
+    assert.throws(() => revoke('nobody'), failed('usage-invalid'));
+    assert.throws(() => revoke('old', { reason: 'two\nlines' }), failed('usage-invalid'));
+    assert.throws(() => revoke('old', { since: new Date(NaN) }), failed('usage-invalid'));
+    const enrol = (enrolment: Enrolment) => () => {
+      recordEnrolment(authority, enrolment, { replace: true });
+    };
+    assert.throws(enrol({ ...second, akName: first.akName }), failed('enrolment-refused', 'revoked'));
+    enrol(second)();
+    assert.equal(
+      decodeRevocations(currentRevocations(authority) ?? '').version,
+      2,
+      'the key that ended is in it already',
+    );
+    assert.equal(decodeRevocations(revoke('old')).hosts.length, 2);
+    const empty = decodeRevocations(reinstateHost(authority, 'old', now));
+    assert.deepEqual([empty.version, empty.hosts], [4, []]);
+    assert.throws(() => reinstateHost(authority, 'old', now), failed('usage-invalid'));
+  });
+
+  it('revokes the keys that another enrolment replaces by others, and those alone', () => {
+    const first = { ...enrolmentOf('machine'), time: 5_000 };
+    recordEnrolment(authority, first, { replace: false });
+    const before = currentRevocations(authority);
+    recordEnrolment(authority, { ...first, time: 6_000 }, { replace: true });
+    assert.equal(currentRevocations(authority), before, 'the same key goes on');
+    recordEnrolment(authority, { ...enrolmentOf('machine'), time: 7_000 }, { replace: true });
+    const { hosts } = decodeRevocations(currentRevocations(authority) ?? '');
+    assert.deepEqual(
+      hosts.map(({ host, akName, since }) => [host, akName, since.getTime()]),
+      [['machine', Uint8Array.from(first.akName), 7_000]],
+    );
+    assert.equal(authority.hosts().filter(({ name }) => name === 'machine').length, 1);
+  });
+
+  it('takes a renewal for what it is only where name and keys are those of the enrolment', () => {
+    const { registry } = authority;
+    const first = enrolmentOf('renewing');
+    assert.throws(
+      () => {
+        registry.assertRenewal(first);
+      },
+      failed('enrolment-refused', 'not-a-renewal'),
+    );
+    registry.enrol(first, { replace: false });
+    registry.enrol(enrolmentOf('bystander'), { replace: false });
+    registry.assertRenewal(first);
+    for (const change of [
+      { name: 'other' },
+      { name: 'bystander' },
+      { ekName: randomBytes(34) },
+      { akName: randomBytes(34) },
+      { receiveKeyName: randomBytes(34) },
+    ])
+      assert.throws(
+        () => {
+          registry.assertRenewal({ ...first, ...change });
+        },
+        failed('enrolment-refused', 'not-a-renewal'),
+      );
+  });
+
+  it('without its policy key revokes nobody', async () => {
+    const path = join(directory, 'f');
+    (await initAuthority(path, { name: 'Example', passphrase: 'correct horse' })).close();
+    const opened = openAuthority(path);
+    opened.registry.enrol(enrolmentOf('one'), { replace: false });
+    const terms = { since: new Date(0), reason: 'x' };
+    assert.throws(() => revokeHost(opened, 'one', terms, new Date(0)), failed('authority-invalid'));
+    assert.deepEqual(opened.registry.revocations.all(), [], 'all or nothing');
+    opened.close();
+  });
+
+  it('of the first version of the register goes on', async () => {
+    const path = join(directory, 'g');
+    (await initAuthority(path, { name: 'Example' })).close();
+    const register = new Database(join(path, 'registry.sqlite'));
+    register.exec('DROP TABLE revocation; DROP TABLE revocation_list; PRAGMA user_version = 1');
+    register.close();
+    const opened = openAuthority(path);
+    opened.registry.enrol(enrolmentOf('one'), { replace: false });
+    revokeHost(opened, 'one', { since: new Date(0), reason: 'x' }, new Date(0));
+    opened.close();
+    const again = openAuthority(path);
+    assert.equal(again.registry.revocations.all().length, 1);
+    again.close();
+  });
+
   it('enrols only hosts with a proper name and addresses, by roots that can be read', async () => {
     const run = (hostName: string, addresses: string[], ekRoots: string): Promise<void> =>
       enrolSession(authority, new PassThrough(), new PassThrough(), { hostName, addresses, ekRoots });
@@ -202,19 +336,8 @@ describe("a host's policy", () => {
     const other = await initAuthority(join(directory, 'b'), { name: 'Two' });
     try {
       const identity = join(directory, 'host');
-      const keys = testKeyPair().privateKey;
       const directories = { identity, migrationTls: join(identity, 'tls') };
-      writeHostDirectories(directories, {
-        name: 'host',
-        root: authority.root,
-        policySigner: authority.signerCertificate,
-        policy: null,
-        akCertificate: authority.root.der,
-        agentCertificate: authority.root.der,
-        agentKey: keys,
-        migrationCertificate: authority.root.der,
-        migrationKey: keys,
-      });
+      writeHostDirectories(directories, credentialsOf(authority), new Date());
       const now = new Date();
       const [first, second] = [1, 2].map((version) => authority.signPolicyText(policyText(version)));
       assert.ok(first !== undefined && second !== undefined);
@@ -227,6 +350,47 @@ describe("a host's policy", () => {
       assert.equal(readFileSync(join(identity, 'policy.json'), 'utf8'), second);
       assert.throws(() => installPolicy(join(directory, 'nowhere'), second, now), failed('config-invalid'));
       assert.ok(!readdirSync(identity).some((name) => name.startsWith('.')), 'nothing is left behind');
+    } finally {
+      authority.close();
+      other.close();
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("a host's revocation list", () => {
+  it('is replaced by a later one of its authority alone, also at another enrolment', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-host-'));
+    const authority = await initAuthority(join(directory, 'a'), { name: 'One' });
+    const other = await initAuthority(join(directory, 'b'), { name: 'Two' });
+    try {
+      const identity = join(directory, 'host');
+      const directories = { identity, migrationTls: join(identity, 'tls') };
+      const now = new Date();
+      const enrolled = (from: Authority, revocations: string | null): void => {
+        writeHostDirectories(directories, credentialsOf(from, revocations), now);
+      };
+      const revoked = (from: Authority, host: string): string => {
+        from.registry.enrol(enrolmentOf(host), { replace: false });
+        return revokeHost(from, host, { since: now, reason: 'x' }, now);
+      };
+      const inForce = (): number | undefined =>
+        readRevocations(identity, trustOf(identity, now))?.list.version;
+      enrolled(authority, null);
+      assert.equal(inForce(), undefined);
+      const [first, second] = [revoked(authority, 'one'), revoked(authority, 'two')];
+      assert.equal(installRevocations(identity, second, now).version, 2);
+      assert.throws(() => installRevocations(identity, first, now), failed('policy-invalid', 'rollback'));
+      assert.throws(
+        () => installRevocations(identity, revoked(other, 'three'), now),
+        failed('policy-invalid', 'bad-signature'),
+      );
+      enrolled(authority, first);
+      assert.equal(inForce(), 2, 'an older list that comes with an enrolment');
+      enrolled(authority, null);
+      assert.equal(inForce(), 2);
+      enrolled(other, null);
+      assert.equal(inForce(), undefined, 'the list of another authority says nothing here');
     } finally {
       authority.close();
       other.close();

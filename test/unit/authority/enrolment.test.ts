@@ -16,6 +16,7 @@ import { enrolSession } from '../../../lib/authority/enrol-session.ts';
 import type { EnrolSessionOptions } from '../../../lib/authority/enrol-session.ts';
 import { beginHostEnrolment, enrolHost } from '../../../lib/authority/host-enrolment.ts';
 import type { HostEnrolment, HostEnrolmentOptions } from '../../../lib/authority/host-enrolment.ts';
+import { reinstateHost } from '../../../lib/authority/revocations.ts';
 import { receivePolicyOf } from '../../../lib/appraisal/policy.ts';
 import { createCertificateRequest } from '../../../lib/certificates/certificate-request.ts';
 import {
@@ -225,6 +226,8 @@ describe('enrolment of a host with a TPM', function () {
     await assert.rejects(enrol(hostA), refused('already-enrolled'));
     assert.deepEqual(await enrol(hostB, { hostName: name, replace: true }).then((done) => done.name), name);
     assert.equal(authority.hosts().filter((host) => host.name === name).length, 1);
+    await assert.rejects(enrol(hostA, { replace: true }), refused('revoked'));
+    reinstateHost(authority, name, now());
     const other = await enrol(hostB, { replace: true });
     assert.deepEqual(
       authority

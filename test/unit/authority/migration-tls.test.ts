@@ -67,18 +67,20 @@ describe("QEMU with a host's migration TLS files", function () {
     const keys = testKeyPair();
     mkdirSync(join(directory, name));
     const directories = { identity: join(directory, name), migrationTls: join(directory, name, 'tls') };
-    writeHostDirectories(directories, {
+    const credentials = {
       name,
       root: issuer.root,
       policySigner: issuer.policySigner,
       policy: null,
+      revocations: null,
       akCertificate: await issuer.agentCertificate(name, keys.publicKey),
       agentCertificate: await issuer.agentCertificate(name, keys.publicKey),
       agentKey: keys.privateKey,
       migrationCertificate:
         migrationCertificate ?? (await issuer.migrationCertificate(name, keys.publicKey, ['127.0.0.1'])),
       migrationKey: keys.privateKey,
-    });
+    };
+    writeHostDirectories(directories, credentials, new Date());
   }
 
   it('connects two hosts of one authority, by name and by address', () => {

@@ -18,6 +18,7 @@ const status = {
   host: 'alpha',
   advertise: 'alpha:16515',
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
+  revocations: { version: 4, ownReason: null },
   vms: [vm],
   migrations: [{ vm: uuid, role: 'source', state: 'staged', peer: 'beta' }],
 };
@@ -53,8 +54,9 @@ describe('tvmmp and the agent', () => {
     await agent.listen({ status: [{ result: status }] });
     const { code, stdout, stderr } = await run('status');
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-    assert.match(stdout, /^host {8}alpha$/m);
-    assert.match(stdout, /^policy {6}fleet version 3 \(cdcdcdcd\)$/m);
+    assert.match(stdout, /^host {9}alpha$/m);
+    assert.match(stdout, /^policy {7}fleet version 3 \(cdcdcdcd\)$/m);
+    assert.match(stdout, /^revocations {2}list version 4$/m);
     assert.match(stdout, /^web {3}running {2}alpha {3}2 {6}9 {8}6b1a6f4e/m);
     assert.match(stdout, /^web {2}source {2}staged {2}beta$/m);
   });

@@ -75,10 +75,11 @@ describe('from authority to enrolled host, by tvmmp', function () {
     const status = await onHost('host', 'status', '--json');
     assert.equal(status.code, 1);
     const parts = json(status)['parts'] as { part: string; ok: boolean }[];
-    assert.deepEqual(parts.map(({ part, ok }) => [part, ok]).slice(0, 4), [
+    assert.deepEqual(parts.map(({ part, ok }) => [part, ok]).slice(0, 5), [
       ['TPM', true],
       ['enrolment', false],
       ['policy', false],
+      ['revocation', false],
       ['platform state', false],
     ]);
   });
@@ -146,10 +147,10 @@ describe('from authority to enrolled host, by tvmmp', function () {
     assert.equal(statSync(path('etc/agent-key.pem')).mode & 0o777, 0o600);
     const parts = json(await onHost('host', 'status', '--json'))['parts'] as { ok: boolean; text: string }[];
     assert.deepEqual(
-      parts.slice(0, 5).map(({ ok }) => ok),
-      [true, true, true, true, true],
+      parts.slice(0, 6).map(({ ok }) => ok),
+      [true, true, true, true, true, true],
     );
-    assert.equal(parts[3]?.text, 'approved as as shipped');
+    assert.equal(parts[4]?.text, 'approved as as shipped');
     const listed = json(await good('authority', 'list', path('authority'), '--json'));
     assert.deepEqual(
       (listed['hosts'] as { name: string }[]).map(({ name }) => name),
@@ -162,7 +163,7 @@ describe('from authority to enrolled host, by tvmmp', function () {
     assert.equal(twice.code, 1);
     assert.match(
       twice.stderr,
-      /the authority refused the enrolment: this TPM is enrolled as alpha: say --replace/,
+      /the authority refused the enrolment: this TPM is enrolled as alpha: say --renew for new certificates, or --replace/,
     );
     const other = await onHost('host', 'enroll', '--expect-name', 'beta', '--via', via('alpha', '--replace'));
     assert.equal(other.code, 1);
@@ -195,6 +196,69 @@ describe('from authority to enrolled host, by tvmmp', function () {
     assert.match(older.stderr, /\(policy-invalid\)$/m);
     const shown = json(await onHost('policy', 'show', '--json'));
     assert.deepEqual([shown['version'], shown['signature']], [2, "good, of this host's authority"]);
+  });
+
+  it('renews the certificates of a host under the same keys, for as long as is said', async () => {
+    const before = readFileSync(path('etc/ak.pem'), 'utf8');
+    const run = await onHost('host', 'enroll', '--via', via('alpha', '--renew --days 30'));
+    assert.equal(run.code, 0, run.stderr);
+    assert.notEqual(readFileSync(path('etc/ak.pem'), 'utf8'), before);
+    const listed = json(await good('authority', 'list', path('authority'), '--json'));
+    const [host] = listed['hosts'] as { time: number; expires: number; revoked: null }[];
+    assert.ok(host !== undefined && host.expires - host.time <= 30 * 86_400_000);
+    assert.equal(host.revoked, null);
+    const other = await onHost('host', 'enroll', '--via', via('beta', '--renew'));
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /alpha is enrolled otherwise: a renewal keeps name and keys/);
+  });
+
+  it('revokes a host: the list is installed, shown, does not go back, and keeps the host out', async () => {
+    const passphrase = ['--passphrase-file', path('passphrase')];
+    const none = json(await onHost('revocation', 'show', '--json'));
+    assert.deepEqual(none, { version: 0, hosts: [] });
+    const revoke = ['authority', 'revoke', path('authority'), 'alpha', '--reason', 'stolen'];
+    const nobody = await tvmmp(['authority', 'revoke', path('authority'), 'gamma', ...passphrase]);
+    assert.deepEqual([nobody.code, /no host gamma was ever enrolled/.test(nobody.stderr)], [2, true]);
+    const vague = await tvmmp([...revoke, '--since', '2026-06-01', ...passphrase]);
+    assert.deepEqual([vague.code, /is no time such as/.test(vague.stderr)], [2, true]);
+    await good(...revoke, '--since', '2026-06-01T00:00:00Z', '-o', path('list-1.json'), ...passphrase);
+    const installed = json(await onHost('revocation', 'install', path('list-1.json'), '--json'));
+    assert.deepEqual(installed, { version: 1, keys: 1, by: 'file' });
+    const shown = await onHost('revocation', 'show');
+    assert.match(shown.stdout, /signature: good, of this host's authority/);
+    assert.match(shown.stdout, /^alpha +[0-9a-f]{8} +2026-06-01 00:00:00Z +stolen$/m);
+    const parts = json(await onHost('host', 'status', '--json'))['parts'] as {
+      part: string;
+      ok: boolean;
+      text: string;
+    }[];
+    const own = parts.find(({ part }) => part === 'revocation');
+    assert.deepEqual([own?.ok, /revoked this host since .*: stolen/.test(own?.text ?? '')], [false, true]);
+    for (const how of ['', '--renew', '--replace']) {
+      const again = await onHost('host', 'enroll', '--via', via('alpha', how));
+      assert.equal(again.code, 1, how);
+      assert.match(again.stderr, /attestation key is revoked, as that of alpha: stolen/);
+    }
+    const listed = await good('authority', 'list', path('authority'));
+    assert.match(listed.stdout, /^alpha .* REVOKED: stolen$/m);
+    assert.match(listed.stdout, /^revocation list signed last: version 1, 1 keys$/m);
+    await good(
+      'authority',
+      'reinstate',
+      path('authority'),
+      'alpha',
+      '-o',
+      path('list-2.json'),
+      ...passphrase,
+    );
+    await onHost('revocation', 'install', path('list-2.json'));
+    const older = await onHost('revocation', 'install', path('list-1.json'));
+    assert.equal(older.code, 1);
+    assert.match(older.stderr, /version 1 of the revocation list is below 2, in force \(policy-invalid\)$/m);
+    const notOne = await onHost('revocation', 'install', path('policy-2.json'));
+    assert.equal(notOne.code, 2);
+    const renewed = await onHost('host', 'enroll', '--via', via('alpha', '--renew'));
+    assert.equal(renewed.code, 0, renewed.stderr);
   });
 
   it('says which PCR differs when the host is in a state that nobody approved', async () => {

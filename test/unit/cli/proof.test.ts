@@ -3,9 +3,11 @@ import { strict as assert } from 'node:assert';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { signRevocations } from '../../../lib/appraisal/revocation.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
 import { ChainBuilder, makeWorld, worldVm } from '../../support/proof-world.ts';
 import type { World } from '../../support/proof-world.ts';
+import { testKeyPair } from '../../support/test-authority.ts';
 import { ScriptedAgent } from './scripted-agent.ts';
 import { json, tvmmp } from './run-cli.ts';
 
@@ -44,6 +46,42 @@ describe('tvmmp proof', () => {
       .migrate(world.beta)
       .departing(world.gamma)
       .arrived(world.gamma);
+
+  it('tells of hosts that were revoked later, and refuses what a revoked host signed', async () => {
+    const file = write('revoked.tvmmp-proof', travelled().bytes());
+    const listFrom = (name: string, since: string, keys = world.authority.policyKeys): string => {
+      const { name: host, akName } = world.alpha.id;
+      const hosts = [{ host, akName, since: new Date(since), reason: 'stolen' }];
+      return write(name, Buffer.from(signRevocations({ version: 1, issuedAt: new Date(0), hosts }, keys)));
+    };
+    const verify = (list: string, ...more: string[]): ReturnType<typeof tvmmp> =>
+      tvmmp(['proof', 'verify', file, '--authority', root, '--revocations', list, ...more]);
+    const later = await verify(listFrom('later.json', '2026-06-02T00:00:00Z'));
+    assert.equal(later.code, 0, later.stderr);
+    assert.match(
+      later.stdout,
+      /^alpha\.test was revoked on 2026-06-02 00:00:00Z \(stolen\); its entries 0 to 2 were signed before and stay good; beta\.test vouches that they are older$/m,
+    );
+    const early = listFrom('early.json', '2026-06-01T00:00:02Z');
+    const broken = await verify(early);
+    assert.equal(broken.code, 1);
+    assert.match(
+      broken.stderr,
+      /does not hold: revocation: entry 1 \(started\) was signed by alpha\.test, revoked since/,
+    );
+    assert.equal(broken.stdout, '');
+    const told = await verify(early, '--json');
+    assert.equal(told.code, 1);
+    const { outcome, check, revoked } = json(told) as {
+      outcome: string;
+      check: string;
+      revoked: { after: number }[];
+    };
+    assert.deepEqual([outcome, check, revoked[0]?.after], ['fault', 'revocation', 1]);
+    const foreign = await verify(listFrom('foreign.json', '2026-06-02T00:00:00Z', testKeyPair()));
+    assert.equal(foreign.code, 1);
+    assert.match(foreign.stderr, /no known policy key signed it \(policy-invalid\)/);
+  });
 
   it('verifies a proof offline and says who held the VM, when, and who signed destruction', async () => {
     const file = write('good.tvmmp-proof', travelled().bytes());

@@ -15,6 +15,7 @@ const messages: readonly Message[] = [
   { kind: 'arrived', session, entry, certificates: [bytes(10)], policies: ['{}'] },
   { kind: 'departed', session, entry, certificates: [], policies: [] },
   ...(['abort', 'aborted', 'query'] as const).map((kind) => ({ kind, session })),
+  { kind: 'revocations', session, list: '{}' },
   { kind: 'refused', session, hint: null },
   { kind: 'refused', session, hint: 'no-tls' },
 ];

@@ -1,0 +1,44 @@
+import { REVOCATIONS_VERSION, announcedRevocations } from '../appraisal/revocation-check.ts';
+import type { Channel } from '../protocol/channel.ts';
+import type { Message } from '../protocol/messages.ts';
+import { ProtocolViolation, requireSession } from '../protocol/step.ts';
+import type { Host } from './host.ts';
+
+/**
+ * The exchange of revocation lists on one connection (SPEC 1.3), beside the order of messages: a peer whose hello announced an
+ * older list than ours gets ours before our next message, and one list of its own is heard.
+ */
+export class ListExchange {
+  readonly #host: Pick<Host, 'revocations' | 'learnRevocations'>;
+  #heard = false;
+  /** Set by a hello with a lower version; the list goes out once. */
+  #owed: Uint8Array | null = null;
+
+  constructor(host: Pick<Host, 'revocations' | 'learnRevocations'>) {
+    this.#host = host;
+  }
+
+  /** Looks at each message of a session that came. True where it is dealt with: a list is no state machine's business. */
+  received(message: Message, session: Uint8Array): boolean {
+    if (message.kind === 'hello') {
+      const ours = this.#host.revocations()?.list.version ?? 0;
+      const silent = !message.versions.has(REVOCATIONS_VERSION);
+      if (!silent && announcedRevocations(message.versions) < ours) this.#owed = message.session;
+    }
+    if (message.kind !== 'revocations') return false;
+    requireSession(message, session);
+    if (this.#heard) throw new ProtocolViolation('a second revocation list');
+    this.#heard = true;
+    this.#host.learnRevocations(message.list);
+    return true;
+  }
+
+  /** Before each message of ours: pays what is owed. */
+  async beforeSending(channel: Channel): Promise<void> {
+    const session = this.#owed;
+    const inForce = this.#host.revocations();
+    if (session === null || inForce === null) return;
+    this.#owed = null;
+    await channel.send({ kind: 'revocations', session, list: inForce.envelope });
+  }
+}
