@@ -50,6 +50,10 @@ export const limits = {
   connectionsPerAddressMax: 64,
   /** Hooks of incoming VMs that are dealt with at once: below libvirtd's 20 workers, each of which such a hook holds. */
   admissionsMax: 12,
+  /** How long a peer may take to answer before an administrator resolves without it. */
+  resolutionWaitMs: 10_000,
+  /** What is kept of the steps of one session, for the operator. */
+  sessionStepsMax: 200,
   sessionIdMemoryMs: 7 * 24 * 3600 * 1000,
   hookFrameBytesMax: 4 * 1024 * 1024,
   migrateHookDeadlineMs: 55_000,

@@ -9,6 +9,7 @@ import type { Sessions } from '../migration/sessions.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
+import { migrationMethods, openMigrations } from './migration-methods.ts';
 import type { Revocations } from './revocations.ts';
 import { TlsChannel } from './tls-channel.ts';
 import { version } from './version.ts';
@@ -43,12 +44,7 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       });
     },
     refusals: () => Promise.resolve(host.journal.refusals(refusalsShown)),
-    migrations: () =>
-      Promise.resolve(
-        host.journal
-          .sessions()
-          .map((session) => ({ ...session, id: Buffer.from(session.id).toString('hex') })),
-      ),
+    ...migrationMethods(services, sessions),
     migrate: async (params, progress) => {
       const vm = find(services, text(params, 'vm'));
       const destination = text(params, 'destination');
@@ -89,9 +85,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     vms: host.journal.vms().map(summary),
-    migrations: host.journal
-      .unfinishedSessions()
-      .map(({ vm, role, state, peer }) => ({ vm, role, state, peer })),
+    migrations: openMigrations(services),
   };
 }
 

@@ -15,9 +15,12 @@ interface Status {
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
+    readonly id: string;
     readonly role: string;
     readonly state: string;
     readonly peer: string;
+    /** Why it cannot go on; '' where nothing is in its way. */
+    readonly problem: string;
   }[];
 }
 
@@ -28,7 +31,7 @@ export function addStatus(program: Command): void {
     summary: 'what the agent of this host knows and does',
     description:
       'Shows the agent of this host: its name, the address that it gives to others, the policy in force, the ' +
-      'protected VMs and the migrations that are not finished.',
+      'protected VMs and the migrations that are not finished (tvmmp migration show explains one).',
     examples: [
       ['tvmmp status', 'One page for people.'],
       ["tvmmp status --json | jq '.vms[].name'", 'For scripts.'],
@@ -72,8 +75,15 @@ function statusText({
       : [
           '',
           ...table(
-            ['VM', 'ROLE', 'STATE', 'PEER'],
-            migrations.map(({ vm, role, state, peer }) => [names.get(vm) ?? vm, role, state, peer]),
+            ['VM', 'ROLE', 'STATE', 'PEER', 'SESSION', 'PROBLEM'],
+            migrations.map(({ id, vm, role, state, peer, problem }) => [
+              names.get(vm) ?? vm,
+              role,
+              state,
+              peer,
+              short(id),
+              problem,
+            ]),
           ),
         ]),
   ];

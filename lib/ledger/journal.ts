@@ -1,24 +1,18 @@
 import Database from 'better-sqlite3';
 import { TvmmpError } from '../errors.ts';
-import { limits } from '../limits.ts';
 import type {
   Credential,
   PermitRecord,
   RefusalRecord,
   SessionRecord,
   SessionRole,
-  SessionState,
+  SessionStep,
   VmRecord,
   VmState,
 } from './records.ts';
-import { schema, schemaVersion } from './schema.ts';
-
-/** What `putSession` may change of a session that is there already. */
-export interface SessionChange {
-  readonly state?: SessionState;
-  readonly peer?: string;
-  readonly address?: string;
-}
+import { schema, schemaVersion, upgrades } from './schema.ts';
+import { SessionStore } from './session-store.ts';
+import type { SessionChange } from './session-store.ts';
 
 /** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
 export interface StoredChain {
@@ -33,10 +27,12 @@ export interface StoredChain {
  */
 export class Journal {
   readonly #db: Database.Database;
+  readonly #sessions: SessionStore;
 
   /** Opens or creates the journal; `:memory:` for tests. */
   constructor(file: string) {
     this.#db = open(file);
+    this.#sessions = new SessionStore(this.#db);
   }
 
   close(): void {
@@ -97,6 +93,29 @@ export class Journal {
     this.#db.prepare('INSERT INTO entry VALUES (?, ?, ?)').run(uuid, sequence, bytes);
   }
 
+  /** Ends a VM's chain with `sequence`; what came after it in `session` is set aside, not deleted (SPEC 6.9). */
+  rewindChain(uuid: string, sequence: number, session: Uint8Array): void {
+    this.transaction(() => {
+      this.#db
+        .prepare(
+          `INSERT OR REPLACE INTO set_aside SELECT vm, @session, sequence, bytes FROM entry
+           WHERE vm = @uuid AND sequence > @sequence`,
+        )
+        .run({ uuid, sequence, session });
+      this.#db.prepare('DELETE FROM entry WHERE vm = ? AND sequence > ?').run(uuid, sequence);
+    });
+  }
+
+  /** Signed entries that `rewindChain` set aside in a session, in order: evidence of what this host had signed. */
+  setAside(session: Uint8Array): readonly Uint8Array[] {
+    return this.#db
+      .prepare<[Uint8Array], { bytes: Uint8Array }>(
+        'SELECT bytes FROM set_aside WHERE session = ? ORDER BY sequence',
+      )
+      .all(session)
+      .map((row) => row.bytes);
+  }
+
   /** Replaces a VM's chain by one that was received whole and verified. */
   replaceChain(uuid: string, chain: StoredChain): void {
     this.transaction(() => {
@@ -140,58 +159,46 @@ export class Journal {
   // Sessions
 
   /** Notes a session id for the first time; false when it was seen before (SPEC 6.1: an id is good once). */
-  openSession(session: SessionRecord): boolean {
-    return this.transaction(() => {
-      this.#db
-        .prepare(
-          `DELETE FROM session WHERE updated < ? AND state IN ('open', 'refused', 'departed', 'aborted', 'done')`,
-        )
-        .run(session.started - limits.sessionIdMemoryMs);
-      const { changes } = this.#db
-        .prepare(
-          `INSERT OR IGNORE INTO session VALUES (@id, @vm, @role, @state, @peer, @address, @started, @updated)`,
-        )
-        .run(session);
-      return changes === 1;
-    });
+  openSession(session: Omit<SessionRecord, 'problem'>): boolean {
+    return this.transaction(() => this.#sessions.open(session));
   }
 
   changeSession(id: Uint8Array, change: SessionChange, now: number): void {
-    this.#db
-      .prepare(
-        `UPDATE session SET state = coalesce(@state, state), peer = coalesce(@peer, peer),
-         address = coalesce(@address, address), updated = @now WHERE id = @id`,
-      )
-      .run({
-        state: change.state ?? null,
-        peer: change.peer ?? null,
-        address: change.address ?? null,
-        now,
-        id,
-      });
+    this.transaction(() => {
+      this.#sessions.change(id, change, now);
+    });
+  }
+
+  /** What keeps a session from going on, or '' when nothing does any more. */
+  noteProblem(id: Uint8Array, problem: string, now: number): void {
+    this.transaction(() => {
+      this.#sessions.noteProblem(id, problem, now);
+    });
+  }
+
+  /** What was done about a session, for the operator. */
+  noteStep(id: Uint8Array, note: string, now: number): void {
+    this.transaction(() => {
+      this.#sessions.note(id, note, now);
+    });
+  }
+
+  sessionSteps(id: Uint8Array): readonly SessionStep[] {
+    return this.#sessions.steps(id);
   }
 
   session(id: Uint8Array): SessionRecord | null {
-    return (
-      this.#db.prepare<[Uint8Array], SessionRecord>('SELECT * FROM session WHERE id = ?').get(id) ?? null
-    );
+    return this.#sessions.get(id);
   }
 
   /** Newest first; all of them, or those of one VM. */
   sessions(vm?: string): readonly SessionRecord[] {
-    return vm === undefined
-      ? this.#db.prepare<[], SessionRecord>('SELECT * FROM session ORDER BY started DESC, rowid DESC').all()
-      : this.#db
-          .prepare<[string], SessionRecord>(
-            'SELECT * FROM session WHERE vm = ? ORDER BY started DESC, rowid DESC',
-          )
-          .all(vm);
+    return this.#sessions.all(vm);
   }
 
   /** Sessions that are neither over nor refused: what has to be finished or undone. */
   unfinishedSessions(role?: SessionRole): readonly SessionRecord[] {
-    const over = new Set<SessionState>(['refused', 'departed', 'aborted', 'done']);
-    return this.sessions().filter((row) => !over.has(row.state) && (role === undefined || row.role === role));
+    return this.#sessions.unfinished(role);
   }
 
   // Permits
@@ -258,20 +265,29 @@ function open(file: string): Database.Database {
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
     db.pragma('foreign_keys = ON');
-    const version = db.pragma('user_version', { simple: true }) as number;
-    if (version === 0) {
-      db.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
-    } else if (version !== schemaVersion) {
-      throw new TvmmpError(
-        'journal-failed',
-        `${file} has schema version ${version}, this tvmmpd knows ${schemaVersion}`,
-      );
-    }
+    bringUpToDate(db, file);
     return db;
   } catch (error) {
     if (error instanceof TvmmpError) throw error;
     throw new TvmmpError('journal-failed', `cannot open the journal ${file}: ${String(error)}`, {
       cause: error,
     });
+  }
+}
+
+/** Makes the tables, or brings those of an earlier version up to date; a later version's are not touched. */
+function bringUpToDate(db: Database.Database, file: string): void {
+  const found = db.pragma('user_version', { simple: true }) as number;
+  if (found > schemaVersion) {
+    throw new TvmmpError(
+      'journal-failed',
+      `${file} has schema version ${found}, this tvmmpd knows ${schemaVersion}`,
+    );
+  }
+  for (let version = found; version < schemaVersion;) {
+    const [statements, next] = version === 0 ? [schema, schemaVersion] : [upgrades[version], version + 1];
+    if (statements === undefined) throw new TvmmpError('journal-failed', `${file} has no known version`);
+    db.exec(`BEGIN IMMEDIATE; ${statements} PRAGMA user_version = ${next}; COMMIT;`);
+    version = next;
   }
 }

@@ -41,7 +41,11 @@ export type SessionState =
   | 'aborted'
   | 'arriving'
   | 'arrived'
-  | 'done';
+  | 'done'
+  /** By an administrator (SPEC 6.9). */
+  | 'resolved'
+  | 'giving-up'
+  | 'given-up';
 
 /** One run of the protocol. */
 export interface SessionRecord {
@@ -55,6 +59,16 @@ export interface SessionRecord {
   readonly address: string;
   readonly started: number;
   readonly updated: number;
+  /** Why it cannot go on now; '' where nothing is in its way. A code of lib/errors.ts comes first. */
+  readonly problem: string;
+}
+
+/** Something that happened to a session; newest last. */
+export interface SessionStep {
+  readonly time: number;
+  readonly state: SessionState;
+  /** What was met or done; '' for a mere change of state. */
+  readonly note: string;
 }
 
 /** Lets one VM in, once (SPEC 8.1). */

@@ -2,7 +2,31 @@
  * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
  * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
  */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
+
+/** Since version 2: what happened to sessions, and entries that were set aside when this host gave its copy up (SPEC 6.9). */
+const steps = `
+CREATE TABLE session_step (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  session BLOB NOT NULL,
+  time INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  note TEXT NOT NULL
+) STRICT;
+CREATE INDEX session_step_session ON session_step (session, id);
+CREATE TABLE set_aside (
+  vm TEXT NOT NULL,
+  session BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (vm, session, sequence)
+) STRICT, WITHOUT ROWID;
+`;
+
+/** What leads from each earlier version to the next. */
+export const upgrades: Readonly<Record<number, string>> = {
+  1: `ALTER TABLE session ADD COLUMN problem TEXT NOT NULL DEFAULT '';${steps}`,
+};
 
 export const schema = `
 CREATE TABLE vm (
@@ -46,10 +70,11 @@ CREATE TABLE session (
   peer TEXT NOT NULL,
   address TEXT NOT NULL,
   started INTEGER NOT NULL,
-  updated INTEGER NOT NULL
+  updated INTEGER NOT NULL,
+  problem TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX session_vm ON session (vm, role, state);
-CREATE TABLE permit (
+${steps}CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,

@@ -34,11 +34,16 @@ export async function waitUntilLeft(services: Services, uuid: string): Promise<v
  * back meanwhile.
  */
 export async function destroyCopy(services: Services, uuid: string, session: Uint8Array): Promise<void> {
-  const { host } = services;
   await waitUntilGone(services, uuid);
-  const record = goneRecord(services, uuid, session);
+  await removeAndCheck(services, uuid, () => goneRecord(services, uuid, session));
+}
+
+/** Removes key and vTPM state of a VM whose record `find` still finds fit for it, then looks that they are gone. */
+export async function removeAndCheck(services: Services, uuid: string, find: () => VmRecord): Promise<void> {
+  const { host } = services;
+  const record = find();
   await removeKeyAndState(services, record);
-  host.journal.putVm({ ...goneRecord(services, uuid, session), sealed: null, context: null });
+  host.journal.putVm({ ...find(), sealed: null, context: null });
   if (await host.hypervisor.secretExists(record.secret)) {
     throw new TvmmpError('destruction-incomplete', `the libvirt secret of ${record.name} is still there`);
   }

@@ -1,10 +1,21 @@
 import { TvmmpError } from '../errors.ts';
+import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import type { DomainSummary, Hypervisor } from '../libvirt/port.ts';
 
 /** A domain as libvirt has it now, or null where libvirt does not know it. */
 export async function lookAt(hypervisor: Hypervisor, uuid: string): Promise<DomainSummary | null> {
   try {
     return await hypervisor.domain(uuid);
+  } catch (error) {
+    if (error instanceof TvmmpError && error.code === 'domain-not-found') return null;
+    throw error;
+  }
+}
+
+/** The job that libvirt has on a domain; null without one, and where libvirt does not know the domain (any more). */
+export async function jobOf(hypervisor: Hypervisor, uuid: string): Promise<JobStatistics | null> {
+  try {
+    return await hypervisor.jobInfo(uuid);
   } catch (error) {
     if (error instanceof TvmmpError && error.code === 'domain-not-found') return null;
     throw error;

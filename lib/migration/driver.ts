@@ -67,6 +67,8 @@ export abstract class SessionDriver<
   abstract readonly session: Uint8Array;
   protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
   protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
+  /** Something is in the way of a committed session; what it is, for the operator. It will be tried again. */
+  abstract troubled(error: unknown): void;
   /** Whether messages are awaited without a deadline: from here on libvirt's outcome decides. */
   protected abstract committed(state: State): boolean;
   protected abstract over(state: State): boolean;
@@ -185,6 +187,7 @@ export abstract class SessionDriver<
             { state: this.#state.tag, error: String(error) },
             'a step after the commitment failed',
           );
+          this.troubled(error);
           continue;
         }
         this.why ??= error instanceof Error ? error : new Error(String(error));

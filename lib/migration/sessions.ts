@@ -5,8 +5,9 @@ import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts'
 import { decodeEntry, decodeSignedEntry } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Hello, Message } from '../protocol/messages.ts';
-import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import type { Arrived, Hello, Message } from '../protocol/messages.ts';
+import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
+import { isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
 import { discardOrphans } from './incoming.ts';
 import type { Services } from './services.ts';
 import type { Timer } from './timers.ts';
@@ -122,11 +123,28 @@ export class Sessions {
     for (const session of this.#targets.values()) this.#guarded(session, () => this.#lookTarget(session));
   }
 
+  /** Tries at once what would be tried again later: the peer may have come back. */
+  askAgain(id: Uint8Array): void {
+    const session = this.#sources.get(hex(id)) ?? this.#targets.get(hex(id));
+    if (session !== undefined) session.repeatedAt = 0;
+    this.look();
+  }
+
+  /** The live session of a record, for what its administrator states (SPEC 6.9); one that was resolved is taken up again. */
+  takeUp(record: SessionRecord): SourceSession | TargetSession {
+    const live = this.#sources.get(hex(record.id)) ?? this.#targets.get(hex(record.id));
+    if (live !== undefined) return live;
+    const vm = this.#services.host.journal.vm(record.vm);
+    if (vm === null || record.role !== 'source' || record.state !== 'resolved')
+      throw new TvmmpError('internal', `a session that is ${record.state} and not under way`);
+    return this.#source(vm, record.id, 'hook', { tag: 'resolved', session: record.id, head: vm.head });
+  }
+
   // Opening and resuming
 
   #register(session: { id: Uint8Array; vm: string; role: SessionRole; address: string }): void {
     const now = this.#services.host.now();
-    const record: SessionRecord = { ...session, state: 'open', peer: '', started: now, updated: now };
+    const record = { ...session, state: 'open', peer: '', started: now, updated: now } as const;
     if (!this.#services.host.journal.openSession(record)) {
       throw new TvmmpError('session-replayed', 'a session id that was used before');
     }
@@ -183,6 +201,7 @@ export class Sessions {
       return;
     }
     log.info({ vm: vm.uuid, role: record.role, state: record.state }, 'taking up an unfinished session');
+    journal.noteStep(session, 'taken up again after a restart of the agent', now());
     if (state.role === 'source') {
       this.#source(vm, session, 'hook', state.state);
     } else {
@@ -244,22 +263,55 @@ export class Sessions {
       const departures = journal.departures(record.vm).map(decodeSignedEntry);
       const entry = departures.find((signed) => sessionOf(signed) === hex(record.id));
       if (entry !== undefined) await channel.send(departedMessage(this.#services, record.id, entry));
+    } else if (record.role === 'source' && record.state === 'given-up' && message.kind === 'arrived') {
+      this.#arrivedAfterAll(channel, message, record);
+      return;
+    } else if (record.role === 'source' && record.state === 'resolved' && message.kind === 'arrived') {
+      await this.#contradict(channel, message, record);
     } else if (record.role === 'target' && (record.state === 'aborted' || record.state === 'refused')) {
       await channel.send({ kind: 'aborted', session: record.id });
     }
     channel.close();
   }
 
+  /** What an administrator gave up did arrive: *departed* can be signed now. */
+  #arrivedAfterAll(channel: Channel, message: Arrived, record: SessionRecord): void {
+    const { journal } = this.#services.host;
+    const vm = journal.vm(record.vm);
+    if (vm?.state !== 'gone')
+      throw new TvmmpError('vm-unsuitable', `VM ${record.vm} was given up, and has come back since`);
+    recordArrival(this.#services, record.vm, record.id, message);
+    const session = this.#source(vm, record.id, 'hook', {
+      tag: 'destroying',
+      session: record.id,
+      head: vm.head,
+    });
+    session.attach(channel);
+    this.look();
+  }
+
+  /** Both hosts have the VM: nothing is destroyed, both operators are told (SPEC 6.9). */
+  async #contradict(channel: Channel, message: Arrived, record: SessionRecord): Promise<void> {
+    const departing = departingOf(this.#services, record.vm, record.id);
+    if (departing === null)
+      throw new TvmmpError('internal', 'a resolved session without its departing entry');
+    verifyArrived(this.#services, departing.state, message);
+    const { journal, now } = this.#services.host;
+    const problem = `hand-over-conflict: ${record.peer} says that the VM arrived there, and an administrator kept it here`;
+    journal.noteProblem(record.id, problem, now());
+    await channel.send({ kind: 'refused', session: record.id, hint: null });
+  }
+
   // libvirt's outcome
 
   async #lookSource(session: SourceSession): Promise<void> {
     const { tag } = session.state;
-    if (tag === 'departed' || tag === 'destroying' || tag === 'aborted') return session.redo();
+    if (redone.has(tag)) return session.redo();
     if (tag === 'aborting') return this.#repeat(session, { kind: 'abort', session: session.session });
     if ((tag !== 'offered' && tag !== 'staged' && tag !== 'declined') || !session.outcomeIsDue) return;
     const { hypervisor, now } = this.#services.host;
     // The job first: a move that ends between the two looks then shows as a VM that is gone, not as one that stays.
-    if ((await hypervisor.jobInfo(session.vm.uuid)) !== null) {
+    if ((await jobOf(hypervisor, session.vm.uuid)) !== null) {
       session.quietSince = null;
       return;
     }
@@ -273,7 +325,7 @@ export class Sessions {
 
   async #lookTarget(session: TargetSession): Promise<void> {
     const { hypervisor, journal, now } = this.#services.host;
-    if (session.state.tag === 'arriving' || session.state.tag === 'aborted') return session.redo();
+    if (redone.has(session.state.tag)) return session.redo();
     if (session.state.tag === 'arrived') return this.#repeat(session, session.state.message);
     if (session.state.tag !== 'staged') return;
     const domain = await lookAt(hypervisor, session.uuid);
@@ -310,6 +362,7 @@ export class Sessions {
     }
     session.attach(channel);
     await channel.send(message);
+    if (record.problem.startsWith('peer-')) host.journal.noteProblem(session.session, '', host.now());
   }
 
   /** One look at a time per session; what fails is met again at the next one. */
@@ -320,10 +373,21 @@ export class Sessions {
       .catch((error: unknown) => {
         const { log } = this.#services.host;
         log.warn({ error: String(error) }, 'a session could not go on now; it will be tried again');
+        session.troubled(error);
       })
       .finally(() => this.#looking.delete(session));
   }
 }
+
+/** States whose effect is tried again at each look until it is done. */
+const redone: ReadonlySet<string> = new Set<SourceSession['state']['tag'] | TargetSession['state']['tag']>([
+  'departed',
+  'destroying',
+  'aborted',
+  'resolved',
+  'giving-up',
+  'arriving',
+]);
 
 type Resumed =
   | { readonly role: 'source'; readonly state: SourceSession['state'] }
@@ -345,6 +409,8 @@ function resumedState(record: SessionRecord, vm: VmRecord, services: Services): 
       return { role: 'source', state: { tag: 'aborting', session, head: vm.head } };
     case 'destroying':
       return { role: 'source', state: { tag: 'destroying', session, head: vm.head } };
+    case 'giving-up':
+      return { role: record.role, state: { tag: 'giving-up', session } };
     case 'arriving':
       return { role: 'target', state: { tag: 'arriving', session } };
     case 'arrived': {

@@ -5,20 +5,20 @@ import type { HostId } from '../evidence/identity.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
 import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
-import { verifyNext } from '../proof/verify.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
 import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
-import { ProtocolViolation } from '../protocol/step.ts';
+import { recordArrival } from './arrival.ts';
 import { credentialsFor, ownCredentials } from './chains.ts';
-import { credentialsOf } from './credentials.ts';
 import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { deferred } from './deferred.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
+import { problemText } from './problem.ts';
 import { Refused } from './refused.ts';
+import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 import { checkSourceMayLeave } from './source-checks.ts';
 
@@ -35,6 +35,7 @@ const committedTags: ReadonlySet<SourceState['tag']> = new Set([
   'declined',
   'aborting',
   'destroying',
+  'giving-up',
 ]);
 
 const journalled: Readonly<Partial<Record<SourceState['tag'], SessionState>>> = {
@@ -43,7 +44,19 @@ const journalled: Readonly<Partial<Record<SourceState['tag'], SessionState>>> = 
   declined: 'declined',
   aborting: 'aborting',
   destroying: 'destroying',
+  'given-up': 'given-up',
 };
+
+/** What became of a hand-over at its source. */
+type SourceOutcome = 'departed' | 'aborted' | 'refused' | 'resolved' | 'given-up';
+
+const endings: ReadonlySet<SourceState['tag']> = new Set<SourceOutcome>([
+  'departed',
+  'aborted',
+  'refused',
+  'resolved',
+  'given-up',
+]);
 
 /** One hand-over at the host that the VM leaves: lib/protocol/source.ts made real. */
 export class SourceSession extends SessionDriver<SourceState, SourceInput, SourceEffect> {
@@ -53,7 +66,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   /** Resolves when libvirt may move the VM (cli); rejects with the reason when it must not. */
   readonly released: Promise<undefined>;
   /** Resolves at the end with what became of it. */
-  readonly finished: Promise<'departed' | 'aborted' | 'refused'>;
+  readonly finished: Promise<SourceOutcome>;
   /** Our own call of libvirt's migration (cli): before it and during it there is no outcome to look for. */
   move: 'not-begun' | 'under-way' | 'over';
   /** Since when libvirt has had neither a job nor the running VM, milliseconds since 1970. */
@@ -66,7 +79,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   target: string | null = null;
   readonly #services: Services;
   readonly #release = deferred<undefined>();
-  readonly #finish = deferred<'departed' | 'aborted' | 'refused'>();
+  readonly #finish = deferred<SourceOutcome>();
 
   constructor(
     services: Services,
@@ -123,6 +136,11 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       await this.#depart();
     } else if (this.state.tag === 'aborted') {
       await this.#abort();
+    } else if (this.state.tag === 'resolved') {
+      await this.#keep();
+    } else if (this.state.tag === 'giving-up') {
+      await giveUpCopy(this.#services, this.vm.uuid, this.session);
+      await this.input({ kind: 'destroyed' });
     }
   }
 
@@ -142,7 +160,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   }
 
   protected over(state: SourceState): boolean {
-    return state.tag === 'departed' || state.tag === 'aborted' || state.tag === 'refused';
+    return endings.has(state.tag);
   }
 
   protected entered(state: SourceState): void {
@@ -153,12 +171,18 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     if (state.tag === 'offered') this.#offeredAt = now();
     if (state.tag === 'declined') this.#release.reject(new Refused(targetRefused));
     if (state.tag === 'aborting') this.#release.reject(new Refused('the migration was given up'));
+    if (state.tag === 'given-up') this.#finish.resolve('given-up');
     if (state.tag === 'refused') {
       const why = this.why ?? new Refused(targetRefused);
       this.#noteRefusal(why);
       this.#release.reject(why);
       this.#finish.resolve('refused');
     }
+  }
+
+  troubled(error: unknown): void {
+    const { journal, now } = this.#services.host;
+    journal.noteProblem(this.session, problemText(error), now());
   }
 
   protected async perform(effect: SourceEffect): Promise<SourceInput | null> {
@@ -187,6 +211,12 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       case 'sign-departed':
         await this.#depart();
         return null;
+      case 'sign-resolved':
+        await this.#keep();
+        return null;
+      case 'give-up':
+        await giveUpCopy(this.#services, this.vm.uuid, this.session);
+        return { kind: 'destroyed' };
     }
   }
 
@@ -280,35 +310,32 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   async #acceptArrival(arrived: Arrived): Promise<SourceInput> {
     try {
       await waitUntilLeft(this.#services, this.vm.uuid);
-      return this.#verifyArrival(arrived);
+      recordArrival(this.#services, this.vm.uuid, this.session, arrived);
+      return { kind: 'arrival-verified' };
     } catch (error) {
       this.disconnect();
       throw error;
     }
   }
 
-  /** *arrived* is the target's statement, quoted by the AK that *departing* named; libvirt has agreed that the VM left. */
-  #verifyArrival(arrived: Arrived): SourceInput {
-    const { host } = this.#services;
-    const step = verifyNext(this.#chain(), {
-      signed: arrived.entry,
-      credentials: { certificates: arrived.certificates, policies: arrived.policies },
-      root: host.identity.root,
-    });
-    if (step.outcome === 'fault')
-      throw new ProtocolViolation(`arrived does not verify: ${step.check}: ${step.message}`);
-    if (step.entry.entry.kind !== 'arrived')
-      throw new ProtocolViolation(`${step.entry.entry.kind} where arrived is due`);
-    host.journal.transaction(() => {
-      const record = host.journal.vm(this.vm.uuid);
-      if (record === null) throw new TvmmpError('vm-unknown', `VM ${this.vm.uuid} vanished from the journal`);
-      const { epoch, sequence, head, holder } = step.head;
-      host.journal.appendEntry(record.uuid, sequence, encodeSignedEntry(arrived.entry));
-      putCredentials(this.#services, record.uuid, arrived);
-      host.journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
-      host.journal.changeSession(this.session, { state: 'destroying' }, host.now());
-    });
-    return { kind: 'arrival-verified' };
+  /** SPEC 6.9: an administrator says that the VM stays, and the proof says who did not. */
+  async #keep(): Promise<void> {
+    const { chains, host } = this.#services;
+    const { session } = this;
+    const peer = this.#chain().departure?.to ?? null;
+    await chains.append(
+      this.vm.uuid,
+      { kind: 'resolved', session, peer },
+      {
+        journal: (record) => {
+          host.journal.changeSession(session, { state: 'resolved' }, host.now());
+          return record;
+        },
+      },
+    );
+    host.log.warn({ vm: this.vm.uuid }, 'the VM stays: resolved by an administrator');
+    this.#release.reject(new Refused('an administrator kept the VM here'));
+    this.#finish.resolve('resolved');
   }
 
   async #depart(): Promise<void> {
@@ -339,12 +366,6 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
 /** *departed* with what is needed to verify it. */
 export function departedMessage(services: Services, session: Uint8Array, entry: Departed['entry']): Departed {
   return { kind: 'departed', session, entry, ...credentialsFor(services.host, entry) };
-}
-
-/** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */
-export function putCredentials(services: Services, vm: string, message: Arrived | Departed): void {
-  const { journal } = services.host;
-  for (const credential of credentialsOf(message)) journal.putCredential(vm, credential);
 }
 
 function hostIdOf(peer: TrustedPeer): HostId {

@@ -1,5 +1,6 @@
 import { Refused } from './refused.ts';
 import { describeDomain } from './domain.ts';
+import { isConflict } from './situation.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
 import type { Services } from './services.ts';
 
@@ -32,7 +33,15 @@ export async function admitStart(
     );
   }
   if (record.state !== 'stopped' && record.state !== 'saved') {
-    throw new Refused(`${domain.name} is ${record.state} according to its proof; see tvmmp status`);
+    throw new Refused(
+      `${domain.name} is ${record.state} according to its proof; see tvmmp migration list, and tvmmp migration show`,
+    );
+  }
+  if (host.journal.sessions(domain.uuid).some(isConflict)) {
+    throw new Refused(
+      `hand-over-conflict: another host says that ${domain.name} arrived there: it would run twice; see tvmmp migration list, ` +
+        'and state on one of the two hosts that it gives the VM up (tvmmp migration resolve)',
+    );
   }
   if (operation === 'restore' && record.state !== 'saved') {
     throw new Refused(

@@ -21,11 +21,13 @@ import { credentialsFor } from './chains.ts';
 import { credentialsOf } from './credentials.ts';
 import { deferred } from './deferred.ts';
 import { isActive, lookAt } from './domain-view.ts';
+import { problemText } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
 import { hintTexts, Refused } from './refused.ts';
+import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 
 /** What the hook of this host was shown of the VM that comes in. */
@@ -44,7 +46,20 @@ interface Accepted {
 const journalled: Readonly<Partial<Record<TargetState['tag'], SessionState>>> = {
   refused: 'refused',
   arriving: 'arriving',
+  resolved: 'resolved',
+  'given-up': 'given-up',
 };
+
+/** What became of a hand-over at its target. */
+type TargetOutcome = 'done' | 'aborted' | 'refused' | 'resolved' | 'given-up';
+
+const endings: ReadonlySet<TargetState['tag']> = new Set<TargetOutcome>([
+  'done',
+  'aborted',
+  'refused',
+  'resolved',
+  'given-up',
+]);
 
 /** One hand-over at the host that the VM comes to: lib/protocol/target.ts made real. */
 export class TargetSession extends SessionDriver<TargetState, TargetInput, TargetEffect> {
@@ -54,10 +69,10 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   readonly domain: IncomingDomain | null;
   /** Resolves when the VM may come in; rejects with the reason when it may not. */
   readonly admitted: Promise<undefined>;
-  readonly finished: Promise<'done' | 'aborted' | 'refused'>;
+  readonly finished: Promise<TargetOutcome>;
   readonly #services: Services;
   readonly #admit = deferred<undefined>();
-  readonly #finish = deferred<'done' | 'aborted' | 'refused'>();
+  readonly #finish = deferred<TargetOutcome>();
   /** When *arrived* was signed, milliseconds since 1970. */
   arrivedAt: number | null = null;
   #accepted: Accepted | null = null;
@@ -106,6 +121,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       await this.input({ kind: 'arrival-signed', arrived: await this.#arrive() });
     } else if (this.state.tag === 'aborted') {
       await this.#discard();
+    } else if (this.state.tag === 'giving-up') {
+      await giveUpCopy(this.#services, this.uuid, this.session);
+      await this.input({ kind: 'destroyed' });
     }
   }
 
@@ -114,11 +132,12 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   }
 
   protected committed(state: TargetState): boolean {
-    return state.tag === 'staged' || state.tag === 'arriving' || state.tag === 'arrived';
+    const { tag } = state;
+    return tag === 'staged' || tag === 'arriving' || tag === 'arrived' || tag === 'giving-up';
   }
 
   protected over(state: TargetState): boolean {
-    return state.tag === 'done' || state.tag === 'aborted' || state.tag === 'refused';
+    return endings.has(state.tag);
   }
 
   protected entered(state: TargetState): void {
@@ -126,8 +145,14 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
+    if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
+  }
+
+  troubled(error: unknown): void {
+    const { journal, now } = this.#services.host;
+    journal.noteProblem(this.session, problemText(error), now());
   }
 
   /** Tells the operator why it came to nothing. A source says no more than that it refused; often we know why ourselves. */
@@ -183,6 +208,17 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'discard':
         await this.#discard();
         return null;
+      case 'note-conflict':
+        this.troubled(
+          new TvmmpError(
+            'hand-over-conflict',
+            `an administrator of ${this.peerName ?? 'the source'} has kept the VM there: both hosts have it`,
+          ),
+        );
+        return null;
+      case 'give-up':
+        await giveUpCopy(this.#services, this.uuid, this.session);
+        return { kind: 'destroyed' };
     }
   }
 
@@ -237,9 +273,13 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
       throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);
     }
-    if (
-      host.journal.unfinishedSessions('source').some(({ vm, state }) => vm === this.uuid && state !== 'open')
-    ) {
+    const leaving = host.journal
+      .unfinishedSessions()
+      .some(
+        ({ vm, role, state }) =>
+          vm === this.uuid && (state === 'giving-up' || (role === 'source' && state !== 'open')),
+      );
+    if (leaving) {
       throw new Refused('this host has not finished giving this VM away yet; try again in a moment');
     }
     const proof = decodeProof(offer.proof);

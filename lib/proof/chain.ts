@@ -72,7 +72,8 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
   demandMembers(entry);
   if (entry.kind === 'arrived') demandArrival(state, entry);
   else demandHolder(state, entry);
-  if (entry.kind === 'aborted') demandSession(state.departure, entry);
+  if (entry.kind === 'aborted' || entry.kind === 'resolved') demandSession(state.departure, entry);
+  if (entry.kind === 'resolved') demandUnheard(state.departure, entry);
   if (entry.kind === 'departing') demandOtherHost(entry);
   demandIdentity(state, entry);
   return {
@@ -190,6 +191,12 @@ function demandHolder(state: ChainState, entry: Entry): void {
 function demandSession(departure: Departure | null, entry: Entry): void {
   const same = departure !== null && entry.session !== null && bytesEqual(entry.session, departure.session);
   demand(same, 'session', `${entry.kind} names another session than departing`);
+}
+
+/** *resolved* was signed without this host's word: it says whose. */
+function demandUnheard(departure: Departure | null, entry: Entry): void {
+  const named = departure !== null && entry.peer !== null && sameHost(entry.peer, departure.to);
+  demand(named, 'holder', 'resolved names another host than departing');
 }
 
 function demandOtherHost(entry: Entry): void {

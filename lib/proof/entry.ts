@@ -35,6 +35,7 @@ export const entryKinds = {
   aborted: 10,
   stopped: 11,
   destroyed: 12,
+  resolved: 13,
 } as const;
 
 /** One step of a VM's life. */

@@ -24,6 +24,7 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   departing: { from: ['running', 'paused'], to: 'departing' },
   arrived: { from: ['departing'], to: 'as-departed' },
   aborted: { from: ['departing'], to: 'as-departed' },
+  resolved: { from: ['departing'], to: 'as-departed' },
   stopped: { from: ['running', 'paused', 'saved'], to: 'stopped' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
@@ -36,6 +37,7 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   arrived: ['peer', 'session', 'verdict'],
   departed: ['peer', 'session'],
   aborted: ['session'],
+  resolved: ['peer', 'session'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */

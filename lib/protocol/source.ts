@@ -34,6 +34,11 @@ export type SourceState =
   | { readonly tag: 'destroying'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'departed'; readonly session: Uint8Array }
   | { readonly tag: 'aborted'; readonly session: Uint8Array }
+  /** By an administrator: the VM stays, although the target has not said so (SPEC 6.9). */
+  | { readonly tag: 'resolved'; readonly session: Uint8Array; readonly head: Uint8Array }
+  /** By an administrator: what this host has is destroyed, although nobody has shown *arrived*. */
+  | { readonly tag: 'giving-up'; readonly session: Uint8Array }
+  | { readonly tag: 'given-up'; readonly session: Uint8Array }
   | { readonly tag: 'refused'; readonly session: Uint8Array | null };
 
 /** What can happen to the source. */
@@ -54,6 +59,9 @@ export type SourceInput =
   | { readonly kind: 'arrival-verified' }
   /** Nothing of the VM is left here. */
   | { readonly kind: 'destroyed' }
+  /** An administrator states the outcome (SPEC 6.9). */
+  | { readonly kind: 'keep' }
+  | { readonly kind: 'give-up' }
   /** Deadline passed, connection closed, or a fault. */
   | { readonly kind: 'failed' };
 
@@ -76,7 +84,10 @@ export type SourceEffect =
   | { readonly do: 'check-outcome' }
   | { readonly do: 'verify-arrival'; readonly arrived: Arrived }
   | { readonly do: 'destroy-copy' }
-  | { readonly do: 'sign-departed' };
+  | { readonly do: 'sign-departed' }
+  | { readonly do: 'sign-resolved' }
+  /** Journal that the copy is given up, then destroy it. */
+  | { readonly do: 'give-up' };
 
 type SourceStep = Step<SourceState, SourceEffect>;
 
@@ -123,8 +134,16 @@ export function stepSource(state: SourceState, input: SourceInput): SourceStep {
     case 'destroying':
       if (input.kind !== 'destroyed') throw unexpected(state.tag, nameOf(input));
       return { state: { tag: 'departed', session: state.session }, effects: [{ do: 'sign-departed' }] };
+    case 'giving-up':
+      if (input.kind === 'destroyed')
+        return { state: { tag: 'given-up', session: state.session }, effects: [] };
+      return ignoreLate(state, input);
+    case 'resolved':
+      if (input.kind === 'give-up') return givingUp(state.session);
+      throw unexpected(state.tag, nameOf(input));
     case 'departed':
     case 'aborted':
+    case 'given-up':
     case 'refused':
       throw unexpected(state.tag, nameOf(input));
   }
@@ -172,6 +191,8 @@ function fromCommitted(
       effects: [{ do: 'send', message: { kind: 'abort', session } }],
     };
   }
+  const resolved = fromAdministrator(state, input);
+  if (resolved !== null) return resolved;
   if (input.kind === 'arrival-verified') {
     return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
   }
@@ -206,6 +227,8 @@ function fromAborting(state: Extract<SourceState, { tag: 'aborting' }>, input: S
   if (input.kind === 'arrival-verified') {
     return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
   }
+  const resolved = fromAdministrator(state, input);
+  if (resolved !== null) return resolved;
   if (input.kind === 'message') {
     requireSession(input.message, session);
     if (input.message.kind === 'aborted' || input.message.kind === 'refused') {
@@ -216,6 +239,27 @@ function fromAborting(state: Extract<SourceState, { tag: 'aborting' }>, input: S
     }
   }
   return ignoreRepeated(state, session, input);
+}
+
+/** SPEC 6.9: an outcome that an administrator states while the target is not heard, or says something else; null for other inputs. */
+function fromAdministrator(
+  { session, head }: Extract<SourceState, { tag: 'offered' | 'staged' | 'aborting' }>,
+  input: SourceInput,
+): SourceStep | null {
+  if (input.kind === 'give-up') return givingUp(session);
+  if (input.kind !== 'keep') return null;
+  return { state: { tag: 'resolved', session, head }, effects: [{ do: 'sign-resolved' }] };
+}
+
+function givingUp(session: Uint8Array): SourceStep {
+  return { state: { tag: 'giving-up', session }, effects: [{ do: 'give-up' }] };
+}
+
+/** While the copy is being given up the target may say anything: *arrived* is taken up when nothing is left here. */
+function ignoreLate(state: Extract<SourceState, { tag: 'giving-up' }>, input: SourceInput): SourceStep {
+  if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
+  requireSession(input.message, state.session);
+  return { state, effects: [] };
 }
 
 /** What the target said before it knew where we stand. */

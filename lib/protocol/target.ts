@@ -30,6 +30,11 @@ export type TargetState =
   | { readonly tag: 'arriving'; readonly session: Uint8Array }
   | { readonly tag: 'arrived'; readonly session: Uint8Array; readonly message: Arrived }
   | { readonly tag: 'done'; readonly session: Uint8Array }
+  /** By an administrator: the VM stays here, and *departed* is not waited for (SPEC 6.9). */
+  | { readonly tag: 'resolved'; readonly session: Uint8Array }
+  /** By an administrator: what this host has is destroyed. */
+  | { readonly tag: 'giving-up'; readonly session: Uint8Array }
+  | { readonly tag: 'given-up'; readonly session: Uint8Array }
   | { readonly tag: 'aborted'; readonly session: Uint8Array }
   | { readonly tag: 'refused'; readonly session: Uint8Array | null };
 
@@ -56,6 +61,11 @@ export type TargetInput =
   | { readonly kind: 'lost' }
   /** libvirt was asked: nothing of the VM is here. */
   | { readonly kind: 'not-incoming' }
+  /** An administrator states the outcome (SPEC 6.9). */
+  | { readonly kind: 'keep' }
+  | { readonly kind: 'give-up' }
+  /** Nothing of a VM that was given up is left here. */
+  | { readonly kind: 'destroyed' }
   | { readonly kind: 'failed' };
 
 /** What the driver has to do. */
@@ -77,7 +87,11 @@ export type TargetEffect =
   | { readonly do: 'verify-departure'; readonly departed: Departed }
   /** Ask libvirt whether the VM is here after all: its outcome is the truth. */
   | { readonly do: 'check-incoming' }
-  | { readonly do: 'discard' };
+  | { readonly do: 'discard' }
+  /** The source does not believe *arrived*: its administrator has kept the VM there. */
+  | { readonly do: 'note-conflict' }
+  /** Journal that the copy is given up, then destroy it. */
+  | { readonly do: 'give-up' };
 
 type TargetStep = Step<TargetState, TargetEffect>;
 
@@ -126,8 +140,16 @@ export function stepTarget(state: TargetState, input: TargetInput): TargetStep {
       };
     case 'arrived':
       return fromArrived(state, input);
+    case 'giving-up':
+      if (input.kind === 'message') requireSession(input.message, state.session);
+      else if (input.kind === 'destroyed')
+        return { state: { tag: 'given-up', session: state.session }, effects: [] };
+      else throw unexpected(state.tag, nameOf(input));
+      return { state, effects: [] };
     case 'done':
     case 'aborted':
+    case 'resolved':
+    case 'given-up':
     case 'refused':
       throw unexpected(state.tag, nameOf(input));
   }
@@ -191,8 +213,12 @@ function fromArrived(state: Extract<TargetState, { tag: 'arrived' }>, input: Tar
   if (input.kind === 'departure-verified') {
     return { state: { tag: 'done', session: state.session }, effects: [] };
   }
+  const { session } = state;
+  if (input.kind === 'keep') return { state: { tag: 'resolved', session }, effects: [] };
+  if (input.kind === 'give-up') return { state: { tag: 'giving-up', session }, effects: [{ do: 'give-up' }] };
   if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
-  requireSession(input.message, state.session);
+  requireSession(input.message, session);
+  if (input.message.kind === 'refused') return { state, effects: [{ do: 'note-conflict' }] };
   if (input.message.kind === 'departed') {
     return { state, effects: [{ do: 'verify-departure', departed: input.message }] };
   }

@@ -268,6 +268,55 @@ const holderCases: readonly ProofCase[] = [
     build: (w) => chain(w).departing(w.beta).add('aborted', { session: other }).bytes(),
   },
   {
+    name: 'session-resolved',
+    why: 'an administrator resolves another session than the one that is open',
+    expect: 'session',
+    at: entries(3),
+    build: (w) => chain(w).departing(w.beta).add('resolved', { session: other, peer: w.beta.id }).bytes(),
+  },
+  {
+    name: 'holder-resolved-by-target',
+    why: 'a target that resolves in its own favour what it never received',
+    expect: 'holder',
+    at: entries(3),
+    build: (w) => {
+      const c = chain(w).departing(w.beta);
+      c.holder = w.beta;
+      return c.add('resolved', { session: c.session, peer: w.beta.id }).bytes();
+    },
+  },
+  {
+    name: 'holder-resolved-hides-target',
+    why: 'an administrator resolves, and the proof should not name the host that may have the VM',
+    expect: 'holder',
+    at: entries(3),
+    build: (w) => {
+      const c = chain(w).departing(w.beta);
+      return c.add('resolved', { session: c.session, peer: w.gamma.id }).bytes();
+    },
+  },
+  {
+    name: 'life-cycle-resolved-after-arrival',
+    why: 'the old holder takes the VM back after it has arrived elsewhere',
+    expect: 'life-cycle',
+    at: entries(4),
+    build: (w) => {
+      const c = chain(w).migrate(w.beta);
+      const own = { epoch: 0, host: w.alpha.id, session: c.session, peer: w.beta.id };
+      return c.append(c.sign(c.draft('resolved', own), w.alpha)).bytes();
+    },
+  },
+  {
+    name: 'members-resolved-without-peer',
+    why: 'a resolution that names nobody',
+    expect: 'members',
+    at: entries(3),
+    build: (w) => {
+      const c = chain(w).departing(w.beta);
+      return c.add('resolved', { session: c.session }).bytes();
+    },
+  },
+  {
     name: 'facts-arrived',
     why: 'the VM that arrived is defined otherwise than the one that departed: another disk, a pass-through device',
     expect: 'facts',

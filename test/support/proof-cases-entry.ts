@@ -92,7 +92,7 @@ const encodingCases: readonly ProofCase[] = [
       const c = chain(w);
       const members = entryShape.write(c.draft('suspended')) as readonly number[];
       return c
-        .append(signBytes(c, encode(members.map((member, index) => (index === 4 ? 13 : member)))))
+        .append(signBytes(c, encode(members.map((member, index) => (index === 4 ? 99 : member)))))
         .bytes();
     },
   },

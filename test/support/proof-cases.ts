@@ -105,6 +105,15 @@ const goodCases: readonly ProofCase[] = [
     },
   },
   {
+    name: 'good-resolved',
+    why: 'the other host was never heard of again, and an administrator kept the VM where it was',
+    expect: 'verified',
+    build: (w) => {
+      const c = chain(w).live('created', 'started').departing(w.beta);
+      return c.add('resolved', { session: c.session, peer: w.beta.id }).migrate(w.gamma).bytes();
+    },
+  },
+  {
     name: 'good-paused-migration',
     why: 'a paused VM arrives paused, so resumed may follow',
     expect: 'verified',

@@ -20,7 +20,16 @@ const status = {
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
   revocations: { version: 4, ownReason: null },
   vms: [vm],
-  migrations: [{ vm: uuid, role: 'source', state: 'staged', peer: 'beta' }],
+  migrations: [
+    {
+      id: '5f'.repeat(32),
+      vm: uuid,
+      role: 'source',
+      state: 'staged',
+      peer: 'beta',
+      problem: 'peer-unreachable: no',
+    },
+  ],
 };
 const moved = {
   vm: 'web',
@@ -58,7 +67,7 @@ describe('tvmmp and the agent', () => {
     assert.match(stdout, /^policy {7}fleet version 3 \(cdcdcdcd\)$/m);
     assert.match(stdout, /^revocations {2}list version 4$/m);
     assert.match(stdout, /^web {3}running {2}alpha {3}2 {6}9 {8}6b1a6f4e/m);
-    assert.match(stdout, /^web {2}source {2}staged {2}beta$/m);
+    assert.match(stdout, /^web {2}source {2}staged {2}beta {2}5f5f5f5f {2}peer-unreachable: no$/m);
   });
 
   it('prints exactly what the agent knows as one line of JSON', async () => {
@@ -143,6 +152,12 @@ describe('tvmmp and the agent', () => {
       state: 'departed',
       peer: 'beta',
       address: 'beta:16515',
+      name: 'web',
+      vmState: 'gone',
+      problem: '',
+      waitsFor: 'nobody',
+      meaning: 'over',
+      outcomes: [],
     };
     const rows = [
       { ...one, started: 1_780_000_000_000, updated: 1_780_000_002_000 },
@@ -151,16 +166,103 @@ describe('tvmmp and the agent', () => {
         id: '02'.repeat(32),
         role: 'target',
         peer: '',
+        problem: 'peer-unreachable: beta is away',
+        waitsFor: 'peer',
         started: 1_790_000_000_000,
         updated: 1_790_000_000_000,
       },
     ];
     await agent.listen({ migrations: [{ result: rows }] });
     const { stdout } = await run('migration', 'list');
-    const [, first, second] = stdout.split('\n');
+    const [, first, problem, second] = stdout.split('\n');
+    assert.equal(problem, '  peer-unreachable: beta is away');
     assert.match(first ?? '', /^2026-09-21 \d\d:\d\d:\d\dZ .*target .* beta:16515 {2}02020202/);
     assert.match(second ?? '', /source {2}departed {2}beta +01010101/);
     assert.deepEqual(json(await run('migration', 'list', '--count', '1', '--json')), [rows[1]]);
+    assert.deepEqual(json(await run('migration', 'list', '--open', '--json')), [rows[1]]);
+  });
+
+  describe('and a migration that cannot end', () => {
+    const id = '5f'.repeat(32);
+    const stuck = {
+      ...{ id, vm: uuid, name: 'web', vmState: 'departing', role: 'source', state: 'aborting' },
+      ...{ peer: 'beta', address: 'beta:16515', started: 1_780_000_000_000, updated: 1_780_000_002_000 },
+      ...{ problem: 'peer-unreachable: beta:16515', waitsFor: 'peer', meaning: 'beta has still to say' },
+      outcomes: ['keep', 'give-up'],
+      steps: [{ time: 1_780_000_000_000, state: 'open', note: '' }],
+      setAside: [],
+    };
+    const ended = { ...stuck, state: 'resolved', meaning: 'kept here', problem: '', outcomes: [] };
+
+    it('shows where it stands, on whom it waits, and what can be done', async () => {
+      await agent.listen({ 'migration.show': [{ result: stuck }] });
+      const { stdout } = await run('migration', 'show', '5f5f');
+      assert.match(stdout, /^state +aborting: beta has still to say$/m);
+      assert.match(stdout, /^waits for +the other host$/m);
+      assert.match(stdout, /^problem +peer-unreachable: beta:16515$/m);
+      assert.match(stdout, /^2026-05-28 \d\d:\d\d:\d\dZ {2}open/m);
+      assert.match(stdout, /tvmmp migration resolve 5f5f5f5f --keep-here \| --give-up/);
+      assert.deepEqual(agent.requests, [{ method: 'migration.show', params: { session: '5f5f' } }]);
+      assert.deepEqual(json(await run('migration', 'show', 'web', '--json')), stuck);
+    });
+
+    it('resolves nothing unless one outcome is named and its risk is accepted by name', async () => {
+      await agent.listen({ 'migration.show': [{ result: stuck }] });
+      for (const [args, says] of [
+        [[], /say one of --keep-here and --give-up/],
+        [['--keep-here', '--give-up'], /say one of/],
+        [['--keep-here'], /two hosts can run it.* Say --i-accept-two-copies/],
+        [['--keep-here', '--i-accept-loss'], /Say --i-accept-two-copies/],
+        [['--give-up', '--i-accept-two-copies'], /vTPM is lost for good.* Say --i-accept-loss/],
+      ] as const) {
+        const result = await run('migration', 'resolve', '5f5f', ...args);
+        assert.equal(result.code, 2);
+        assert.match(result.stderr, says);
+      }
+      assert.ok(agent.requests.every(({ method }) => method === 'migration.show'));
+    });
+
+    it('resolves it with the whole id, and says what it is now', async () => {
+      const progress = { progress: { step: 'ask', message: 'asking beta once more' } };
+      await agent.listen({
+        'migration.show': [{ result: stuck }],
+        'migration.resolve': [progress, { result: ended }],
+      });
+      const result = await run('migration', 'resolve', '5f5f', '--keep-here', '--i-accept-two-copies');
+      assert.deepEqual(result, {
+        code: 0,
+        stdout: 'web: resolved: kept here\n',
+        stderr: 'ask: asking beta once more\n',
+      });
+      const params = { session: id, outcome: 'keep', accepted: true };
+      assert.deepEqual(agent.requests.at(-1), { method: 'migration.resolve', params });
+    });
+
+    it('exits 1 where there is nothing to resolve, or it was not done', async () => {
+      await agent.listen({ 'migration.show': [{ result: ended }] });
+      const result = await run('migration', 'resolve', '5f5f', '--give-up', '--i-accept-loss');
+      assert.equal(result.code, 1);
+      assert.match(result.stderr, /nothing to resolve \(refused\)/);
+      await agent.close();
+      agent = new ScriptedAgent();
+      const giving = { ...stuck, state: 'giving-up', outcomes: [] };
+      await agent.listen({
+        'migration.show': [{ result: stuck }],
+        'migration.resolve': [{ result: giving }],
+      });
+      const unfinished = await run('migration', 'resolve', '5f5f', '--give-up', '--i-accept-loss');
+      assert.equal(unfinished.code, 1);
+      assert.match(unfinished.stderr, /it is giving-up, not given-up: tvmmp migration show 5f5f5f5f/);
+    });
+
+    it('asks a target that keeps what it has for no risk: there is none', async () => {
+      const arrived = { ...stuck, role: 'target', state: 'arrived' };
+      await agent.listen({
+        'migration.show': [{ result: arrived }],
+        'migration.resolve': [{ result: ended }],
+      });
+      assert.equal((await run('migration', 'resolve', '5f5f', '--keep-here')).code, 0);
+    });
   });
 
   it('explains a refusal check by check', async () => {

@@ -32,6 +32,7 @@ const session: SessionRecord = {
   address: 'a:1',
   started: 1000,
   updated: 1000,
+  problem: '',
 };
 const permit = {
   vm: uuid,
@@ -90,6 +91,45 @@ describe('journal', () => {
     );
   });
 
+  it('tells what happened to a session, what was in its way, and forgets neither too early', () => {
+    journal.openSession(session);
+    journal.noteProblem(id, 'peer-unreachable: no', 2000);
+    journal.noteProblem(id, 'peer-unreachable: no', 2500);
+    assert.equal(journal.session(id)?.problem, 'peer-unreachable: no');
+    journal.noteStep(id, 'taken up again', 2600);
+    journal.changeSession(id, { peer: 'beta' }, 2700);
+    assert.equal(journal.session(id)?.problem, 'peer-unreachable: no');
+    journal.changeSession(id, { state: 'resolved' }, 3000);
+    assert.equal(journal.session(id)?.problem, '');
+    assert.deepEqual(journal.sessionSteps(id), [
+      { time: 1000, state: 'open', note: '' },
+      { time: 2000, state: 'open', note: 'peer-unreachable: no' },
+      { time: 2600, state: 'open', note: 'taken up again' },
+      { time: 3000, state: 'resolved', note: '' },
+    ]);
+    const later = 10 * limits.sessionIdMemoryMs;
+    journal.openSession({ ...session, id: Buffer.alloc(32, 9), started: later, updated: later });
+    assert.equal(journal.session(id)?.state, 'resolved', 'its peer may still come back');
+    assert.equal(journal.unfinishedSessions().length, 1);
+  });
+
+  it('bounds the steps of a session, and keeps the newest', () => {
+    journal.openSession(session);
+    for (let n = 0; n < limits.sessionStepsMax + 10; n += 1) journal.noteStep(id, `note ${n}`, n);
+    const steps = journal.sessionSteps(id);
+    assert.equal(steps.length, limits.sessionStepsMax);
+    assert.equal(steps.at(-1)?.note, `note ${limits.sessionStepsMax + 9}`);
+  });
+
+  it('sets aside what is taken off the end of a chain', () => {
+    for (const n of [0, 1, 2, 3]) journal.appendEntry(uuid, n, Buffer.of(n));
+    journal.rewindChain(uuid, 1, id);
+    assert.deepEqual(journal.entries(uuid), [Buffer.of(0), Buffer.of(1)]);
+    assert.deepEqual(journal.setAside(id), [Buffer.of(2), Buffer.of(3)]);
+    journal.appendEntry(uuid, 2, Buffer.of(7));
+    assert.deepEqual(journal.entries(uuid), [Buffer.of(0), Buffer.of(1), Buffer.of(7)]);
+  });
+
   it('lets a permit be used once, by its session, in its time', () => {
     journal.putPermit(permit);
     assert.equal(journal.consumePermit(uuid, Buffer.alloc(32, 8), 2000), false);
@@ -121,6 +161,35 @@ describe('journal', () => {
     assert.deepEqual(journal.entries(uuid), [Buffer.of(5), Buffer.of(6)]);
     assert.deepEqual(journal.departures(uuid), [Buffer.of(7)]);
     assert.deepEqual(journal.credentials(uuid), [credential]);
+  });
+
+  it('brings a journal of version 1 up to date, with all that is in it', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-journal-'));
+    const file = join(directory, 'journal.sqlite');
+    try {
+      const raw = new Database(file);
+      raw.exec(
+        `CREATE TABLE session (id BLOB PRIMARY KEY, vm TEXT NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL,
+         peer TEXT NOT NULL, address TEXT NOT NULL, started INTEGER NOT NULL, updated INTEGER NOT NULL) STRICT`,
+      );
+      raw
+        .prepare('INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+        .run(id, uuid, 'target', 'staged', 'beta', 'b:1', 1, 2);
+      raw.pragma('user_version = 1');
+      raw.close();
+      for (const time of [5, 6]) {
+        const upgraded = new Journal(file);
+        upgraded.noteProblem(id, `peer-unreachable: ${time}`, time);
+        const found = upgraded.session(id);
+        assert.deepEqual(
+          [found?.state, found?.peer, found?.problem],
+          ['staged', 'beta', `peer-unreachable: ${time}`],
+        );
+        upgraded.close();
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('survives reopening, and refuses a schema that it does not know', () => {

@@ -36,6 +36,7 @@ describe('the chain', () => {
     const verdict = freshSession();
     if (kind === 'departing') return c.draft(kind, { peer: world.gamma.id, session, verdict });
     if (kind === 'aborted') return c.draft(kind, { session });
+    if (kind === 'resolved') return c.draft(kind, { session, peer: world.beta.id });
     if (kind !== 'arrived') return c.draft(kind);
     return c.draft(kind, { epoch: c.epoch + 1, host: world.beta.id, peer: c.holder.id, session, verdict });
   };

@@ -147,4 +147,38 @@ describe('source state machine (SPEC 6.8)', () => {
       }
     }
   });
+
+  const offered = after(toOffered);
+  const aborting = stepSource(offered, { kind: 'stayed' }).state;
+  for (const state of [offered, aborting]) {
+    it(`lets an administrator keep or give up what is ${state.tag} (SPEC 6.9)`, () => {
+      const kept = stepSource(state, { kind: 'keep' });
+      assert.deepEqual([kept.state.tag, kept.effects], ['resolved', [{ do: 'sign-resolved' }]]);
+      const given = stepSource(state, { kind: 'give-up' });
+      assert.deepEqual([given.state.tag, given.effects], ['giving-up', [{ do: 'give-up' }]]);
+      assert.deepEqual(stepSource(given.state, { kind: 'message', message: { kind: 'aborted', session } }), {
+        state: given.state,
+        effects: [],
+      });
+      assert.equal(stepSource(given.state, { kind: 'destroyed' }).state.tag, 'given-up');
+    });
+  }
+
+  it('gives up what was kept, where both hosts have it, and believes no message after it', () => {
+    const kept = stepSource(offered, { kind: 'keep' }).state;
+    assert.equal(stepSource(kept, { kind: 'give-up' }).state.tag, 'giving-up');
+    for (const message of [{ kind: 'aborted', session } as const, { kind: 'abort', session } as const])
+      assert.throws(() => stepSource(kept, { kind: 'message', message }), ProtocolViolation);
+    assert.throws(() => stepSource(kept, { kind: 'stayed' }), ProtocolViolation);
+  });
+
+  it('has nothing for an administrator to state before the offer, after the end, or while the target has declined', () => {
+    const declined = stepSource(offered, { kind: 'message', message: { kind: 'aborted', session } }).state;
+    const destroying = stepSource(offered, { kind: 'arrival-verified' }).state;
+    assert.deepEqual([declined.tag, destroying.tag], ['declined', 'destroying']);
+    for (const state of [sourceStart, after(toGreeted), declined, destroying]) {
+      for (const kind of ['keep', 'give-up'] as const)
+        assert.throws(() => stepSource(state, { kind }), ProtocolViolation, `${state.tag} ${kind}`);
+    }
+  });
 });

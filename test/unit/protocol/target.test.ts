@@ -117,4 +117,32 @@ describe('target state machine (SPEC 6.8)', () => {
       assert.throws(() => stepTarget(after(inputs), input), ProtocolViolation);
     }
   });
+
+  it('lets an administrator keep or give up what has arrived (SPEC 6.9)', () => {
+    const state = after(toArrived);
+    assert.deepEqual(stepTarget(state, { kind: 'keep' }), {
+      state: { tag: 'resolved', session },
+      effects: [],
+    });
+    const given = stepTarget(state, { kind: 'give-up' });
+    assert.deepEqual([given.state.tag, given.effects], ['giving-up', [{ do: 'give-up' }]]);
+    assert.deepEqual(effectsOf(given.state, { kind: 'message', message: departed }), []);
+    assert.equal(stepTarget(given.state, { kind: 'destroyed' }).state.tag, 'given-up');
+  });
+
+  it('has nothing for an administrator to state before it has arrived', () => {
+    for (const inputs of [toAttested, toStaging, toStaged, [...toStaged, { kind: 'moved' } as const]])
+      for (const kind of ['keep', 'give-up'] as const)
+        assert.throws(() => stepTarget(after(inputs), { kind }), ProtocolViolation);
+  });
+
+  it('notes a conflict where the source does not believe that it arrived, and stays where it is', () => {
+    const state = after(toArrived);
+    const refused = { kind: 'refused', session, hint: null } as const;
+    assert.deepEqual(stepTarget(state, { kind: 'message', message: refused }), {
+      state,
+      effects: [{ do: 'note-conflict' }],
+    });
+    assert.throws(() => stepTarget(state, { kind: 'message', message: foreign(refused) }), ProtocolViolation);
+  });
 });

@@ -1,0 +1,66 @@
+import { bytesEqual } from '../bytes/compare.ts';
+import { TvmmpError } from '../errors.ts';
+import { stepChain } from '../proof/chain.ts';
+import type { ChainState } from '../proof/chain.ts';
+import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '../proof/entry.ts';
+import type { Entry } from '../proof/entry.ts';
+import { verifyNext } from '../proof/verify.ts';
+import type { VerifiedStep } from '../proof/verify.ts';
+import type { Arrived, Departed } from '../protocol/messages.ts';
+import { ProtocolViolation } from '../protocol/step.ts';
+import { credentialsOf } from './credentials.ts';
+import type { Services } from './services.ts';
+
+/** The target's statement that the VM runs there, quoted by the AK that *departing* named. Throws `ProtocolViolation`. */
+export function verifyArrived(services: Services, chain: ChainState, arrived: Arrived): VerifiedStep {
+  const step = verifyNext(chain, {
+    signed: arrived.entry,
+    credentials: { certificates: arrived.certificates, policies: arrived.policies },
+    root: services.host.identity.root,
+  });
+  if (step.outcome === 'fault')
+    throw new ProtocolViolation(`arrived does not verify: ${step.check}: ${step.message}`);
+  if (step.entry.entry.kind !== 'arrived')
+    throw new ProtocolViolation(`${step.entry.entry.kind} where arrived is due`);
+  return step;
+}
+
+/** Verifies *arrived* and makes it the head of our copy of the chain: the VM is gone, its copy here is to be destroyed. */
+export function recordArrival(services: Services, uuid: string, session: Uint8Array, arrived: Arrived): void {
+  const { journal, now } = services.host;
+  const chain = services.chains.state(uuid);
+  if (chain === null) throw new TvmmpError('vm-unknown', `VM ${uuid} has no chain here`);
+  const step = verifyArrived(services, chain, arrived);
+  journal.transaction(() => {
+    const record = journal.vm(uuid);
+    if (record === null) throw new TvmmpError('vm-unknown', `VM ${uuid} vanished from the journal`);
+    const { epoch, sequence, head, holder } = step.head;
+    journal.appendEntry(uuid, sequence, encodeSignedEntry(arrived.entry));
+    putCredentials(services, uuid, arrived);
+    journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
+    journal.changeSession(session, { state: 'destroying' }, now());
+  });
+}
+
+/** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */
+export function putCredentials(services: Services, vm: string, message: Arrived | Departed): void {
+  const { journal } = services.host;
+  for (const credential of credentialsOf(message)) journal.putCredential(vm, credential);
+}
+
+/** The *departing* entry of a session in this host's copy of the chain, and where the chain stood with it; null without one. */
+export function departingOf(
+  services: Services,
+  uuid: string,
+  session: Uint8Array,
+): { readonly entry: Entry; readonly state: ChainState } | null {
+  let state: ChainState | null = null;
+  for (const bytes of services.host.journal.entries(uuid)) {
+    const signed = decodeSignedEntry(bytes);
+    const entry = decodeEntry(signed.entry);
+    state = stepChain(state, entry, entryHash(signed.entry));
+    if (entry.kind === 'departing' && entry.session !== null && bytesEqual(entry.session, session))
+      return { entry, state };
+  }
+  return null;
+}
