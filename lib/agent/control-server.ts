@@ -80,16 +80,17 @@ async function run(
   }
 }
 
-function parseRequest(line: string): ControlRequest {
+/** Reads one line of a client. Throws `usage-invalid`. */
+export function parseRequest(line: string): ControlRequest {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (error) {
     throw new TvmmpError('usage-invalid', 'a request that is not JSON', { cause: error });
   }
-  const { method, params } = (value ?? {}) as Partial<ControlRequest>;
-  if (typeof method !== 'string' || typeof params !== 'object') {
+  const { method, params } = (value ?? {}) as { readonly method?: unknown; readonly params?: unknown };
+  if (typeof method !== 'string' || typeof params !== 'object' || params === null || Array.isArray(params)) {
     throw new TvmmpError('usage-invalid', 'a request without method and params');
   }
-  return { method, params };
+  return { method, params: params as ControlRequest['params'] };
 }

@@ -86,7 +86,7 @@ export function parseCall(bytes: Uint8Array): HookCall {
 
 function utf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
     throw new TvmmpError('encoding-invalid', 'hook call: not UTF-8', { cause: error });
   }

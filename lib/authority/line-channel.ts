@@ -66,7 +66,7 @@ export class LineChannel {
 
 function decode(line: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(line);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line);
   } catch (cause) {
     throw enrolmentError('malformed', 'a line of the enrolment is not UTF-8', cause);
   }

@@ -12,7 +12,7 @@ import {
   publicEncrypt,
   randomBytes,
 } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import type { KeyObject, RsaPublicKey } from 'node:crypto';
 import { ByteWriter } from '../bytes/writer.ts';
 import { TvmmpError } from '../errors.ts';
 import { CURVES, HASHES } from './algorithms.ts';
@@ -67,16 +67,22 @@ interface Seed {
 /** Part 1, B.10.4: a random seed under RSA-OAEP with the EK's name hash and the label "IDENTITY", NUL included. */
 function rsaSeed(ek: RsaPublic): Seed {
   const seed = randomBytes(HASHES[ek.nameHash].bytes);
-  const encrypted = publicEncrypt(
-    {
-      key: keyObjectOf(ek),
-      padding: constants.RSA_PKCS1_OAEP_PADDING,
-      oaepHash: ek.scheme.hash ?? ek.nameHash,
-      oaepLabel: IDENTITY,
-    },
-    seed,
-  );
-  return { seed, encryptedSecret: new ByteWriter().sized16be(encrypted).finish() };
+  const options = {
+    key: keyObjectOf(ek),
+    padding: constants.RSA_PKCS1_OAEP_PADDING,
+    oaepHash: ek.scheme.hash ?? ek.nameHash,
+    oaepLabel: IDENTITY,
+  };
+  return { seed, encryptedSecret: new ByteWriter().sized16be(encrypted(options, seed)).finish() };
+}
+
+/** Not every number is a modulus: OpenSSL notices an impossible one when it computes with it. */
+function encrypted(options: RsaPublicKey, seed: Uint8Array): Uint8Array {
+  try {
+    return publicEncrypt(options, seed);
+  } catch (cause) {
+    throw new TvmmpError('tpm-structure-invalid', 'the endorsement key is no usable RSA key', { cause });
+  }
 }
 
 /** Part 1, C.6.1: one-pass Diffie-Hellman with a key of our own that is used once. */

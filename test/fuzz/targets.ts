@@ -1,7 +1,15 @@
 /** Every parser of bytes that somebody else wrote. */
 import type { Target } from './target.ts';
+import { certificateTargets } from './targets/certificates.ts';
+import { jsonTargets } from './targets/json.ts';
 import { libvirtTargets } from './targets/libvirt.ts';
 import { tpmTargets } from './targets/tpm.ts';
 import { wireTargets } from './targets/wire.ts';
 
-export const targets: readonly Target[] = [...wireTargets, ...tpmTargets, ...libvirtTargets];
+export const targets: readonly Target[] = [
+  ...wireTargets,
+  ...tpmTargets,
+  ...certificateTargets,
+  ...libvirtTargets,
+  ...jsonTargets,
+];

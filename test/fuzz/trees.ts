@@ -32,6 +32,7 @@ function changeInForm(form: Form, bytes: Uint8Array, material: Material): Uint8A
 /** One node of the tree, changed; which one is chance, deeper ones are likelier. */
 function changed(tree: Tree, material: Material, depth: number): Tree {
   const { random } = material;
+  if (depth > 0 && random.once(16)) return strange(material);
   if (Array.isArray(tree)) {
     const items = tree as readonly Tree[];
     if (items.length > 0 && !random.once(5)) {

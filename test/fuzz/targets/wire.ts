@@ -1,11 +1,19 @@
-/** What peers send: CBOR, messages, proofs (SPEC 3, 4, 6). */
+/** What peers send: frames, CBOR, messages, evidence, proofs (SPEC 3, 4, 6). */
 import { strict as assert } from 'node:assert';
 import { readFileSync, readdirSync } from 'node:fs';
+import { FrameReader, frame } from '../../../lib/agent/frames.ts';
+import { boundTo, quoteOf, selects, signedBy, tellsTrue } from '../../../lib/appraisal/quote.ts';
 import { parseRootCertificate } from '../../../lib/certificates/root-certificate.ts';
 import { decode, encode } from '../../../lib/encoding/cbor.ts';
+import { decodeAs, encodeAs } from '../../../lib/encoding/shape.ts';
+import { TvmmpError } from '../../../lib/errors.ts';
+import { claim } from '../../../lib/evidence/claim.ts';
+import { decodeEntry, decodeSignedEntry, encodeEntry, encodeSignedEntry } from '../../../lib/proof/entry.ts';
 import { decodeProof, encodeProof } from '../../../lib/proof/proof.ts';
 import { verifyProof } from '../../../lib/proof/verify.ts';
 import { decodeMessage, encodeMessage } from '../../../lib/protocol/codec.ts';
+import { keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { samples } from '../../unit/tpm/samples.ts';
 import type { Target } from '../target.ts';
 
 interface ProofVector {
@@ -64,4 +72,95 @@ const proof: Target = {
 
 const root = parseRootCertificate(bytes(proofs()[0]?.root ?? ''));
 
-export const wireTargets: readonly Target[] = [cbor, message, proof];
+const entry: Target = {
+  name: 'proof-entry',
+  about: 'an entry of a proof, and a signed one: what is accepted encodes to itself',
+  seeds: () =>
+    proofs()
+      .slice(0, 12)
+      .flatMap((vector) => outcomeOf(() => decodeProof(bytes(vector.proof)).entries) ?? [])
+      .flatMap((signed) => [signed.entry, encodeSignedEntry(signed)]),
+  form: 'cbor',
+  refusals: ['encoding-invalid', 'limit-exceeded'],
+  bytesMax: 10 * 1024,
+  executions: 10_000,
+  run: (input) => {
+    const plain = outcomeOf(() => encodeEntry(decodeEntry(input)));
+    if (plain === null) assert.deepEqual(encodeSignedEntry(decodeSignedEntry(input)), input);
+    else assert.deepEqual(plain, input);
+  },
+};
+
+const [leaf, key] = [new Uint8Array(32), keyOf(samples.eccAk)];
+
+const evidence: Target = {
+  name: 'claim',
+  about: 'what a peer claims about itself: every check of its quote answers without throwing',
+  seeds: () => {
+    const [attest, signature] = [hex(samples.eccQuote), hex(samples.eccQuoteSignature)];
+    const pcrs = [{ bank: 'sha256', index: 0, value: leaf }];
+    return [encodeAs(claim, { attest, signature, path: [{ side: 'left', sibling: leaf }], pcrs })];
+  },
+  form: 'cbor',
+  refusals: ['encoding-invalid', 'limit-exceeded'],
+  bytesMax: 4096,
+  executions: 10_000,
+  run: (input) => {
+    const { attest, signature, path, pcrs } = decodeAs(claim, 'claim', input);
+    signedBy(key, attest, signature);
+    const quote = quoteOf(attest);
+    if (quote.type !== 'quote') return;
+    boundTo(quote, leaf, path);
+    tellsTrue(quote, pcrs);
+    assert.ok(selects(quote, quote.pcrSelection));
+  },
+};
+
+/** The first byte says in pieces of which size the rest arrives. */
+const frames: Target = {
+  name: 'frames',
+  about: 'a stream cut into frames: the same frames, in whatever pieces it arrives',
+  seeds: () => [
+    Buffer.concat([Uint8Array.of(3), frame(Buffer.from('one')), frame(Buffer.from('another')), frame(leaf)]),
+  ],
+  form: 'bytes',
+  refusals: ['limit-exceeded'],
+  bytesMax: 1024,
+  executions: 10_000,
+  run: (input) => {
+    const stream = input.subarray(1);
+    const size = (input[0] ?? 0) + 1;
+    const whole = new FrameReader(256);
+    const pieces = new FrameReader(256);
+    const expected = outcomeOf(() => whole.push(stream));
+    const found = outcomeOf(() => {
+      const got: Uint8Array[] = [];
+      for (let at = 0; at < stream.length; at += size)
+        got.push(...pieces.push(stream.subarray(at, at + size)));
+      return got;
+    });
+    assert.deepEqual(found, expected);
+    if (found !== null && pieces.empty)
+      assert.deepEqual(new Uint8Array(Buffer.concat(found.map(frame))), stream);
+  },
+};
+
+function hex(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'hex'));
+}
+
+function keyOf(publicArea: string) {
+  return keyObjectOf(parsePublicArea(hex(publicArea)));
+}
+
+/** What `read` returns, or null where it refuses. */
+function outcomeOf<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof TvmmpError) return null;
+    throw error;
+  }
+}
+
+export const wireTargets: readonly Target[] = [cbor, message, proof, entry, evidence, frames];
