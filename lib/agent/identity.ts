@@ -9,7 +9,7 @@ import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostIdentity, PolicyInForce, RevocationsInForce } from '../migration/host.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
+import { readOwnKey } from '../tpm/own-keys.ts';
 import type { Tpm } from '../tpm/port.ts';
 import type { TlsIdentity } from './tls-channel.ts';
 
@@ -18,8 +18,8 @@ export async function loadIdentity(directory: string, tpm: Tpm): Promise<HostIde
   const root = parseRootCertificate(read(directory, AGENT_FILES.root));
   const certificate = certificateFromPem(read(directory, AGENT_FILES.akCertificate));
   const verified = verifyHostCertificate(certificate, root, new Date());
-  const ak = await tpm.readPublic(AK_HANDLE);
-  const receive = await tpm.readPublic(RECEIVE_KEY_HANDLE);
+  const ak = await readOwnKey(tpm, 'attestation key');
+  const receive = await readOwnKey(tpm, 'receive key');
   if (!bytesEqual(ak.name, verified.akName) || !bytesEqual(receive.name, verified.receiveKeyName)) {
     throw new TvmmpError(
       'not-enrolled',

@@ -82,6 +82,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     version,
     host: host.identity.id.name,
     advertise: config.advertise,
+    versions: Object.fromEntries(host.versions),
     policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     vms: host.journal.vms().map(summary),

@@ -9,10 +9,11 @@ import { AGENT_FILES, readRevocations, trustOf } from '../authority/host-directo
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
+import { TvmmpError } from '../errors.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import { openTpm } from '../tpm/open.ts';
-import type { Tpm } from '../tpm/port.ts';
+import { readOwnKey } from '../tpm/own-keys.ts';
+import type { Tpm, TpmPublic } from '../tpm/port.ts';
 import { askAgent } from './agent-client.ts';
 import { configOf } from './command.ts';
 import type { CommonOptions } from './command.ts';
@@ -73,11 +74,22 @@ async function describeEnrolment(tpm: Tpm, { directories: { identity } }: AgentC
   const root = parseRootCertificate(read(identity, AGENT_FILES.root));
   const certificate = certificateFromPem(read(identity, AGENT_FILES.akCertificate));
   const host = verifyHostCertificate(certificate, root, new Date());
-  const ak = await tpm.readPublic(AK_HANDLE);
-  const receiveKey = await tpm.readPublic(RECEIVE_KEY_HANDLE);
+  const { ak, receiveKey } = await ownKeys(tpm);
   if (!bytesEqual(ak.name, host.akName) || !bytesEqual(receiveKey.name, host.receiveKeyName))
     throw new Error("the TPM does not hold the certificate's keys; run tvmmp host enroll again");
   return `${host.name}, attestation key ${hex(ak.name.subarray(2, 6))}, certificates good until ${timeText(host.notAfter)}`;
+}
+
+/** Both keys, or which is missing and what to do about it. */
+async function ownKeys(tpm: Tpm): Promise<{ readonly ak: TpmPublic; readonly receiveKey: TpmPublic }> {
+  try {
+    return { ak: await readOwnKey(tpm, 'attestation key'), receiveKey: await readOwnKey(tpm, 'receive key') };
+  } catch (error) {
+    if (!(error instanceof TvmmpError) || error.code !== 'tpm-not-provisioned') throw error;
+    throw new Error(`${error.message}; run tvmmp host init, then enrol again with --replace`, {
+      cause: error,
+    });
+  }
 }
 
 /** The list in force, and that it does not name this host. */
@@ -97,7 +109,7 @@ function describeRevocation({ directories: { identity } }: AgentConfig): string 
     : `list version ${list.version}, ${list.hosts.length} keys, not this host's`;
 }
 
-function policyFrom(identity: string): Policy {
+export function policyFrom(identity: string): Policy {
   const envelope = read(
     identity,
     AGENT_FILES.policy,
@@ -116,7 +128,7 @@ function policyOf({ directories: { identity } }: AgentConfig): string {
 }
 
 /** Whether the TPM is in an approved state now: it decides what the next quote will show. */
-async function describeState(tpm: Tpm, { directories: { identity } }: AgentConfig): Promise<string> {
+export async function describeState(tpm: Tpm, { directories: { identity } }: AgentConfig): Promise<string> {
   const { id, version, selection, states } = policyFrom(identity);
   const { values } = await tpm.readPcrs(selection);
   const state = states.find(({ pcrs }) =>

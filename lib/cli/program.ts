@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { version } from '../agent/version.ts';
 import { addAuthority } from './authority.ts';
 import { addCompletion } from './completion.ts';
+import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
 import { addHooks } from './hooks.ts';
 import { addHost } from './host.ts';
@@ -45,6 +46,7 @@ export function makeProgram(): Command {
   addMigrate(program);
   addMigration(program);
   addExplain(program);
+  addDoctor(program);
   addProof(program);
   addHooks(program);
   addHost(program);

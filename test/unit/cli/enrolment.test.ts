@@ -1,6 +1,7 @@
 /** From a new authority to an enrolled host with a policy in force, by the commands that operators type, on a real swtpm. */
 import { strict as assert } from 'node:assert';
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Finding } from '../../../lib/cli/finding.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { cliCommand, json, tvmmp } from './run-cli.ts';
 import type { CliRun } from './run-cli.ts';
@@ -31,6 +33,20 @@ describe('from authority to enrolled host, by tvmmp', function () {
   const via = (name: string, more = ''): string =>
     `${cliCommand} authority enroll ${path('authority')} --name ${name} --address 192.0.2.1 --ek-roots ${path('roots')} ` +
     `--passphrase-file ${path('passphrase')} ${more}`;
+
+  /** Findings by their checks; the doctor's exit code and summary agree with them. */
+  const doctor = async (): Promise<ReadonlyMap<string, Finding>> => {
+    const run = await onHost('doctor', '--json');
+    const { healthy, findings } = json(run) as { healthy: boolean; findings: Finding[] };
+    const bad = findings.filter(({ outcome }) => outcome === 'bad').map(({ check }) => check);
+    assert.deepEqual([run.code, healthy], bad.length === 0 ? [0, true] : [1, false]);
+    if (bad.length > 0) assert.match(run.stderr, new RegExp(`not well: ${bad.join(', ')} `));
+    assert.deepEqual(
+      findings.filter(({ outcome, remedy }) => (outcome === 'good') !== (remedy === '')),
+      [],
+    );
+    return new Map(findings.map((finding) => [finding.check, finding]));
+  };
 
   before(async function () {
     if (swtpmMissing() !== undefined) this.skip();
@@ -271,5 +287,50 @@ describe('from authority to enrolled host, by tvmmp', function () {
     const state = parts.find(({ part }) => part === 'platform state');
     assert.ok(state !== undefined && !state.ok);
     assert.match(state.text, /differs from every state of fleet version 2 \(from as shipped in PCR 4\)/);
+  });
+
+  it('is examined by the doctor: what is good, what is wrong, and how to mend it', async () => {
+    const examined = await doctor();
+    for (const check of [
+      'tpm',
+      'tpm-keys',
+      'certified-keys',
+      'policy',
+      'revocation',
+      'clock',
+      'secret-files',
+      'node',
+    ])
+      assert.equal(examined.get(check)?.outcome, 'good', check);
+    assert.match(examined.get('platform-state')?.found ?? '', /in PCR 4\)/);
+    assert.equal(examined.get('platform-state')?.outcome, 'bad');
+    assert.equal(examined.get('agent')?.outcome, 'bad', 'none runs here');
+    chmodSync(path('etc/agent-key.pem'), 0o644);
+    const opened = (await doctor()).get('secret-files');
+    assert.equal(opened?.outcome, 'bad');
+    assert.match(opened?.remedy ?? '', /^chmod 600 .*agent-key\.pem; who could read a key has it/);
+    chmodSync(path('etc/agent-key.pem'), 0o600);
+  });
+
+  it('has a certificate that ends soon, which the doctor says', async () => {
+    const run = await onHost('host', 'enroll', '--via', via('alpha', '--renew --days 7'));
+    assert.equal(run.code, 0, run.stderr);
+    const found = (await doctor()).get('ak-certificate');
+    assert.equal(found?.outcome, 'warning');
+    assert.match(found?.remedy ?? '', /tvmmp host enroll with --renew/);
+  });
+
+  it('whose keys were evicted says so, and not a response code', async () => {
+    swtpm.tool('evictcontrol', '-C', 'o', '-c', '0x81005401');
+    const parts = json(await onHost('host', 'status', '--json'))['parts'] as { part: string; text: string }[];
+    const enrolment = parts.find(({ part }) => part === 'enrolment')?.text ?? '';
+    assert.match(
+      enrolment,
+      /^the TPM has no attestation key at 0x81005401: it was never made, or was evicted; run tvmmp host init/,
+    );
+    const examined = await doctor();
+    assert.equal(examined.get('tpm-keys')?.outcome, 'bad');
+    assert.match(examined.get('tpm-keys')?.found ?? '', /no attestation key at 0x81005401/);
+    assert.match(examined.get('tpm-keys')?.remedy ?? '', /tvmmp host init/);
   });
 });
