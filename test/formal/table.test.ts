@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Check } from './check.ts';
+import { allChecks } from './suites.ts';
 import { decide, summary, Table } from './table.ts';
 import { MissingTool, runTool } from './tool.ts';
 
@@ -39,6 +40,16 @@ describe('the table of formal checks', () => {
     assert.equal(
       summary([good, bad, recorded]),
       '2 as expected, 1 not, 1 of them recorded, not run here; 2 s',
+    );
+  });
+
+  it('has no two rows that ask the same', async () => {
+    const rows = (await allChecks()).map(
+      ({ check: { tool, model, query } }) => `${tool}: ${model}: ${query}`,
+    );
+    assert.deepEqual(
+      rows.filter((row, index) => rows.indexOf(row) !== index),
+      [],
     );
   });
 });

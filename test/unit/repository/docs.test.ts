@@ -13,6 +13,8 @@ const documents = [
   'CONTRIBUTING.md',
   'CHANGELOG.md',
   'hooks/README.md',
+  'test/formal/README.md',
+  'test/formal/horn/README.md',
 ] as const;
 const texts = new Map(documents.map((name) => [name, readFileSync(name, 'utf8')]));
 const commands = allCommands();

@@ -1,0 +1,9 @@
+/** Horn clauses of the protocol, for E and SPASS: what holds, what is reached, and what breaks without each defence. */
+import type { Check } from '../check.ts';
+import { exchangeCases } from './exchange-suite.ts';
+import { checksOf } from './prove.ts';
+
+/** For `npm run formal`. */
+export function checks(): Promise<readonly Check[]> {
+  return Promise.resolve(exchangeCases().flatMap(checksOf));
+}
