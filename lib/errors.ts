@@ -16,6 +16,9 @@ export type ErrorCode =
   | 'policy-invalid'
   | 'enrolment-refused'
   | 'authority-invalid'
+  // event logs and IMA lists
+  | 'event-log-invalid'
+  | 'ima-list-invalid'
   // libvirt
   | 'libvirt-call-failed'
   | 'libvirt-connection-lost'

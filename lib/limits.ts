@@ -30,6 +30,18 @@ export const limits = {
   revocationsBytesMax: 1024 * 1024,
   /** Attestation keys in a revocation list. */
   revocationsMax: 2_000,
+  /** A TCG event log: real ones have about 100 KiB. */
+  eventLogBytesMax: 4 * 1024 * 1024,
+  /** Data of one of its events; the largest that are measured are databases of Secure Boot. */
+  eventDataBytesMax: 1024 * 1024,
+  eventsMax: 65_536,
+  /** An IMA list: about 100 bytes an entry. */
+  imaListBytesMax: 256 * 1024 * 1024,
+  imaEntriesMax: 2_000_000,
+  /** Template data of one entry; large ones hold what was measured itself (ima-buf). */
+  imaEntryBytesMax: 1024 * 1024,
+  /** Entries of an IMA list that are dealt with before other work gets its turn. */
+  imaStepEntries: 1_000,
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,
   hostNameBytesMax: 253,

@@ -17,6 +17,8 @@ export class ByteReader {
   readonly #view: DataView;
   readonly #what: string;
   readonly #code: ErrorCode;
+  /** The same bytes, made when text is first read. */
+  #buffer: Buffer | undefined;
   #offset = 0;
 
   constructor(bytes: Uint8Array, options: ReaderOptions) {
@@ -76,6 +78,41 @@ export class ByteReader {
     return this.#bytes.subarray(start, start + length);
   }
 
+  /** Leaves out the next `length` bytes. */
+  skip(length: number): void {
+    this.#advance(length);
+  }
+
+  /** The next `length` bytes without copying and without reading on. */
+  peek(length: number): Uint8Array {
+    const view = this.view(length);
+    this.#offset -= length;
+    return view;
+  }
+
+  /** The next `length` bytes as hexadecimal. */
+  hex(length: number): string {
+    return this.#text(length, 'hex');
+  }
+
+  /** The next `length` bytes as text, one character a byte. */
+  latin1(length: number): string {
+    return this.#text(length, 'latin1');
+  }
+
+  /** The next `length` bytes as UTF-8; what is none becomes U+FFFD. */
+  utf8(length: number): string {
+    return this.#text(length, 'utf8');
+  }
+
+  /** How many bytes at the end of the input are one and the same byte: padding, where it is more than chance. */
+  get equalAtEnd(): number {
+    let length = 0;
+    const last = this.#bytes.at(-1);
+    while (length < this.#bytes.byteLength && this.#bytes.at(-1 - length) === last) length += 1;
+    return length;
+  }
+
   /** A 16-bit big-endian length and that many bytes, at most `bytesMax` (TPM2B structures). */
   sized16be(bytesMax: number): Uint8Array {
     return this.bytes(this.#bounded(this.u16be(), bytesMax));
@@ -99,6 +136,12 @@ export class ByteReader {
   /** Throws this reader's error at its present offset: for what its caller finds wrong. */
   fail(reason: string): never {
     throw new TvmmpError(this.#code, `${this.#what}: ${reason}`, { details: { offset: this.#offset } });
+  }
+
+  #text(length: number, encoding: 'hex' | 'latin1' | 'utf8'): string {
+    const start = this.#advance(length);
+    this.#buffer ??= Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    return this.#buffer.toString(encoding, start, start + length);
   }
 
   #bounded(length: number, bytesMax: number): number {

@@ -25,6 +25,8 @@ const unusable: ReadonlySet<string> = new Set<ErrorCode>([
   'domain-not-found',
   'domain-xml-invalid',
   'encoding-invalid',
+  'event-log-invalid',
+  'ima-list-invalid',
   'limit-exceeded',
   'not-enrolled',
   'usage-invalid',

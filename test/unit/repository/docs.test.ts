@@ -83,7 +83,7 @@ describe('documents', () => {
     const text = execFileSync('git', ['grep', '-hE', '[`(]tvmmp [a-z]|(run|see) tvmmp [a-z]', '--', 'lib'], {
       encoding: 'utf8',
     });
-    const named = [...text.matchAll(/(?:[`(]|run |see )tvmmp ([a-z]+)(?: ([a-z]+))?/g)];
+    const named = [...text.matchAll(/(?:[`(]|run |see )tvmmp ([a-z-]+)(?: ([a-z-]+))?/g)];
     assert.ok(named.length > 20, `${named.length} found`);
     for (const [line, noun = '', verb = ''] of named) {
       const found = commandOf([noun, verb]);
@@ -202,6 +202,8 @@ describe('SPEC 11', () => {
     permit: `${seconds(limits.permitLifeMs)} from *staged*`,
     TrustedPeer: seconds(limits.trustedPeerLifeMs),
     'domain XML': bytes(limits.domainXmlBytesMax),
+    'event log': `${bytes(limits.eventLogBytesMax)}, ${number(limits.eventsMax)} events, ${bytes(limits.eventDataBytesMax)} of data an event`,
+    'IMA list': `${bytes(limits.imaListBytesMax)}, ${number(limits.imaEntriesMax)} entries, ${bytes(limits.imaEntryBytesMax)} of data an entry`,
     'line of an enrolment': `${bytes(limits.enrolmentLineBytesMax)}; each wait ${seconds(limits.enrolmentStepDeadlineMs)}`,
     policy: `${bytes(limits.policyBytesMax)}, ${number(limits.policyStatesMax)} states; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
     'revocation list': `${bytes(limits.revocationsBytesMax)}, ${number(limits.revocationsMax)} keys; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
