@@ -34,6 +34,9 @@ async function refusedTls(dial: () => Promise<TLSSocket>): Promise<void> {
   assert.equal(received, 0);
 }
 
+/** Where a hello has its version: behind the array's head and the text `hello`. */
+const versionAt = 7;
+
 describe('attacks: the agent’s port', function () {
   this.timeout(180_000);
   const world = attackLab();
@@ -99,6 +102,11 @@ describe('attacks: the agent’s port', function () {
     ['a message of unknown kind', () => frame(Buffer.from('8163666f6f', 'hex')), /unknown kind/],
     ['a hello with a byte too much', () => frame(Buffer.concat([hello(), Buffer.alloc(1)])), /CBOR|encoding/],
     ['a hello cut short', () => frame(hello().subarray(0, 200)), /CBOR|encoding/],
+    [
+      'a hello of another version of the protocol',
+      () => frame(hello().map((byte, at) => (at === versionAt ? 2 : byte))),
+      /encoding-invalid|hello/,
+    ],
     [
       'a message of a session that nobody has',
       () => frame(encodeMessage({ kind: 'aborted', session: fresh() })),

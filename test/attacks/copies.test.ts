@@ -52,6 +52,28 @@ describe('attacks: copies and false arrivals', function () {
     await world().comeHome();
   });
 
+  it('gives the old host no say once the VM has moved', async () => {
+    const xml = await world().lab.on('alpha', 'virsh', '-q', 'dumpxml', '--security-info', victim);
+    const moved = await world().virshMigrate('beta');
+    assert.equal(moved.status, 0, moved.stderr);
+    await world().becomes('alpha', 'gone');
+    for (const words of [
+      ['migrate', victim, 'beta'],
+      ['vm', 'unprotect', victim],
+    ]) {
+      const { status, stderr } = await world().exec('alpha', 'tvmmp', ...words);
+      assert.notEqual(status, 0, words.join(' '));
+      assert.match(stderr, /does not run on this host|failed to get domain|domain-not-found|not found/i);
+    }
+    for (const operation of ['prepare', 'restore']) {
+      const { status, stderr } = await world().hook('alpha', operation, xml);
+      assert.equal(status, 1);
+      assert.match(stderr, /tvmmp: refused: victim is held by beta since epoch \d+/);
+    }
+    await world().ticksOn('beta');
+    await world().comeHome();
+  });
+
   it('refuses to start a copy at a third enrolled host, whose agent runs or does not', async () => {
     const kept = await takeCopy();
     assert.match(await startCopy('mallory', kept), /tvmmp: refused: /);

@@ -1,6 +1,8 @@
 /** A destination that lies about itself: mallory, enrolled and approved, answers alpha's agent in every wrong way. */
 import assert from 'node:assert/strict';
 import { sign, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { evidenceStatement, greetingTranscript } from '../../lib/evidence/statement.ts';
 import type { Claim } from '../../lib/evidence/claim.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
@@ -300,6 +302,32 @@ describe('attacks: evidence of a destination', function () {
       await assert.rejects(greeting.channel.receive(60_000), /is gone/);
     });
     assert.match(said, /the peer broke the protocol: evidence of another session/);
+  });
+
+  for (const kind of ['staged', 'aborted', 'query', 'hello'] as const) {
+    it(`breaks off at ${kind} where evidence is due`, async () => {
+      const said = await greeted({}, async ({ channel, theirs, own }) => {
+        const { session } = theirs;
+        await channel.send(
+          kind === 'staged' ? { kind, session, head: fresh() } : kind === 'hello' ? own : { kind, session },
+        );
+        await assert.rejects(channel.receive(60_000), /is gone/);
+      });
+      assert.match(said, new RegExp(`the peer broke the protocol: ${kind} has no place in state greeted`));
+    });
+  }
+
+  it('refuses a host that has the TLS key of beta and not its TPM', async () => {
+    const read = (name: string): string => readFileSync(join(world().etc('beta'), name), 'utf8');
+    const beta = await betaHello();
+    const stolen = { cert: read('agent-cert.pem'), key: read('agent-key.pem') };
+    const { host, akCertificate, akPublic, receivePublic } = beta;
+    const change = { host, akCertificate, akPublic, receivePublic };
+    const failed = await world().mallory.posingWith(stolen, () =>
+      failedChecks(change, (greeting) => world().mallory.claim(honestStatement(greeting))),
+    );
+    assert.ok(failed.includes('quote-signature'));
+    assert.ok(!failed.includes('peer-name'), 'the stolen TLS key was not used');
   });
 
   /** What beta says of itself to anybody enrolled. */

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { stageAt } from '../support/attacker-stage.ts';
 import { attackLab, victim } from '../support/attacker-lab.ts';
 
+/** A thousand million letters, were anybody to write them out. */
+const explosion = `<!DOCTYPE domain [<!ENTITY a "${'x'.repeat(1000)}"><!ENTITY b "${'&a;'.repeat(1000)}"><!ENTITY c "${'&b;'.repeat(1000)}">]>`;
+
 describe('attacks: the hook', function () {
   this.timeout(180_000);
   const world = attackLab();
@@ -114,6 +117,38 @@ describe('attacks: the hook', function () {
     assert.equal(after.status, 1);
     assert.match(after.stderr, /tvmmp: refused: /);
   });
+
+  for (const [what, sealedFor] of [
+    ['another VM', { vm: randomUUID() }],
+    ['another epoch', { epoch: 1 }],
+    ['another session', { session: new Uint8Array(32).fill(7) }],
+  ] as const) {
+    it(`refuses a vTPM key that was sealed for ${what}`, async () => {
+      const { xml, abort } = await stageAt(world().mallory, 'beta', await victimXml(), sealedFor);
+      const { status, stderr } = await world().hook('beta', 'migrate', xml);
+      assert.equal(status, 1);
+      assert.match(stderr, /tvmmp: refused: /);
+      assert.doesNotMatch(await world().lab.on('beta', 'virsh', '-q', 'secret-list'), /tvmmp/);
+      await abort();
+    });
+  }
+
+  for (const [what, change] of [
+    [
+      'a document type whose entities explode',
+      (xml: string) => `${explosion}${xml.replace('victim', '&c;')}`,
+    ],
+    ['two roots', (xml: string) => xml + xml],
+    ['more than a MiB', (xml: string) => xml.replace('</domain>', `${'<a/>'.repeat(270_000)}</domain>`)],
+    ['a name that writes to terminals', (xml: string) => xml.replace('>victim<', '>&#27;]0;owned&#7;<')],
+  ] as const) {
+    it(`refuses a definition with ${what}, and serves on`, async () => {
+      const { status, stderr } = await world().hook('beta', 'migrate', change(await victimXml()));
+      assert.equal(status, 1);
+      assert.match(stderr, /^tvmmp: refused: [^\p{Cc}]*\n$/u);
+      await world().lab.on('beta', 'tvmmp', 'status');
+    });
+  }
 
   it('refuses a policy that is older than the one in force', async () => {
     const old = readFileSync(join(world().etc('beta'), 'policy.json'), 'utf8');

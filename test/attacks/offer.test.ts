@@ -35,12 +35,20 @@ describe('attacks: offers of a source', function () {
   /** Mallory opens a session and makes an offer; gives the target's answer. */
   async function offer(
     attack: (attested: Attested) => Promise<Offered>,
-    options: { vm?: string; to?: string; hello?: Partial<Hello>; session?: Uint8Array } = {},
+    options: {
+      vm?: string;
+      to?: string;
+      hello?: Partial<Hello>;
+      session?: Uint8Array;
+      chain?: AttackerChain;
+    } = {},
   ): Promise<Message> {
     const { mallory } = world();
-    const chain = new AttackerChain(mallory, options.vm);
-    await chain.add('created');
-    await chain.add('started');
+    const chain = options.chain ?? new AttackerChain(mallory, options.vm);
+    if (chain.entries.length === 0) {
+      await chain.add('created');
+      await chain.add('started');
+    }
     const session = options.session ?? fresh();
     const channel = await mallory.connect(options.to ?? 'beta');
     try {
@@ -151,6 +159,28 @@ describe('attacks: offers of a source', function () {
       return { claim, proof: chain.proof({ entries }) };
     });
     assert.match(reason, /proof: quote-binding: /);
+  });
+
+  it('refuses a fork of a chain that it has seen, and its continuation from an older entry', async () => {
+    const chain = new AttackerChain(world().mallory);
+    assert.equal((await offer(honest, { chain })).kind, 'staged');
+    const seen = chain.entries.length;
+    const denyDeparture = (): void => {
+      chain.entries.pop();
+      chain.head = entryHash(chain.entries.at(-1)!.entry);
+    };
+    denyDeparture();
+    const instead = await refusal(honest, { chain });
+    assert.match(
+      instead,
+      /proof: known-head: another entry 2 of this VM is known here: the chain was forked/,
+    );
+    denyDeparture();
+    await chain.add('suspended');
+    await chain.add('resumed');
+    const longer = await refusal(honest, { chain });
+    assert.match(longer, /proof: known-head: another entry 2 of this VM is known here: the chain was forked/);
+    assert.ok(chain.entries.length > seen);
   });
 
   it('refuses the good proof of another VM', async () => {

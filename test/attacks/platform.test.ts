@@ -7,6 +7,17 @@ describe('attacks: the destination’s platform', function () {
   this.timeout(180_000);
   const world = attackLab();
 
+  const resident = 'resident';
+
+  before(async () => {
+    await world().lab.must('guest-define', 'beta', resident);
+    await world().lab.on('beta', 'tvmmp', 'vm', 'protect', resident);
+  });
+
+  after(async () => {
+    await world().exec('beta', 'virsh', '-q', 'undefine', resident);
+  });
+
   afterEach(async () => {
     await world().becomes('alpha', 'running');
     await world().ticksOn('alpha');
@@ -40,6 +51,13 @@ describe('attacks: the destination’s platform', function () {
     assert.deepEqual(failed, ['pcr-state']);
   });
 
+  it('starts none of its own VMs in a state that nobody approved', async () => {
+    const { status, stderr } = await world().exec('beta', 'virsh', '-q', 'start', resident);
+    assert.equal(status, 1);
+    assert.match(stderr, /tvmmp: refused: .*in no approved state/);
+    assert.doesNotMatch(await world().lab.on('beta', 'virsh', '-q', 'secret-list'), /tvmmp/);
+  });
+
   it('refuses a destination without a TPM', async () => {
     const { lab } = world();
     await lab.on('beta', 'bash', '-c', 'kill "$(</run/host-tpm.pid)"');
@@ -58,6 +76,8 @@ describe('attacks: the destination’s platform', function () {
   it('trusts the destination again when it has booted what was approved', async () => {
     await world().lab.must('reboot', '--hard', 'beta');
     await world().lab.must('start-agent', 'beta');
+    await world().lab.on('beta', 'virsh', '-q', 'start', resident);
+    await world().lab.on('beta', 'virsh', '-q', 'destroy', resident);
     await world().roundTrip();
   });
 });

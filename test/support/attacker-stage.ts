@@ -4,6 +4,7 @@ import { canonicalFacts } from '../../lib/libvirt/canonical-facts.ts';
 import { facts as factsOf } from '../../lib/libvirt/facts.ts';
 import { statements } from '../../lib/migration/hello.ts';
 import { keyContext } from '../../lib/migration/key-context.ts';
+import type { KeyContext } from '../../lib/migration/key-context.ts';
 import { loadBridge } from '../../lib/native/bridge.ts';
 import { nameOf } from '../../lib/tpm/public-area.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
@@ -20,8 +21,13 @@ export interface StagedVm {
   readonly abort: () => Promise<void>;
 }
 
-/** Stages a VM `moved` at a host, made after `model`, the XML of another one. */
-export async function stageAt(attacker: Attacker, host: string, model: string): Promise<StagedVm> {
+/** Stages a VM `moved` at a host, made after `model`, the XML of another one; its key is sealed for this VM and session, unless said otherwise. */
+export async function stageAt(
+  attacker: Attacker,
+  host: string,
+  model: string,
+  sealedFor: Partial<KeyContext> = {},
+): Promise<StagedVm> {
   const chain = new AttackerChain(attacker);
   const xml = model.replace(/<uuid>[^<]+</, `<uuid>${chain.vm}<`).replace(/<name>[^<]+</, '<name>moved<');
   chain.facts = H('tvmmp/facts/1', canonicalFacts(factsOf(xml)));
@@ -29,7 +35,7 @@ export async function stageAt(attacker: Attacker, host: string, model: string): 
   await chain.add('started');
   const channel = await attacker.connect(host);
   const session = fresh();
-  await handOver(channel, chain, session);
+  await handOver(channel, chain, session, sealedFor);
   return {
     uuid: chain.vm,
     xml,
@@ -41,7 +47,12 @@ export async function stageAt(attacker: Attacker, host: string, model: string): 
   };
 }
 
-async function handOver(channel: TlsChannel, chain: AttackerChain, session: Uint8Array): Promise<void> {
+async function handOver(
+  channel: TlsChannel,
+  chain: AttackerChain,
+  session: Uint8Array,
+  sealedFor: Partial<KeyContext>,
+): Promise<void> {
   const own = chain.attacker.hello('source', session, chain.vm);
   await channel.send(own);
   const peer = await expectMessage(channel, 'hello');
@@ -50,7 +61,7 @@ async function handOver(channel: TlsChannel, chain: AttackerChain, session: Uint
   const recipient = nameOf(peer.receivePublic);
   const sealed = await loadBridge().createSealedKey({
     recipientPublic: peer.receivePublic,
-    context: keyContext({ vm: chain.vm, epoch: 0, session, recipient }),
+    context: keyContext({ vm: chain.vm, epoch: 0, session, recipient, ...sealedFor }),
   });
   await channel.send({ kind: 'offer', session, claim, proof: chain.proof(), sealed });
   await expectMessage(channel, 'staged');

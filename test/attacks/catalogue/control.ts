@@ -20,6 +20,13 @@ export const control: readonly Attack[] = [
       'XML without document types and entities, bounded; nothing that a guest or tenant words reaches a shell, a terminal or a path',
     spec: '7, 11',
     tests: [
+      tests(
+        hooks,
+        'refuses a definition with a document type whose entities explode, and serves on',
+        'refuses a definition with two roots, and serves on',
+        'refuses a definition with more than a MiB, and serves on',
+        'refuses a definition with a name that writes to terminals, and serves on',
+      ),
       tests('test/unit/libvirt/facts.test.ts', 'a document type', 'an entity that XML does not know'),
       tests(
         'test/native/hook-client.test.ts',
@@ -143,6 +150,11 @@ export const control: readonly Attack[] = [
     spec: '2, 4, 8.3',
     tests: [
       tests(
+        'test/attacks/copies.test.ts',
+        'gives the old host no say once the VM has moved',
+        'refuses to start what was left behind at the old host',
+      ),
+      tests(
         vectors,
         'holder-returns: the old holder goes on after its successor arrived: a copy that was not destroyed',
         'holder-other-host: an enrolled host in an approved state speaks for a VM that it does not hold',
@@ -194,6 +206,7 @@ export const control: readonly Attack[] = [
       'The public area in the hello must be the certified one, and the quote verify under the certified key',
     spec: '6.5',
     tests: [
+      tests('test/attacks/insider.test.ts', 'does not serve with the certificate of another host’s AK'),
       tests(
         evidence,
         'refuses another AK than the certified one',
@@ -258,7 +271,11 @@ export const control: readonly Attack[] = [
     defence: 'TLS 1.3 alone; one protocol version, and the hello that states it is under the quote',
     spec: '6, 6.2',
     tests: [
-      tests(channel, 'does not speak TLS 1.2'),
+      tests(
+        channel,
+        'does not speak TLS 1.2',
+        'ends the connection at a hello of another version of the protocol',
+      ),
       tests('test/unit/protocol/codec.test.ts', 'refuses unknown kinds, other versions and wrong shapes'),
     ],
   },
@@ -278,6 +295,16 @@ export const control: readonly Attack[] = [
       tests(offer, 'refuses a source whose policy is older than its VM’s proof requires'),
       tests(vectors, 'policy-order-rollback: an old version, whose states were withdrawn since'),
     ],
+  },
+  {
+    row: 23,
+    attack: 'Downgrade of a component: an old QEMU, swtpm or agent on an approved host',
+    dimensions: ['access control'],
+    defence: 'What was booted is measured; versions that a hello tells are for the operator’s eyes',
+    spec: '6, 13',
+    tests: [],
+    limit:
+      'Not defended in version 1: no minimum version of a component is enforced; PCRs 0-7 do not measure programs of the running system (SPEC 13).',
   },
   {
     row: 24,

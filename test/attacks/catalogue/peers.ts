@@ -6,9 +6,11 @@ const channel = 'test/attacks/channel.test.ts';
 const copies = 'test/attacks/copies.test.ts';
 const domain = 'test/attacks/domain.test.ts';
 const evidence = 'test/attacks/evidence.test.ts';
+const insider = 'test/attacks/insider.test.ts';
 const hooks = 'test/attacks/hooks.test.ts';
 const offer = 'test/attacks/offer.test.ts';
 const platform = 'test/attacks/platform.test.ts';
+const state = 'test/attacks/state.test.ts';
 
 export const peers: readonly Attack[] = [
   {
@@ -88,6 +90,23 @@ export const peers: readonly Attack[] = [
         'holder-bait-and-switch: the holder attested beta and gamma arrives',
       ),
     ],
+  },
+  {
+    row: 2,
+    attack: 'Bait and switch of the memory stream: one host attests, libvirt sends to another',
+    dimensions: ['data confidentiality', 'communication security'],
+    defence:
+      '`tvmmp migrate` has QEMU accept the attested host’s certificate alone; a host without the key cannot run the VM',
+    spec: '5.1, 13',
+    tests: [
+      tests(
+        insider,
+        'sends no memory to another host than the one that attested itself',
+        'starts nothing at a host that took its hook away: it has no key for the vTPM',
+      ),
+    ],
+    limit:
+      'Plain `virsh migrate` to an enrolled host whose root took the hook away fails, but memory has travelled by then: nothing at the source can hold it back (SPEC 13).',
   },
   {
     row: 3,
@@ -182,6 +201,7 @@ export const peers: readonly Attack[] = [
         'refuses to start what was left behind at the old host',
         'refuses to start a copy at a third enrolled host, whose agent runs or does not',
       ),
+      tests(state, 'does not restore a saved state once the VM has gone on'),
     ],
   },
   {
@@ -192,11 +212,12 @@ export const peers: readonly Attack[] = [
       'After *arrived* the source destroys secret, sealed key and vTPM state, looks that they are gone, and signs *departed*',
     spec: '2, 6.8, 8.3',
     tests: [
-      tests(copies, 'refuses to start what was left behind at the old host'),
       tests(
-        'test/system/migration.test.ts',
-        'leaves a definition behind without --undefinesource, and it cannot be started',
+        copies,
+        'refuses to start what was left behind at the old host',
+        'gives the old host no say once the VM has moved',
       ),
+      tests(state, 'opens vTPM state to nobody who has the files and not the key'),
       tests(
         'test/vectors/proof.test.ts',
         'holder-returns: the old holder goes on after its successor arrived: a copy that was not destroyed',
@@ -237,6 +258,29 @@ export const peers: readonly Attack[] = [
         'test/property/proof.test.ts',
         'with entries left out, repeated or in another order, it is refused unless it is a prefix',
         'with one part of an entry taken from another entry, it is refused',
+      ),
+    ],
+  },
+  {
+    row: 6,
+    attack: 'Messages out of turn, or a key that belongs to another hand-over',
+    dimensions: ['data integrity', 'communication security'],
+    defence:
+      'State machines that take each message in one state alone; VM, epoch, session and recipient are in the seal',
+    spec: '5.3, 6.8',
+    tests: [
+      tests(
+        evidence,
+        'breaks off at staged where evidence is due',
+        'breaks off at aborted where evidence is due',
+        'breaks off at query where evidence is due',
+        'breaks off at hello where evidence is due',
+      ),
+      tests(
+        hooks,
+        'refuses a vTPM key that was sealed for another VM',
+        'refuses a vTPM key that was sealed for another epoch',
+        'refuses a vTPM key that was sealed for another session',
       ),
     ],
   },

@@ -5,24 +5,28 @@ import type { Attack } from './attack.ts';
 const channel = 'test/attacks/channel.test.ts';
 const copies = 'test/attacks/copies.test.ts';
 const domain = 'test/attacks/domain.test.ts';
+const insider = 'test/attacks/insider.test.ts';
 const hooks = 'test/attacks/hooks.test.ts';
 const offer = 'test/attacks/offer.test.ts';
 const platform = 'test/attacks/platform.test.ts';
 const secrets = 'test/attacks/secrets.test.ts';
 const sealedKey = 'test/native/sealed-key.test.ts';
+const atRest = 'test/attacks/state.test.ts';
 const vtpmState = 'test/native/vtpm-state.test.ts';
 
 export const state: readonly Attack[] = [
   {
     row: 8,
-    attack: 'vTPM state is taken away, so that libvirt makes another vTPM in its place',
+    attack: 'Replaced NVRAM: vTPM state taken away, in clear, or of another VM in its place',
     dimensions: ['data integrity'],
-    defence: 'The start gate looks for the vTPM’s state before libvirt may start the VM',
-    spec: '8.2',
+    defence: 'The start gate looks for the vTPM’s state; swtpm opens with the VM’s own key alone',
+    spec: '5.1, 8.2',
     tests: [
       tests(
-        'test/system/life-cycle.test.ts',
-        'does not start with a vTPM made anew after it was undefined with its vTPM',
+        atRest,
+        'does not start a VM whose vTPM state was taken away',
+        'does not start a VM with vTPM state in clear in the place of its own',
+        'does not start a VM with the vTPM state of another protected VM',
       ),
     ],
   },
@@ -41,12 +45,7 @@ export const state: readonly Attack[] = [
     dimensions: ['data integrity'],
     defence: 'Restore passes the gate only where *saved* is the last entry',
     spec: '8.2',
-    tests: [
-      tests(
-        'test/system/life-cycle.test.ts',
-        'refuses a saved state that is not the last thing that happened',
-      ),
-    ],
+    tests: [tests(atRest, 'does not restore a saved state once the VM has gone on')],
     limit:
       'The contents of guest disks are not covered by the proof: an old disk under the same name is not noticed (SPEC 13).',
   },
@@ -59,7 +58,12 @@ export const state: readonly Attack[] = [
     spec: '4, 8.2',
     tests: [
       tests(copies, 'refuses to start a copy at a third enrolled host, whose agent runs or does not'),
-      tests(offer, 'refuses the proof of a VM that another host holds'),
+      tests(atRest, 'does not start a clone of a VM and its vTPM under another UUID'),
+      tests(
+        offer,
+        'refuses the proof of a VM that another host holds',
+        'refuses a fork of a chain that it has seen, and its continuation from an older entry',
+      ),
       tests(
         'test/vectors/proof.test.ts',
         'known-head-forked: the holder signed another entry in the place of one that this host has seen',
@@ -79,6 +83,7 @@ export const state: readonly Attack[] = [
       tests(
         platform,
         'refuses a destination whose PCRs changed before the session',
+        'starts none of its own VMs in a state that nobody approved',
         'trusts the destination again when it has booted what was approved',
       ),
       tests(sealedKey, 'does not open once a PCR has changed, until the authority approves the new state'),
@@ -91,6 +96,8 @@ export const state: readonly Attack[] = [
     defence: 'vTPM state is encrypted; its key is on disk only sealed to this TPM, in this context',
     spec: '5.1, 5.2, 5.3',
     tests: [
+      tests(insider, 'opens no key from a stolen journal at another host’s TPM'),
+      tests(atRest, 'opens vTPM state to nobody who has the files and not the key'),
       tests(vtpmState, 'cannot be opened without the key once encrypted'),
       tests(
         sealedKey,
@@ -102,6 +109,19 @@ export const state: readonly Attack[] = [
     ],
     limit:
       'Guest disks are not encrypted by us, and saved memory (`virsh save`) is a file in clear (SECURITY.md).',
+  },
+  {
+    row: 11,
+    attack: 'Insider: TLS keys or certificates of another host are used',
+    dimensions: ['authentication'],
+    defence:
+      'A TLS key alone is no host: the AK of the same name, in its TPM, has to quote over this channel',
+    spec: '1.1, 6.2, 6.5',
+    tests: [
+      tests('test/attacks/evidence.test.ts', 'refuses a host that has the TLS key of beta and not its TPM'),
+      tests(channel, 'drops the migration certificate of an enrolled host'),
+      tests(insider, 'does not serve with the certificate of another host’s AK'),
+    ],
   },
   {
     row: 12,
@@ -166,7 +186,7 @@ export const state: readonly Attack[] = [
     tests: [
       tests(vtpmState, 'is refused while a swtpm runs on it, which goes on unharmed'),
       tests('test/native/vtpm-manufacture.test.ts', 'is made once where two ask at a time'),
-      tests('test/system/protection.test.ts', 'is refused while the VM runs, and changes nothing'),
+      tests(atRest, 'lets no second swtpm work on the vTPM of a VM that runs'),
     ],
   },
 ];
