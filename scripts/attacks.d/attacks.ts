@@ -75,6 +75,7 @@ async function attack(rows: readonly number[] | undefined): Promise<number> {
     outcomeText(one, outcome),
   ]);
   process.stdout.write(`\n${tableText(columns, lines)}\n`);
+  for (const { file, title, error } of failed) process.stdout.write(`${file}: ${title}: ${error ?? ''}\n`);
   const bad = outcomes.filter(({ outcome }) => outcome === 'FAILED' || outcome === 'NOT RUN').length;
   const count = (state: TestResult['state']): number =>
     results.filter((result) => result.state === state).length;

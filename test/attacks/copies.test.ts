@@ -170,10 +170,11 @@ describe('attacks: copies and false arrivals', function () {
 
   /** The id of a session of alpha with beta. */
   async function someSessionWithBeta(): Promise<Uint8Array> {
-    const text = await world().lab.on('alpha', 'tvmmp', 'migration', 'list', '--json');
-    const all = JSON.parse(text) as { id: string; peer: string }[];
-    const found = all.find(({ peer }) => peer === 'beta');
-    assert.ok(found !== undefined, 'no session with beta');
-    return new Uint8Array(Buffer.from(found.id, 'hex'));
+    const find = async (): Promise<{ id: string } | undefined> => {
+      const text = await world().lab.on('alpha', 'tvmmp', 'migration', 'list', '--json');
+      return (JSON.parse(text) as { id: string; peer: string }[]).find(({ peer }) => peer === 'beta');
+    };
+    if ((await find()) === undefined) await world().roundTrip();
+    return new Uint8Array(Buffer.from((await find())!.id, 'hex'));
   }
 });

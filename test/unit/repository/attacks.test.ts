@@ -1,29 +1,10 @@
 /** The attack catalogue is whole, true and shown: what it names exists, and the documents are written from it. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { relative } from 'node:path';
 import { dimensions } from '../../attacks/catalogue/attack.ts';
 import { attacks, rowsMax } from '../../attacks/catalogue/catalogue.ts';
 import { indexPage, withDimensionTable } from '../../attacks/catalogue/page.ts';
-
-/** `FILE: TITLE` of every test in these files, as mocha finds them without running any. */
-function testsOf(files: readonly string[]): ReadonlySet<string> {
-  const mocha = [
-    'node_modules/mocha/bin/mocha.js',
-    '--no-config',
-    '--import=tsx',
-    '--dry-run',
-    '--reporter',
-    'json',
-  ];
-  const text = execFileSync(process.execPath, [...mocha, ...files], {
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  const { tests } = JSON.parse(text.slice(text.indexOf('{'))) as { tests: { file: string; title: string }[] };
-  return new Set(tests.map(({ file, title }) => `${relative(process.cwd(), file)}: ${title}`));
-}
+import { testTitles } from './test-titles.ts';
 
 describe('the attack catalogue', () => {
   it('has every row from 1 to 24, and every dimension of X.805', () => {
@@ -46,7 +27,7 @@ describe('the attack catalogue', () => {
   it('names tests that exist, each by its exact title', function () {
     this.timeout(120_000);
     const named = attacks.flatMap(({ tests }) => tests);
-    const found = testsOf([...new Set(named.map(({ file }) => file))]);
+    const found = testTitles([...new Set(named.map(({ file }) => file))]);
     const missing = named.flatMap(({ file, titles }) =>
       titles.map((title) => `${file}: ${title}`).filter((test) => !found.has(test)),
     );
