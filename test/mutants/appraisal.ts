@@ -106,14 +106,6 @@ export const appraisal = [
       title:
         'fails policy-version for an older policy, one of another id, and one of our version with other contents',
     },
-    {
-      name: 'peer/clean-words',
-      defence: 'Nothing that a peer wrote steers a terminal',
-      spec: '9',
-      find: "text.replaceAll(/[^\\P{C}]/gu, '?')",
-      replace: 'text',
-      title: 'keeps what a peer wrote from steering a terminal',
-    },
   ]),
   ...mutantsOf('lib/appraisal/quote.ts', appraise, [
     {
@@ -196,14 +188,6 @@ export const appraisal = [
       title: 'a payload of another type is refused, though the policy key signed it',
     },
     {
-      name: 'policy/signature',
-      defence: 'A policy is signed by a certified policy key',
-      spec: '10',
-      find: 'signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey))',
-      replace: 'signers[0]',
-      title: 'an altered payload is refused',
-    },
-    {
       name: 'policy/approval',
       defence: 'Each state carries the policy key’s approval of exactly its PCRs',
       spec: '10',
@@ -227,13 +211,79 @@ export const appraisal = [
       replace: 'next.version < 0 && Buffer.compare',
       title: 'a later version may follow; a lower one, and the same one with other contents, may not',
     },
+  ]),
+  ...mutantsOf('lib/appraisal/check.ts', appraise, [
     {
-      name: 'policy/utf-8',
-      defence: 'Policy bytes that are not UTF-8 are refused, not mended',
+      name: 'peer/clean-words',
+      defence: 'Nothing that a peer wrote steers a terminal',
+      spec: '9',
+      find: "text.replaceAll(/[^\\P{C}]/gu, '?')",
+      replace: 'text',
+      title: 'keeps what a peer wrote from steering a terminal',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/envelope-signer.ts', policyTest, [
+    {
+      name: 'policy/signature',
+      defence: 'A policy is signed by a certified policy key',
       spec: '10',
-      find: 'fatal: true, ignoreBOM: true',
-      replace: 'fatal: false, ignoreBOM: true',
-      title: 'bytes that are not UTF-8 and a byte order mark are refused',
+      find: 'signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey))',
+      replace: 'signers[0]',
+      title: 'an altered payload is refused',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/revocation-check.ts', appraise, [
+    {
+      name: 'peer/revoked',
+      defence: 'A revoked host is no peer',
+      spec: '1.3, 6.5',
+      find: '  if (found !== undefined) {',
+      replace: "  if (found?.host === '') {",
+      title: 'fails revocation for a host whose key the list names, and for no other',
+    },
+    {
+      name: 'peer/newer-list',
+      defence: 'A peer that announces a newer list has to bring it',
+      spec: '1.3, 6.5',
+      find: "check('revocation', announced <= ours, {",
+      replace: "check('revocation', true, {",
+      title: 'fails revocation where the peer announces a newer list than there is here',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/revocation.ts', 'test/unit/appraisal/revocation.test.ts', [
+    {
+      name: 'revocation/signature',
+      defence: 'A revocation list is signed by a certified policy key',
+      spec: '1.3',
+      find: '  envelopeSigner(parseEnvelope(envelopeText), trust);\n',
+      replace: '  void envelopeSigner;\n',
+      title: 'of another authority, with a signature that is not theirs, or of another type are refused',
+    },
+    {
+      name: 'revocation/rollback',
+      defence: 'A revocation list does not go back',
+      spec: '1.3',
+      find: '  if (next.version < current.version) {',
+      replace: '  if (next.version < 0) {',
+      title: 'follow one another by version alone',
+    },
+    {
+      name: 'revocation/type',
+      defence: 'What the policy key signed for another purpose is no revocation list',
+      spec: '1.3',
+      find: 'if (envelope.payloadType !== REVOCATIONS_PAYLOAD_TYPE) {',
+      replace: "if (envelope.payloadType === '') {",
+      title: 'of another authority, with a signature that is not theirs, or of another type are refused',
+    },
+  ]),
+  ...mutantsOf('lib/proof/revocation.ts', 'test/unit/proof/revocation.test.ts', [
+    {
+      name: 'proof/revoked',
+      defence: 'What a key signed after it was revoked is not believed',
+      spec: '1.3, 4',
+      find: 'entry.time >= revocation.since.getTime();',
+      replace: 'entry.time < 0;',
+      title: 'do not go together where a revoked key signed at that time or later',
     },
   ]),
   ...mutantsOf('lib/appraisal/policy-text.ts', policyTest, [
@@ -263,6 +313,15 @@ export const appraisal = [
     },
   ]),
   ...mutantsOf('lib/appraisal/dsse.ts', 'test/unit/appraisal/dsse.test.ts', [
+    {
+      name: 'dsse/byte-order-mark',
+      defence: 'A byte order mark is not overlooked: one policy has one digest',
+      spec: '10',
+      find: 'fatal: true, ignoreBOM: true',
+      replace: 'fatal: true, ignoreBOM: false',
+      title: 'bytes that are not UTF-8 and a byte order mark are refused',
+      test: policyTest,
+    },
     {
       name: 'dsse/type-is-signed',
       defence: 'The type of a payload is under its signature',

@@ -232,7 +232,7 @@ export const certificates = [
       spec: '1.2',
       find: "    const state = this.#state;\n    this.#state = { step: 'done' };",
       replace: '    const state = this.#state;',
-      title: 'messages out of turn are refused',
+      title: 'an answer of another length, or to another challenge, is refused',
     },
     {
       name: 'enrolment/ek-is-certified',
@@ -283,21 +283,29 @@ export const certificates = [
       replace: 'enrolmentBinding(request).length > 0',
       title: 'a certification for another key, another EK or other TLS keys, or a quote, is refused',
     },
-    {
-      name: 'enrolment/once',
-      defence: 'A name and a TPM are enrolled once',
-      spec: '1.2',
-      find: 'if (!terms.replace) authority.registry.assertFree(terms.hostName, ekName);',
-      replace: '',
-      title: 'a second enrolment of a name, or of a TPM, is refused unless the operator replaces the first',
-    },
   ]),
   ...mutantsOf('lib/authority/registry.ts', 'test/unit/authority/authority.test.ts', [
+    {
+      name: 'registry/renewal',
+      defence: 'A renewal keeps name and keys',
+      spec: '1.2',
+      find: '    if (same) return;\n    const what = current === undefined ?',
+      replace: '    if (same || name.length > 0) return;\n    const what = current === undefined ?',
+      title: 'takes a renewal for what it is only where name and keys are those of the enrolment',
+    },
+    {
+      name: 'registry/revoked',
+      defence: 'A revoked attestation key is certified in no case',
+      spec: '1.3',
+      find: "    if (found === undefined) return;\n    throw enrolmentError(\n      'revoked',",
+      replace: "    if (found?.host !== '') return;\n    throw enrolmentError(\n      'revoked',",
+      title: 'revokes every key that a name ever had, in lists of rising versions, and takes it back',
+    },
     {
       name: 'registry/once',
       defence: 'The register takes a name and a TPM once, whoever asks',
       spec: '1.2',
-      find: 'if (!options.replace) this.assertFree(enrolment.name, enrolment.ekName);',
+      find: 'if (!options.replace) this.assertFree(enrolment);',
       replace: '',
       title:
         'records one enrolment for each name and each TPM, even where the check at the request was passed',
@@ -355,7 +363,7 @@ export const certificates = [
       spec: '1.2',
       find: "|| !hasAttributes(ek, ['restricted', 'decrypt'])",
       replace: '',
-      title: 'refuses keys that are not restricted decryption keys',
+      title: 'refuses an endorsement key that is not restricted: its answer would say nothing about its TPM',
     },
   ]),
 ];

@@ -126,8 +126,9 @@ export const control: readonly Attack[] = [
     row: 18,
     attack: 'One extracted endorsement key poses as a destination',
     dimensions: ['authentication', 'access control'],
-    defence: 'A TPM and a name are enrolled once; a second time only by the operator’s word',
-    spec: '1.2',
+    defence:
+      'A TPM and a name are enrolled once, a second time only by the operator’s word; a revoked key is neither certified, nor a peer, nor believed',
+    spec: '1.2, 1.3, 6.5',
     tests: [
       tests(
         enrolment,
@@ -136,10 +137,20 @@ export const control: readonly Attack[] = [
       tests(
         'test/unit/authority/authority.test.ts',
         'records one enrolment for each name and each TPM, even where the check at the request was passed',
+        'revokes every key that a name ever had, in lists of rising versions, and takes it back',
+      ),
+      tests(
+        'test/unit/appraisal/appraise.test.ts',
+        'fails revocation for a host whose key the list names, and for no other',
+        'fails revocation where the peer announces a newer list than there is here',
+      ),
+      tests(
+        'test/unit/proof/revocation.test.ts',
+        'do not go together where a revoked key signed at that time or later',
       ),
     ],
     limit:
-      'Whoever has a manufacturer’s genuine EK in software can enrol it, if the operator agrees to the name (SPEC 13).',
+      'Whoever has a manufacturer’s genuine EK in software can enrol it, if the operator agrees to the name; a revoked host is believed by peers that have not heard of the list yet (SPEC 13).',
   },
   {
     row: 19,

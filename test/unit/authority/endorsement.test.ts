@@ -153,9 +153,13 @@ describe('certificates of endorsement keys', () => {
       keyUsage: x509().KeyUsageFlags.cRLSign,
     });
     const middle = await make(shortRoot, { ca: true, subject: 'CN=Middle' });
-    for (const issuer of [leaf, noSigning, middle]) {
+    const pretender = await make(root, {
+      subject: 'CN=Pretender',
+      keyUsage: x509().KeyUsageFlags.keyCertSign,
+    });
+    for (const issuer of [leaf, noSigning, middle, pretender]) {
       const ek = await make(issuer);
-      const trust = trusting(root, shortRoot, leaf, noSigning, middle);
+      const trust = trusting(root, shortRoot, leaf, noSigning, middle, pretender);
       assert.throws(() => verifyEkCertificate(ek.der, trust, at), refused('wrong-issuer'));
     }
     const direct = await make(shortRoot);

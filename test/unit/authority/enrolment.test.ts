@@ -319,6 +319,13 @@ describe('enrolment of a host with a TPM', function () {
       await side.receive({ type: 'request', ...request }, now());
       await assert.rejects(side.receive({ type: 'answer', credential }, now()), refused('answer-wrong'));
     }
+    const guessing = authoritySide(hostA);
+    const guessed = await begin(hostA);
+    const posed = await guessing.receive({ type: 'request', ...guessed.request }, now());
+    const wrong = { type: 'answer', credential: new Uint8Array(32) } as const;
+    await assert.rejects(guessing.receive(wrong, now()), refused('answer-wrong'));
+    const right = await guessed.answer(posed);
+    await assert.rejects(guessing.receive(right, now()), refused('out-of-turn'), 'a second guess');
     const [first, second] = [authoritySide(hostA), authoritySide(hostA)];
     const enrolment = await begin(hostA);
     const challenge = await first.receive({ type: 'request', ...enrolment.request }, now());
@@ -362,6 +369,10 @@ describe('enrolment of a host with a TPM', function () {
       askWith(hostA, () => ({ certification })),
       refused('certification-invalid'),
     );
+    const unsigned = ({ certification: own }: EnrolmentRequest): Partial<EnrolmentRequest> => ({
+      certification: { ...own, signature: own.signature.with(-1, (own.signature.at(-1) ?? 0) ^ 1) },
+    });
+    await assert.rejects(askWith(hostA, unsigned), refused('certification-invalid'));
     const agentRequest = await createCertificateRequest(testKeyPair());
     await assert.rejects(
       askWith(hostA, () => ({ agentRequest })),

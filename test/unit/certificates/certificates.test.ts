@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, webcrypto } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +44,27 @@ function refused(reason: CertificateReason): (error: unknown) => boolean {
     assert.equal(error.details['reason'], reason, error.message);
     return true;
   };
+}
+
+/** A self-signed certificate on a curve. */
+async function selfSigned(
+  namedCurve: 'P-256' | 'P-384',
+  { ca, usage }: { ca: boolean; usage: number },
+): Promise<Uint8Array> {
+  const library = x509();
+  const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve }, true, ['sign', 'verify']);
+  const certificate = await library.X509CertificateGenerator.createSelfSigned({
+    name: 'CN=odd root',
+    keys,
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+    notBefore: new Date('2020-01-01T00:00:00Z'),
+    notAfter: new Date('2040-01-01T00:00:00Z'),
+    extensions: [
+      new library.BasicConstraintsExtension(ca, 0, true),
+      new library.KeyUsagesExtension(usage, true),
+    ],
+  });
+  return new Uint8Array(certificate.rawData);
 }
 
 /** A certificate of the authority's root key with whatever extensions a test wants. */
@@ -222,6 +243,16 @@ describe('certificates of the authority', () => {
   it('a leaf is no root, and a root of another curve or with a broken signature is none', async () => {
     const der = await authority.hostCertificate(hostOf(), testKeyPair().publicKey);
     assert.throws(() => parseRootCertificate(der), refused('wrong-usage'));
+    const usage = x509().KeyUsageFlags.keyCertSign;
+    const good = await selfSigned('P-256', { ca: true, usage });
+    parseRootCertificate(good);
+    for (const [curve, ca] of [
+      ['P-384', true],
+      ['P-256', false],
+    ] as const) {
+      const odd = await selfSigned(curve, { ca, usage });
+      assert.throws(() => parseRootCertificate(odd), refused('wrong-usage'), `${curve} ${String(ca)}`);
+    }
     const namesake = await makeTestAuthority();
     const forged = Uint8Array.from(authority.root.der);
     forged.set(namesake.root.der.subarray(-16), forged.length - 16);

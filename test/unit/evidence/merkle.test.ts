@@ -35,6 +35,8 @@ describe('Merkle trees', () => {
     const leaves = leavesOf(2);
     const { root } = merkle(leaves);
     assert.notDeepEqual(leafHash(root), root);
+    assert.deepEqual(leafHash(statement(3)), sha256(Uint8Array.of(0), statement(3)));
+    assert.deepEqual(root, node(at(leaves, 0), at(leaves, 1)));
     assert.throws(() => leafHash(Buffer.concat(leaves)), { code: 'encoding-invalid' });
   });
 

@@ -88,7 +88,7 @@ describe('source state machine (SPEC 6.8)', () => {
 
   it('refuses a hello of its own role, of another VM, with its own nonce, of its own host', () => {
     const cases = [
-      hello('source'),
+      hello('target', { role: 'source' }),
       hello('target', { vm: '00000000-0000-0000-0000-000000000000' }),
       hello('target', { nonce: own.nonce }),
       hello('target', { host: own.host }),
@@ -118,11 +118,18 @@ describe('source state machine (SPEC 6.8)', () => {
       () => stepSource(greeted, { kind: 'message', message: foreign(evidence) }),
       ProtocolViolation,
     );
-    const staged = foreign({ kind: 'staged', session, head } as const);
-    assert.throws(
-      () => stepSource(after(toOffered), { kind: 'message', message: staged }),
-      ProtocolViolation,
-    );
+    const offered = after(toOffered);
+    const aborting = stepSource(offered, { kind: 'stayed' }).state;
+    const aborted = { kind: 'aborted', session } as const;
+    const declined = stepSource(offered, { kind: 'message', message: aborted }).state;
+    assert.deepEqual([aborting.tag, declined.tag], ['aborting', 'declined']);
+    for (const state of [offered, aborting, declined])
+      for (const message of [{ kind: 'staged', session, head } as const, aborted])
+        assert.throws(
+          () => stepSource(state, { kind: 'message', message: foreign(message) }),
+          ProtocolViolation,
+          `${message.kind} in ${state.tag}`,
+        );
   });
 
   it('refuses staged for another head', () => {

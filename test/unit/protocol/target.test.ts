@@ -101,6 +101,8 @@ describe('target state machine (SPEC 6.8)', () => {
     const message = { kind: 'refused', session, hint: null } as const;
     const step = stepTarget(after(toAttested), { kind: 'message', message });
     assert.deepEqual(step, { state: { tag: 'refused', session }, effects: [{ do: 'discard' }] });
+    const other = { kind: 'message', message: foreign(message) } as const;
+    assert.throws(() => stepTarget(after(toAttested), other), ProtocolViolation);
   });
 
   it('refuses messages of another session and out of turn', () => {
@@ -111,6 +113,10 @@ describe('target state machine (SPEC 6.8)', () => {
       [toAttested, { kind: 'message', message: peer }],
       [toStaged, { kind: 'message', message: foreign({ kind: 'abort', session } as const) }],
       [toStaged, { kind: 'message', message: offer }],
+      [
+        [...toStaged, { kind: 'moved' }],
+        { kind: 'message', message: foreign({ kind: 'abort', session } as const) },
+      ],
       [toArrived, { kind: 'message', message: foreign(departed) }],
     ];
     for (const [inputs, input] of wrong) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { OBJECT_ATTRIBUTE } from '../../../lib/tpm/algorithms.ts';
 import { makeCredential } from '../../../lib/tpm/credential.ts';
 import { formatPublicArea, parsePublicArea } from '../../support/tpm-structures.ts';
 import type { PublicArea } from '../../support/tpm-structures.ts';
@@ -35,6 +36,12 @@ describe('making a credential', () => {
         code: 'tpm-structure-invalid',
       });
     }
+  });
+
+  it('refuses an endorsement key that is not restricted: its answer would say nothing about its TPM', () => {
+    const ek = parsePublicArea(sample('ekRsa'));
+    const loose = formatPublicArea({ ...ek, attributes: ek.attributes & ~OBJECT_ATTRIBUTE.restricted });
+    assert.throws(() => makeCredential(loose, name, new Uint8Array(16)), { code: 'tpm-structure-invalid' });
   });
 
   it('refuses secrets that are empty or larger than the name’s digest', () => {
