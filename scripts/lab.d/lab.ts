@@ -69,6 +69,8 @@ export class Lab {
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
     child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+    // A command need not read what it is given, nor live until it comes.
+    child.stdin.on('error', () => undefined);
     child.stdin.end(options.input ?? '');
     const status = await new Promise<number>((resolve, reject) => {
       child.on('error', reject);
