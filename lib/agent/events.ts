@@ -48,7 +48,12 @@ export async function followEvents(
   };
 }
 
+/** What fails is met again at the next time. */
 async function reconcile(services: Services, lifeCycle: LifeCycle): Promise<void> {
-  await lifeCycle.reconcileAll();
-  await pointAllToUs(services);
+  try {
+    await lifeCycle.reconcileAll();
+    await pointAllToUs(services);
+  } catch (error) {
+    services.host.log.warn({ error: String(error) }, 'the VMs could not be looked at');
+  }
 }

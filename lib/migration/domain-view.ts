@@ -22,6 +22,11 @@ export async function jobOf(hypervisor: Hypervisor, uuid: string): Promise<JobSt
   }
 }
 
+/** Whether libvirt has taken it away from here: its definition is gone, or it is off because it was migrated. */
+export function hasLeft(domain: DomainSummary | null): boolean {
+  return domain === null || (!isActive(domain) && domain.reason === 'migrated');
+}
+
 /** Whether a QEMU process stands behind it. */
 export function isActive(domain: DomainSummary | null): boolean {
   return domain !== null && domain.state !== 'shutoff' && domain.state !== 'crashed' && domain.id !== null;

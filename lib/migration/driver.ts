@@ -1,6 +1,7 @@
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
+import type { Role } from '../evidence/statement.ts';
 import type { Hello, Message, RefusalHint } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
@@ -29,8 +30,8 @@ export abstract class SessionDriver<
   #state: State;
   #queue: Promise<void> = Promise.resolve();
   #pending = 0;
-  /** When the peer was last told again what it has not answered, milliseconds since 1970. */
-  repeatedAt = 0;
+  /** When the peer was last told again what it has not answered, by `Timers.elapsed`. */
+  repeatedAt = -Infinity;
   /** What the peer's refusal hints at. */
   protected hint: RefusalHint | null = null;
   /** Why the session ended before it was committed; for the operator. */
@@ -65,6 +66,7 @@ export abstract class SessionDriver<
   }
 
   abstract readonly session: Uint8Array;
+  protected abstract readonly role: Role;
   protected abstract step(state: State, input: Input | MessageInput | EndInput): Step<State, Effect>;
   protected abstract perform(effect: Effect): Promise<Input | EndInput | null>;
   /** Something is in the way of a committed session; what it is, for the operator. It will be tried again. */
@@ -168,6 +170,10 @@ export abstract class SessionDriver<
         continue;
       }
       const changed = step.state !== this.#state;
+      this.log.debug(
+        { role: this.role, from: this.#state.tag, input: nameOf(input), to: step.state.tag },
+        'step',
+      );
       this.#state = step.state;
       if (changed) this.entered(step.state);
       input = await this.#effects(step.effects);
@@ -196,6 +202,12 @@ export abstract class SessionDriver<
     }
     return next;
   }
+}
+
+/** What came in: a message by its kind. */
+function nameOf(input: unknown): string {
+  const { kind, message } = input as { kind: string; message?: Message };
+  return kind === 'message' && message !== undefined ? message.kind : kind;
 }
 
 function isMessage(input: unknown): boolean {

@@ -1,4 +1,5 @@
 import type { RefusalHint } from '../protocol/messages.ts';
+import type { Host } from './host.ts';
 
 /** More about a refusal. */
 export interface RefusalDetails {
@@ -21,6 +22,25 @@ export class Refused extends Error {
     this.name = 'Refused';
     this.verdict = details.verdict ?? null;
     this.hint = details.hint ?? null;
+  }
+}
+
+/** Keeps a refusal for `tvmmp explain`. One that cannot be written down has been decided all the same. */
+export function noteRefusal(
+  host: Host,
+  refusal: {
+    readonly vm: string;
+    readonly peer: string | null;
+    readonly operation: string;
+    readonly why: Error;
+  },
+): void {
+  const { vm, peer, operation, why } = refusal;
+  try {
+    const verdict = why instanceof Refused ? why.verdict : null;
+    host.journal.addRefusal({ time: host.now(), vm, peer, operation, reason: why.message, verdict });
+  } catch (error) {
+    host.log.error({ vm, reason: why.message, error: String(error) }, 'a refusal could not be written down');
   }
 }
 

@@ -7,7 +7,7 @@ import type { SignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Hello, Message } from '../protocol/messages.ts';
 import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
-import { isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
+import { hasLeft, isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
 import { discardOrphans } from './incoming.ts';
 import type { Services } from './services.ts';
 import type { Timer } from './timers.ts';
@@ -20,6 +20,8 @@ import type { IncomingDomain } from './target-session.ts';
 const tickMs = 500;
 /** How long after its hook was answered an incoming VM may take to show up in libvirt. */
 const incomingGraceMs = 60_000;
+/** Between two looks for sessions that the journal believes open. */
+const sweepMs = 60_000;
 /** Between two attempts to tell a peer something that it has not answered. */
 const repeatMs = 5_000;
 /** How long a VM may be neither here nor reported as arrived before the target is asked. */
@@ -35,6 +37,7 @@ export class Sessions {
   readonly #targets = new Map<string, TargetSession>();
   readonly #openings = new Map<string, number>();
   #timer: Timer | null = null;
+  #sweptAt = -Infinity;
   readonly #looking = new Set<SourceSession | TargetSession>();
   /** Called when a VM has arrived here and *arrived* is signed. */
   onArrived: (uuid: string) => void = () => undefined;
@@ -119,6 +122,7 @@ export class Sessions {
 
   /** Looks at libvirt's outcome for every committed session now; called by events and by the clock. One never waits for another. */
   look(): void {
+    this.#sweep();
     for (const session of this.#sources.values()) this.#guarded(session, () => this.#lookSource(session));
     for (const session of this.#targets.values()) this.#guarded(session, () => this.#lookTarget(session));
   }
@@ -126,7 +130,7 @@ export class Sessions {
   /** Tries at once what would be tried again later: the peer may have come back. */
   askAgain(id: Uint8Array): void {
     const session = this.#sources.get(hex(id)) ?? this.#targets.get(hex(id));
-    if (session !== undefined) session.repeatedAt = 0;
+    if (session !== undefined) session.repeatedAt = -Infinity;
     this.look();
   }
 
@@ -138,6 +142,23 @@ export class Sessions {
     if (vm === null || record.role !== 'source' || record.state !== 'resolved')
       throw new TvmmpError('internal', `a session that is ${record.state} and not under way`);
     return this.#source(vm, record.id, 'hook', { tag: 'resolved', session: record.id, head: vm.head });
+  }
+
+  /** Ends in the journal what has ended here without a word in it. */
+  #sweep(): void {
+    const { journal, now, log, timers } = this.#services.host;
+    if (timers.elapsed() < this.#sweptAt + sweepMs) return;
+    this.#sweptAt = timers.elapsed();
+    try {
+      for (const record of journal.unfinishedSessions()) {
+        const key = hex(record.id);
+        const due = now() > record.started + 2 * limits.sessionDeadlineMs;
+        if (record.state === 'open' && due && !this.#sources.has(key) && !this.#targets.has(key))
+          this.#settled(record);
+      }
+    } catch (error) {
+      log.warn({ error: String(error) }, 'the journal could not be swept');
+    }
   }
 
   // Opening and resuming
@@ -231,7 +252,15 @@ export class Sessions {
       await live.input({ kind: 'message', message });
       return;
     }
-    await this.#answerFromJournal(channel, message, record);
+    await this.#answerFromJournal(channel, message, this.#settled(record));
+  }
+
+  /** A session that ended before it was committed, where its end could not be written down at the time (a full disk). */
+  #settled(record: SessionRecord): SessionRecord {
+    if (record.state !== 'open') return record;
+    const { journal, now } = this.#services.host;
+    journal.changeSession(record.id, { state: 'refused' }, now());
+    return { ...record, state: 'refused' };
   }
 
   /** A session that this host has no trace of did not happen here, and will not: its id is used up before that is said. */
@@ -309,15 +338,17 @@ export class Sessions {
     if (redone.has(tag)) return session.redo();
     if (tag === 'aborting') return this.#repeat(session, { kind: 'abort', session: session.session });
     if ((tag !== 'offered' && tag !== 'staged' && tag !== 'declined') || !session.outcomeIsDue) return;
-    const { hypervisor, now } = this.#services.host;
+    const { hypervisor, timers } = this.#services.host;
     // The job first: a move that ends between the two looks then shows as a VM that is gone, not as one that stays.
     if ((await jobOf(hypervisor, session.vm.uuid)) !== null) {
       session.quietSince = null;
       return;
     }
-    if (!isRunningHere(await lookAt(hypervisor, session.vm.uuid))) {
-      session.quietSince ??= now();
-      if (now() < session.quietSince + quietMs) return;
+    const domain = await lookAt(hypervisor, session.vm.uuid);
+    if (!isRunningHere(domain)) {
+      session.quietSince ??= timers.elapsed();
+      if (timers.elapsed() < session.quietSince + quietMs) return;
+      if (hasLeft(domain) && tag !== 'declined') return this.#sayLeft(session);
     }
     // Our own migration call may have begun while we looked.
     if (session.move !== 'under-way') await session.input({ kind: 'stayed' });
@@ -340,6 +371,15 @@ export class Sessions {
     if (now() > overdue) await session.input({ kind: 'lost' });
   }
 
+  /** Nothing of the VM is here, so the target must have it: asked again until it has answered. */
+  async #sayLeft(session: SourceSession): Promise<void> {
+    const { timers } = this.#services.host;
+    if (!session.connected) return this.#repeat(session, { kind: 'query', session: session.session });
+    if (timers.elapsed() < session.repeatedAt + repeatMs) return;
+    session.repeatedAt = timers.elapsed();
+    await session.input({ kind: 'left' });
+  }
+
   /** libvirt released an incoming VM: no need to wait for the grace to pass. */
   async released(uuid: string): Promise<void> {
     const session = this.stagedFor(uuid);
@@ -351,8 +391,8 @@ export class Sessions {
   /** What the peer must hear: over a new connection when the first one is gone, until it has answered. */
   async #repeat(session: SourceSession | TargetSession, message: Message): Promise<void> {
     const { host } = this.#services;
-    if (session.connected || host.now() < session.repeatedAt + repeatMs) return;
-    session.repeatedAt = host.now();
+    if (session.connected || host.timers.elapsed() < session.repeatedAt + repeatMs) return;
+    session.repeatedAt = host.timers.elapsed();
     const record = host.journal.session(session.session);
     if (record === null) return;
     const channel = await host.connect(record.address);

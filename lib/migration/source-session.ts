@@ -17,7 +17,7 @@ import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
 import { problemText } from './problem.ts';
-import { Refused } from './refused.ts';
+import { noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 import { checkSourceMayLeave } from './source-checks.ts';
@@ -60,6 +60,7 @@ const endings: ReadonlySet<SourceState['tag']> = new Set<SourceOutcome>([
 
 /** One hand-over at the host that the VM leaves: lib/protocol/source.ts made real. */
 export class SourceSession extends SessionDriver<SourceState, SourceInput, SourceEffect> {
+  protected readonly role = 'source';
   readonly session: Uint8Array;
   readonly vm: VmRecord;
   readonly opening: Opening;
@@ -69,7 +70,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   readonly finished: Promise<SourceOutcome>;
   /** Our own call of libvirt's migration (cli): before it and during it there is no outcome to look for. */
   move: 'not-begun' | 'under-way' | 'over';
-  /** Since when libvirt has had neither a job nor the running VM, milliseconds since 1970. */
+  /** Since when libvirt has had neither a job nor the running VM, by `Timers.elapsed`. */
   quietSince: number | null = null;
   /** When the offer was made, milliseconds since 1970. */
   #offeredAt: number | null = null;
@@ -163,21 +164,17 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     return endings.has(state.tag);
   }
 
+  /** Who waits for a refusal hears it even where it cannot be written down (a full disk): nothing was committed. */
   protected entered(state: SourceState): void {
     const { journal, now, log } = this.#services.host;
+    log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
+    if (state.tag === 'refused') this.#conclude();
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
-    log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
     if (state.tag === 'offered') this.#offeredAt = now();
     if (state.tag === 'declined') this.#release.reject(new Refused(targetRefused));
     if (state.tag === 'aborting') this.#release.reject(new Refused('the migration was given up'));
     if (state.tag === 'given-up') this.#finish.resolve('given-up');
-    if (state.tag === 'refused') {
-      const why = this.why ?? new Refused(targetRefused);
-      this.#noteRefusal(why);
-      this.#release.reject(why);
-      this.#finish.resolve('refused');
-    }
   }
 
   troubled(error: unknown): void {
@@ -350,15 +347,15 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     await this.send(departedMessage(this.#services, this.session, entry));
   }
 
-  #noteRefusal(why: Error): void {
-    const { journal, now } = this.#services.host;
-    journal.addRefusal({
-      time: now(),
+  #conclude(): void {
+    const why = this.why ?? new Refused(targetRefused);
+    this.#release.reject(why);
+    this.#finish.resolve('refused');
+    noteRefusal(this.#services.host, {
       vm: this.vm.uuid,
       peer: this.target ?? this.channel?.peerName ?? null,
       operation: 'migrate-out',
-      reason: why.message,
-      verdict: why instanceof Refused ? why.verdict : null,
+      why,
     });
   }
 }

@@ -5,7 +5,7 @@ import { limits } from '../limits.ts';
 import type { StoredChain } from '../ledger/journal.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
-import { encodeSignedEntry, decodeEntry, entryHash } from '../proof/entry.ts';
+import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { Proof } from '../proof/proof.ts';
@@ -19,14 +19,15 @@ import { stepTarget, targetStart } from '../protocol/target.ts';
 import type { TargetEffect, TargetInput, TargetState } from '../protocol/target.ts';
 import { credentialsFor } from './chains.ts';
 import { credentialsOf } from './credentials.ts';
+import type { Host } from './host.ts';
+import { cameHere, claimDefinition } from './incoming-definition.ts';
 import { deferred } from './deferred.ts';
-import { isActive, lookAt } from './domain-view.ts';
 import { problemText } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
-import { hintTexts, Refused } from './refused.ts';
+import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 
@@ -63,6 +64,7 @@ const endings: ReadonlySet<TargetState['tag']> = new Set<TargetOutcome>([
 
 /** One hand-over at the host that the VM comes to: lib/protocol/target.ts made real. */
 export class TargetSession extends SessionDriver<TargetState, TargetInput, TargetEffect> {
+  protected readonly role = 'target';
   readonly session: Uint8Array;
   readonly uuid: string;
   /** Null where the source opened the session: the hook brings the domain later and must find the promised facts. */
@@ -140,14 +142,15 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     return endings.has(state.tag);
   }
 
+  /** Who waits for a refusal hears it even where it cannot be written down (a full disk): nothing was committed. */
   protected entered(state: TargetState): void {
     const { journal, now, log } = this.#services.host;
-    const durable = journalled[state.tag];
-    if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
     if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
+    const durable = journalled[state.tag];
+    if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
   }
 
   troubled(error: unknown): void {
@@ -159,16 +162,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   async #conclude(): Promise<void> {
     const { host, platform } = this.#services;
     const why = this.why ?? (await this.#guess(platform));
-    host.journal.addRefusal({
-      time: host.now(),
-      vm: this.uuid,
-      peer: this.#source,
-      operation: 'migrate-in',
-      reason: why.message,
-      verdict: why instanceof Refused ? why.verdict : null,
-    });
     this.#admit.reject(why);
     this.#finish.resolve('refused');
+    noteRefusal(host, { vm: this.uuid, peer: this.#source, operation: 'migrate-in', why });
   }
 
   async #guess(platform: Services['platform']): Promise<Refused> {
@@ -204,7 +200,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'verify-departure':
         return this.#verifyDeparture(effect.departed);
       case 'check-incoming':
-        return (await this.#isHere()) ? null : { kind: 'not-incoming' };
+        return (await cameHere(this.#services.host, this.uuid)) === 'no' ? { kind: 'not-incoming' } : null;
+      case 'check-arrival':
+        return (await cameHere(this.#services.host, this.uuid)) === 'and-stopped' ? { kind: 'moved' } : null;
       case 'discard':
         await this.#discard();
         return null;
@@ -220,10 +218,6 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         await giveUpCopy(this.#services, this.uuid, this.session);
         return { kind: 'destroyed' };
     }
-  }
-
-  async #isHere(): Promise<boolean> {
-    return isActive(await lookAt(this.#services.host.hypervisor, this.uuid));
   }
 
   async #discard(): Promise<void> {
@@ -327,9 +321,10 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const { head } = accepted.verified;
     const record = this.#recordOf(accepted, offer);
     await this.#requireOwnPlace(record);
+    await claimDefinition(host, this.uuid);
     await host.files.mark(this.uuid);
     host.journal.transaction(() => {
-      host.journal.replaceChain(this.uuid, storedChain(accepted));
+      host.journal.replaceChain(this.uuid, storedChain(host, accepted));
       host.journal.putVm(record);
       host.journal.putPermit({
         vm: this.uuid,
@@ -434,15 +429,31 @@ export function arrivedMessage(services: Services, session: Uint8Array, entry: S
   return { kind: 'arrived', session, entry, ...credentialsFor(services.host, entry) };
 }
 
-/** A verified proof in the form of the journal. */
-function storedChain({ proof }: Accepted): StoredChain {
+/** A verified proof in the form of the journal, with every *departed* of a hand-over in it that this host knows and the proof lacks. */
+function storedChain(host: Host, { proof, verified }: Accepted): StoredChain {
+  const known = host.journal.departures(verified.head.vm).map(decodeSignedEntry);
+  const late = known.filter((signed) => closes(verified.head, signed));
   return {
     entries: proof.entries.map(encodeSignedEntry),
     departures: new Map(
-      proof.departures.map((signed) => [decodeEntry(signed.entry).epoch, encodeSignedEntry(signed)]),
+      [...proof.departures, ...late].map((signed) => [
+        decodeEntry(signed.entry).epoch,
+        encodeSignedEntry(signed),
+      ]),
     ),
-    credentials: credentialsOf(proof),
+    credentials: [
+      ...credentialsOf(proof),
+      ...late.flatMap((signed) => credentialsOf(credentialsFor(host, signed))),
+    ],
   };
+}
+
+/** Whether it is the *departed* that one of a chain's open hand-overs waits for. */
+function closes({ handovers }: ChainState, signed: SignedEntry): boolean {
+  const { session, epoch } = decodeEntry(signed.entry);
+  return handovers.some(
+    (open) => open.epoch === epoch && session !== null && bytesEqual(open.session, session),
+  );
 }
 
 /** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */

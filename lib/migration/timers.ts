@@ -7,6 +7,8 @@ export interface Timer {
 
 /** The passing of time as a host has it, given to it: a simulation lets years pass in minutes. All spans are milliseconds. */
 export interface Timers {
+  /** Since some moment; it goes on whatever becomes of the clock on the wall. */
+  elapsed(): number;
   /** Does not keep the process alive. */
   sleep(span: number): Promise<void>;
   after(span: number, work: () => void): Timer;
@@ -17,6 +19,7 @@ export interface Timers {
 
 /** Node's own. */
 export const systemTimers: Timers = {
+  elapsed: () => performance.now(),
   sleep: (span) => sleep(span, undefined, { ref: false }),
   after: (span, work) => {
     const timer = setTimeout(work, span);

@@ -53,8 +53,10 @@ export type SourceInput =
   | { readonly kind: 'refuse'; readonly hint: RefusalHint | null }
   /** Statement and *departing* are signed, the key is sealed for the target. */
   | { readonly kind: 'signed'; readonly offer: Offer; readonly head: Uint8Array }
-  /** libvirt: the job is over, and nothing shows that the VM has left. */
+  /** libvirt: the job is over, and the VM is here. */
   | { readonly kind: 'stayed' }
+  /** libvirt: the job is over, and it has taken the VM away from here. */
+  | { readonly kind: 'left' }
   /** *arrived* was verified against our chain. */
   | { readonly kind: 'arrival-verified' }
   /** Nothing of the VM is left here. */
@@ -191,6 +193,7 @@ function fromCommitted(
       effects: [{ do: 'send', message: { kind: 'abort', session } }],
     };
   }
+  if (input.kind === 'left') return { state, effects: [{ do: 'send', message: { kind: 'query', session } }] };
   const resolved = fromAdministrator(state, input);
   if (resolved !== null) return resolved;
   if (input.kind === 'arrival-verified') {

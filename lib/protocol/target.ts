@@ -52,14 +52,14 @@ export type TargetInput =
   | { readonly kind: 'refuse'; readonly hint: RefusalHint | null }
   /** Proof, sealed key and permit are on disk and the key has been unsealed; `head` is *departing*. */
   | { readonly kind: 'stored'; readonly head: Uint8Array }
-  /** libvirt: the CPUs run here. */
+  /** libvirt: the CPUs run here, or did. */
   | { readonly kind: 'moved' }
   /** *arrived* is signed and on disk. */
   | { readonly kind: 'arrival-signed'; readonly arrived: Arrived }
   | { readonly kind: 'departure-verified' }
   /** The permit expired, or libvirt let the incoming VM go. */
   | { readonly kind: 'lost' }
-  /** libvirt was asked: nothing of the VM is here. */
+  /** libvirt was asked: nothing of the VM came. */
   | { readonly kind: 'not-incoming' }
   /** An administrator states the outcome (SPEC 6.9). */
   | { readonly kind: 'keep' }
@@ -85,8 +85,10 @@ export type TargetEffect =
   | { readonly do: 'admit' }
   | { readonly do: 'sign-arrived' }
   | { readonly do: 'verify-departure'; readonly departed: Departed }
-  /** Ask libvirt whether the VM is here after all: its outcome is the truth. */
+  /** Ask libvirt whether the VM came after all: its outcome is the truth. */
   | { readonly do: 'check-incoming' }
+  /** It has left the source: ask libvirt whether it came, and has stopped since. */
+  | { readonly do: 'check-arrival' }
   | { readonly do: 'discard' }
   /** The source does not believe *arrived*: its administrator has kept the VM there. */
   | { readonly do: 'note-conflict' }
@@ -205,7 +207,8 @@ function fromStaged(state: Extract<TargetState, { tag: 'staged' }>, input: Targe
       effects: [{ do: 'discard' }, { do: 'send', message: { kind: 'aborted', session } }],
     };
   }
-  if (input.kind === 'message' && input.message.kind === 'query') return { state, effects: [] };
+  if (input.kind === 'message' && input.message.kind === 'query')
+    return { state, effects: [{ do: 'check-arrival' }] };
   throw unexpected(state.tag, nameOf(input));
 }
 

@@ -182,6 +182,22 @@ describe('recovery of a migration that is cut off', function () {
     await moved(to);
   });
 
+  it('keeps the vTPM of a VM that came, and stopped, before the destination’s agent saw it', async () => {
+    const [from, to] = [here, other(here)];
+    const { secret } = await lab.ticksOn(from, guest);
+    const migration = await lab.slowly(from, to, guest);
+    await lab.killAgent(to);
+    const result = await migration.finish();
+    assert.equal(result.status, 0, result.stderr);
+    await lab.on(to, 'virsh', '-q', 'destroy', guest.name);
+    await lab.must('start-agent', to);
+    await lab.settled(from, to);
+    await lab.endsWith(to, guest, 'departing', 'arrived', 'stopped');
+    assert.deepEqual([(await lab.vm(to, guest))?.state, (await lab.vm(to, guest))?.holder], ['stopped', to]);
+    await lab.nothingLeft(from, guest);
+    assert.equal((await lab.boot(to, guest)).secret, secret);
+  });
+
   async function killLibvirtd(host: string): Promise<void> {
     const inner = (await lab.on(host, 'cat', '/run/libvirtd.pid')).trim();
     assert.match(inner, /^\d+$/);
