@@ -1,0 +1,200 @@
+/** A host: a machine, its TPM and disk, and an agent made of the shipped parts (as lib/agent/agent.ts puts them together). */
+import { followEvents } from '../../lib/agent/events.ts';
+import { hookHandler } from '../../lib/agent/hooks.ts';
+import { Journal } from '../../lib/ledger/journal.ts';
+import { Admission } from '../../lib/migration/admission.ts';
+import { depart } from '../../lib/migration/departure.ts';
+import type { HostFiles } from '../../lib/migration/files.ts';
+import type { Host, Log } from '../../lib/migration/host.ts';
+import { LifeCycle } from '../../lib/migration/life-cycle.ts';
+import { protect } from '../../lib/migration/protection.ts';
+import { servicesOf } from '../../lib/migration/services.ts';
+import type { Services } from '../../lib/migration/services.ts';
+import { Sessions } from '../../lib/migration/sessions.ts';
+import type { WorldHost, World } from '../support/proof-world.ts';
+import { pcrsOf, worldStart } from '../support/proof-world.ts';
+import { hypervisorOf } from './hypervisor.ts';
+import { journalOf } from './journal.ts';
+import type { DiskMood } from './journal.ts';
+import { Life } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
+import { Machine } from './machine.ts';
+import { migrate, outgoing } from './migration.ts';
+import type { Network } from './network.ts';
+import type { Seals, TpmMood } from './tpm.ts';
+import { bridgeOf, tpmOf } from './tpm.ts';
+
+/** A running agent. */
+export interface Agent {
+  readonly life: Life;
+  readonly services: Services;
+  readonly sessions: Sessions;
+}
+
+/** What hosts of one world share. */
+export interface Surroundings {
+  readonly kernel: Kernel;
+  readonly network: Network;
+  readonly seals: Seals;
+  readonly world: World;
+  readonly host: (name: string) => SimulatedHost;
+  readonly log: (host: string, level: string, fields: object, message: string) => void;
+}
+
+export class SimulatedHost {
+  readonly name: string;
+  readonly machine: Machine;
+  readonly journal = new Journal(':memory:');
+  readonly disk: DiskMood = { full: false, endsAfter: null, endsDone: false };
+  readonly tpm: TpmMood = { failing: false, delayMs: 10 };
+  /** How far the host's clock is from the true time. */
+  clockOffMs = 0;
+  agent: Agent | null = null;
+  readonly #around: Surroundings;
+  readonly #enrolled: WorldHost;
+
+  constructor(around: Surroundings, enrolled: WorldHost) {
+    this.#around = around;
+    this.#enrolled = enrolled;
+    this.name = enrolled.id.name;
+    this.machine = new Machine(around.kernel, this.name);
+  }
+
+  get address(): string {
+    return `${this.name}:16515`;
+  }
+
+  /** What the TPM has measured from now on: `base` is approved. */
+  boot(image: string): void {
+    this.#enrolled.tpm.pcrs = pcrsOf(image);
+  }
+
+  /** Kills the agent where it stands. */
+  killAgent(): void {
+    this.agent?.life.end();
+    this.agent = null;
+  }
+
+  /** Starts the agent, where there is none; what fails at its start is tried again later, as systemd would. */
+  startAgent(): void {
+    if (this.agent?.life.alive === true || !this.machine.power.alive) return;
+    const life = new Life(this.#around.kernel);
+    this.machine.power.onEnd(() => {
+      life.end();
+    });
+    const services = servicesOf(this.#host(life));
+    const sessions = new Sessions(services);
+    this.agent = { life, services, sessions };
+    this.#begin(this.agent).catch((error: unknown) => {
+      this.#around.log(this.name, 'warn', { error: String(error) }, 'the agent did not start');
+      life.end();
+    });
+    life.onEnd(() => {
+      sessions.stop();
+    });
+  }
+
+  async #begin({ life, services, sessions }: Agent): Promise<void> {
+    const lifeCycle = new LifeCycle(services);
+    await services.host.hypervisor.versions();
+    sessions.start();
+    await followEvents(services, sessions, lifeCycle);
+    await lifeCycle.reconcileAll();
+    const admission = new Admission(services, sessions);
+    const handler = hookHandler({ services, sessions, admission, lifeCycle });
+    this.#around.network.listen({
+      name: this.name,
+      life,
+      accept: (channel) => {
+        sessions.accept(channel).catch((error: unknown) => {
+          services.host.log.warn({ error: String(error) }, 'a connection of a peer ended');
+        });
+      },
+    });
+    this.machine.hooks = { life, handler };
+  }
+
+  /** `tvmmp vm protect`. */
+  async protect(vm: string): Promise<void> {
+    if (this.agent === null) throw new Error('no agent');
+    await protect(this.agent.services, vm);
+  }
+
+  /** `tvmmp migrate`. */
+  async depart(uuid: string, to: SimulatedHost): Promise<void> {
+    const { agent } = this;
+    const vm = agent?.services.host.journal.vm(uuid);
+    if (agent === null || vm == null) throw new Error('not here');
+    const request = {
+      vm,
+      agent: to.address,
+      destinationUri: to.name,
+      migrateUri: null,
+      bandwidthMiBs: null,
+    };
+    await depart(agent.services, agent.sessions, request, () => undefined);
+  }
+
+  #host(life: Life): Host {
+    const { kernel, network, seals, world } = this.#around;
+    const { id, certificate, tpm } = this.#enrolled;
+    const log: Log = {
+      debug: (fields, message) => {
+        this.#around.log(this.name, 'debug', fields, message);
+      },
+      info: (fields, message) => {
+        this.#around.log(this.name, 'info', fields, message);
+      },
+      warn: (fields, message) => {
+        this.#around.log(this.name, 'warn', fields, message);
+      },
+      error: (fields, message) => {
+        this.#around.log(this.name, 'error', fields, message);
+      },
+    };
+    return {
+      identity: {
+        id,
+        akCertificate: certificate,
+        akPublic: tpm.akPublic,
+        receivePublic: tpm.receivePublic,
+        receiveKeyName: tpm.receiveKeyName,
+        root: world.authority.root,
+        signerCertificates: [world.authority.policySigner],
+      },
+      policy: () => ({ policy: world.policy.policy, envelope: world.policy.text }),
+      revocations: () => null,
+      learnRevocations: () => undefined,
+      settings: { tcti: 'simulation', libvirtUri: 'simulation:///', advertise: this.address },
+      tpm: tpmOf(tpm, this.tpm, life),
+      hypervisor: hypervisorOf(this.machine, life, (uuid, destination) =>
+        migrate(network, this.machine, uuid, this.#around.host(destination).machine),
+      ),
+      bridge: bridgeOf(this.machine, seals, this.tpm, life),
+      journal: journalOf(this.journal, this.disk, life),
+      files: this.#files(),
+      timers: life.timers(),
+      log,
+      now: () => Math.floor(worldStart + kernel.time + this.clockOffMs),
+      connect: (address) => network.connect(this.name, life, address),
+      versions: new Map([['tvmmp', 'simulated']]),
+    };
+  }
+
+  #files(): HostFiles {
+    const { machine } = this;
+    const now = <T>(value: T): Promise<T> => Promise.resolve(value);
+    return {
+      vtpmStateDirectory: (vm) => `/vtpm/${vm}/tpm2`,
+      hasVtpmState: (vm) => now(machine.vtpms.has(vm)),
+      vtpmIsMade: (vm) => now(machine.vtpms.has(vm)),
+      removeVtpmState: (vm) => now(void machine.vtpms.delete(vm)),
+      vtpmFileSystem: () => now({ directory: '/vtpm', type: 0xef53 }),
+      mark: (vm) => now(void machine.marks.add(vm)),
+      unmark: (vm) => now(void machine.marks.delete(vm)),
+      outgoingMigration: (name) =>
+        now(outgoing([...machine.domains.values()].find(({ vm }) => vm.name === name))),
+      missingMigrationTls: () => now(null),
+    };
+  }
+}

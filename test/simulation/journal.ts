@@ -1,0 +1,59 @@
+/** The shipped journal as one life of an agent has it: it can end between any two durable writes, and its disk can be full. */
+import { TvmmpError } from '../../lib/errors.ts';
+import type { Journal } from '../../lib/ledger/journal.ts';
+import type { Life } from './kernel.ts';
+
+/** What goes wrong with a host's journal. */
+export interface DiskMood {
+  full: boolean;
+  /** Durable writes that still succeed; the agent ends at the next one. Null: it does not. */
+  endsAfter: number | null;
+  /** Whether that last write is still done. */
+  endsDone: boolean;
+}
+
+const reads = new Set([
+  'vm',
+  'vms',
+  'entries',
+  'departures',
+  'credentials',
+  'session',
+  'sessions',
+  'unfinishedSessions',
+  'permit',
+  'refusals',
+  'setting',
+]);
+
+export function journalOf(journal: Journal, mood: DiskMood, life: Life): Journal {
+  let depth = 0;
+  const write = (work: () => unknown): unknown => {
+    if (depth > 0) return work();
+    if (mood.full) throw new TvmmpError('journal-failed', 'SQLITE_FULL: database or disk is full');
+    const ends = mood.endsAfter !== null && mood.endsAfter-- <= 0;
+    if (ends) mood.endsAfter = null;
+    if (ends && !mood.endsDone) {
+      life.end();
+      throw new Error('the agent ended before this was written');
+    }
+    depth += 1;
+    try {
+      return work();
+    } finally {
+      depth -= 1;
+      if (ends) life.end();
+    }
+  };
+  return new Proxy(journal, {
+    get(target, name) {
+      const member = Reflect.get(target, name, target) as unknown;
+      if (typeof member !== 'function') return member;
+      return (...args: unknown[]) => {
+        if (!life.alive && depth === 0) throw new Error('the agent has ended');
+        const work = (): unknown => Reflect.apply(member, target, args);
+        return reads.has(String(name)) ? work() : write(work);
+      };
+    },
+  });
+}

@@ -1,0 +1,228 @@
+/** Links between hosts, and the agents' connections over them: messages in order until the connection breaks, then none. */
+import { randomBytes } from 'node:crypto';
+import { sha256 } from '../../lib/encoding/hash.ts';
+import { TvmmpError } from '../../lib/errors.ts';
+import { decodeMessage, encodeMessage } from '../../lib/protocol/codec.ts';
+import type { Channel } from '../../lib/protocol/channel.ts';
+import type { Message } from '../../lib/protocol/messages.ts';
+import type { Kernel, Life } from './kernel.ts';
+
+/** Who listens at an address. */
+export interface Listener {
+  readonly name: string;
+  readonly life: Life;
+  readonly accept: (channel: Channel) => void;
+}
+
+/** One message that went over the network: it may be said again later. */
+interface Heard {
+  readonly from: string;
+  readonly to: string;
+  readonly bytes: Uint8Array;
+}
+
+export class Network {
+  readonly kernel: Kernel;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #cut = new Set<string>();
+  readonly #open = new Set<End>();
+  /** How likely a message breaks its connection instead of, or right after, being delivered. */
+  breakage = 0;
+  /** The longest that a message may take. */
+  delayMs = 5;
+  heard: Heard[] = [];
+  sent = 0;
+
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
+  }
+
+  listen(listener: Listener): void {
+    this.#listeners.set(listener.name, listener);
+    listener.life.onEnd(() => {
+      if (this.#listeners.get(listener.name) === listener) this.#listeners.delete(listener.name);
+    });
+  }
+
+  /** Whether what `from` sends reaches `to`. */
+  reaches(from: string, to: string): boolean {
+    return !this.#cut.has(`${from}>${to}`);
+  }
+
+  /** Cuts one direction, or heals it. Connections over it break. */
+  link(from: string, to: string, up: boolean): void {
+    if (up) this.#cut.delete(`${from}>${to}`);
+    else {
+      this.#cut.add(`${from}>${to}`);
+      for (const end of [...this.#open]) {
+        if ((end.own === from && end.peerName === to) || (end.own === to && end.peerName === from))
+          end.break();
+      }
+    }
+  }
+
+  healAll(): void {
+    this.#cut.clear();
+    this.breakage = 0;
+  }
+
+  /** A connection from a host's agent to the agent at HOST:PORT. */
+  async connect(from: string, life: Life, address: string): Promise<Channel> {
+    const name = address.slice(0, address.lastIndexOf(':'));
+    await life.guard(this.kernel.sleep(this.kernel.between(0.2, this.delayMs)));
+    const listener = this.#listeners.get(name);
+    if (listener === undefined || !this.reaches(from, name) || !this.reaches(name, from)) {
+      throw new TvmmpError('peer-unreachable', `nobody answers at ${address}`);
+    }
+    const [near, far] = this.#pair({ name: from, life }, listener);
+    listener.accept(far);
+    return near;
+  }
+
+  /** Says something again that was said before, over a connection of its own. */
+  repeat(index: number): void {
+    const heard = this.heard[index % Math.max(1, this.heard.length)];
+    const listener = heard === undefined ? undefined : this.#listeners.get(heard.to);
+    if (heard === undefined || listener === undefined || !this.reaches(heard.from, heard.to)) return;
+    const [near, far] = this.#pair({ name: heard.from, life: listener.life }, listener);
+    listener.accept(far);
+    near.deliverBytes(heard.bytes);
+  }
+
+  #pair(one: { name: string; life: Life }, two: { name: string; life: Life }): [End, End] {
+    const exporter = new Uint8Array(randomBytes(32));
+    const near = new End(this, one.name, two.name, one.life, exporter);
+    const far = new End(this, two.name, one.name, two.life, exporter);
+    near.other = far;
+    far.other = near;
+    for (const end of [near, far]) {
+      this.#open.add(end);
+      end.life.onEnd(() => {
+        end.break();
+      });
+    }
+    return [near, far];
+  }
+
+  forget(end: End): void {
+    this.#open.delete(end);
+  }
+}
+
+/** One end of a connection. */
+class End implements Channel {
+  readonly #network: Network;
+  readonly own: string;
+  readonly peerName: string;
+  readonly life: Life;
+  readonly exporter: Uint8Array;
+  readonly peerAddress: string;
+  other: End | null = null;
+  #broken = false;
+  #closed = false;
+  /** When the last message that is under way arrives: none overtakes another. */
+  #arrives = 0;
+  #inbox: Uint8Array[] = [];
+  #waiting: ((wake: Uint8Array | Error) => void) | null = null;
+
+  constructor(network: Network, own: string, peer: string, life: Life, exporter: Uint8Array) {
+    this.#network = network;
+    this.own = own;
+    this.peerName = peer;
+    this.peerAddress = `${peer}:1`;
+    this.life = life;
+    this.exporter = exporter;
+  }
+
+  get ownCertificateHash(): Uint8Array {
+    return tlsCertificate(this.own);
+  }
+
+  get peerCertificateHash(): Uint8Array {
+    return tlsCertificate(this.peerName);
+  }
+
+  async send(message: Message): Promise<void> {
+    if (this.#broken || this.#closed) throw gone();
+    const bytes = encodeMessage(message);
+    const { kernel } = this.#network;
+    this.#network.sent += 1;
+    const breaks = kernel.chance(this.#network.breakage);
+    const lost = breaks && kernel.chance(0.5);
+    if (!lost) this.deliverBytes(bytes);
+    if (breaks) {
+      kernel.at(kernel.between(0, 2 * this.#network.delayMs), () => {
+        this.break();
+      });
+    }
+    await Promise.resolve();
+  }
+
+  deliverBytes(bytes: Uint8Array): void {
+    const { kernel } = this.#network;
+    const arrives = Math.max(this.#arrives, kernel.time + kernel.between(0.1, this.#network.delayMs));
+    this.#arrives = arrives;
+    kernel.at(arrives - kernel.time, () => {
+      if (this.#broken || !this.#network.reaches(this.own, this.peerName)) return;
+      this.#network.heard.push({ from: this.own, to: this.peerName, bytes });
+      if (this.#network.heard.length > 64) this.#network.heard.shift();
+      this.other?.take(bytes);
+    });
+  }
+
+  take(bytes: Uint8Array): void {
+    if (this.#broken || this.#closed) return;
+    if (this.#waiting !== null) this.#waiting(bytes);
+    else this.#inbox.push(bytes);
+  }
+
+  receive(deadlineMs: number): Promise<Message> {
+    const ready = this.#inbox.shift();
+    if (ready !== undefined) return Promise.resolve(decodeMessage(ready));
+    if (this.#broken || this.#closed) return Promise.reject(gone());
+    const arrived = new Promise<Uint8Array>((resolve, reject) => {
+      const timer = this.life.timers().after(deadlineMs, () => {
+        this.#waiting?.(new TvmmpError('peer-timeout', `${this.peerName} did not answer in time`));
+      });
+      this.#waiting = (wake) => {
+        this.#waiting = null;
+        timer.stop();
+        if (wake instanceof Error) reject(wake);
+        else resolve(wake);
+      };
+    });
+    return this.life.guard(arrived.then(decodeMessage));
+  }
+
+  /** In order: what was sent before still arrives. */
+  close(): void {
+    if (this.#closed || this.#broken) return;
+    this.#closed = true;
+    this.#waiting?.(gone());
+    const { kernel } = this.#network;
+    kernel.at(Math.max(0, this.#arrives - kernel.time), () => {
+      this.break();
+    });
+  }
+
+  break(): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.#network.forget(this);
+    this.#waiting?.(gone());
+    const { other } = this;
+    this.#network.kernel.at(this.#network.kernel.between(0, this.#network.delayMs), () => other?.break());
+  }
+}
+
+function gone(): TvmmpError {
+  return new TvmmpError('peer-unreachable', 'the connection is gone');
+}
+
+const certificates = new Map<string, Uint8Array>();
+
+function tlsCertificate(name: string): Uint8Array {
+  const known = certificates.get(name) ?? sha256(Buffer.from(`TLS certificate of ${name}`));
+  certificates.set(name, known);
+  return known;
+}

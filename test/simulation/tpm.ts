@@ -1,0 +1,133 @@
+/** A host's TPM and the native operations on keys: real attestations by a software key, sealed keys as tickets of an oracle. */
+import { randomBytes } from 'node:crypto';
+import { bytesEqual } from '../../lib/bytes/compare.ts';
+import { TvmmpError } from '../../lib/errors.ts';
+import type { Bridge, OwnSealedKey } from '../../lib/native/bridge.ts';
+import type { PcrBank, Tpm } from '../../lib/tpm/port.ts';
+import { nameOf } from '../../lib/tpm/public-area.ts';
+import type { SoftwareTpm } from '../support/software-tpm.ts';
+import type { Life } from './kernel.ts';
+import type { Machine } from './machine.ts';
+
+/** How the TPM of a host behaves. */
+export interface TpmMood {
+  /** Every command fails. */
+  failing: boolean;
+  /** The longest that a command takes. */
+  delayMs: number;
+}
+
+/** What was sealed, to whom, under what context. */
+interface Sealed {
+  readonly key: string;
+  readonly recipient: Uint8Array;
+  readonly context: Uint8Array;
+}
+
+/** All sealed keys of a world. */
+export class Seals {
+  readonly #seals = new Map<string, Sealed>();
+
+  put(sealed: Sealed): Uint8Array {
+    const blob = new Uint8Array(randomBytes(126));
+    this.#seals.set(hex(blob), sealed);
+    return blob;
+  }
+
+  /** As the TPM would: only the recipient's, only under the context that it was sealed with. */
+  open({ blob, receivePublic, context }: OwnSealedKey): string {
+    const sealed = this.#seals.get(hex(blob));
+    if (
+      sealed === undefined ||
+      !bytesEqual(sealed.recipient, nameOf(receivePublic)) ||
+      !bytesEqual(sealed.context, context)
+    ) {
+      throw new TvmmpError('seal-invalid', 'not sealed to this key under this context');
+    }
+    return sealed.key;
+  }
+}
+
+export function tpmOf(tpm: SoftwareTpm, mood: TpmMood, life: Life): Tpm {
+  const command = <T>(work: () => T): Promise<T> =>
+    life.guard(
+      (async () => {
+        await life.kernel.sleep(life.kernel.between(0.2, mood.delayMs));
+        if (mood.failing) throw new TvmmpError('tpm-call-failed', 'TPM_RC_FAILURE');
+        return work();
+      })(),
+    );
+  const absent = (): Promise<never> =>
+    Promise.reject(new TvmmpError('internal', 'this TPM command has no place in the simulation'));
+  return {
+    ekCertificates: absent,
+    createEk: absent,
+    provision: absent,
+    readPublic: absent,
+    certify: absent,
+    nvRead: absent,
+    activateCredential: absent,
+    random: absent,
+    properties: absent,
+    quote: (_handle, data, selection) => command(() => tpm.quote(data, selection)),
+    readPcrs: (selection) =>
+      command(() => ({
+        updateCounter: 1,
+        values: tpm
+          .claimedPcrs(selection)
+          .map(({ bank, index, value }) => ({ bank: bank as PcrBank, pcr: index, digest: value })),
+      })),
+    verifyPolicyApproval: () =>
+      command(() => ({ ticket: new Uint8Array([0x80, 0x22]), keyName: new Uint8Array(34) })),
+    commandCounts: () => Promise.resolve({}),
+    close: () => Promise.resolve(),
+  };
+}
+
+export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Life): Bridge {
+  const command = <T>(work: () => T): Promise<T> =>
+    life.guard(
+      (async () => {
+        await life.kernel.sleep(life.kernel.between(1, 4 * mood.delayMs));
+        if (mood.failing) throw new TvmmpError('tpm-call-failed', 'TPM_RC_FAILURE');
+        return work();
+      })(),
+    );
+  const cost = { tpmCommands: 4 };
+  return {
+    createSealedKey: ({ recipientPublic, context }) =>
+      command(() =>
+        seals.put({ key: randomBytes(8).toString('hex'), recipient: nameOf(recipientPublic), context }),
+      ),
+    resealForDestination: ({ own, destinationPublic, destinationContext }) =>
+      command(() => ({
+        ...cost,
+        blob: seals.put({
+          key: seals.open(own),
+          recipient: nameOf(destinationPublic),
+          context: destinationContext,
+        }),
+      })),
+    unsealIntoLibvirt: (options) =>
+      command(() => {
+        const key = seals.open(options);
+        const secret = machine.secrets.get(options.secretUuid);
+        if (!machine.isUp() || secret === undefined)
+          throw new TvmmpError('libvirt-call-failed', 'no such secret');
+        secret.value = key;
+        return cost;
+      }),
+    convertVtpmState: () => Promise.reject(new TvmmpError('internal', 'not in the simulation')),
+    manufactureVtpm: ({ stateDir, own }) =>
+      command(() => {
+        machine.vtpms.set(stateDir.split('/').at(-2) ?? '', { version: 0, key: seals.open(own) });
+        return cost;
+      }),
+    vtpmEndorsementKey: ({ own }) => command(() => ({ ...cost, publicArea: own.receivePublic })),
+    peerCredentials: () => ({ pid: 1, uid: 0, gid: 0 }),
+  };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
