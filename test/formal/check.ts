@@ -30,6 +30,8 @@ export interface Check {
   readonly query: string;
   /** The answer with which this check passes, in the tool's words: `true`, `false`, `attack`, `no error`. */
   readonly expected: string;
+  /** Of a mutant: the attack that must be found, in a sentence. Told by `--list` and `--json`. */
+  readonly attack?: string;
   /** The generated text that the tool reads, where it is not a committed file. */
   readonly text?: ModelText;
   /** Asks the tool. Throws `MissingTool` where it is not installed; whatever it throws fails this check alone. */

@@ -14,7 +14,7 @@ const usage = `usage: npm run formal -- [--only PATTERN] [--json] [--list] [--du
 
   --only PATTERN  only rows whose folder, tool, model or query match this regular expression (any case)
   --json          one JSON document instead of the table
-  --list          the rows, without deciding them
+  --list          the rows, without deciding them; of a mutant also its attack, in a sentence
   --dump DIR      write the generated models to DIR/FOLDER/, without deciding anything
   --counts FILE   also write "passed failed" to FILE, for scripts/test
 `;
@@ -92,8 +92,10 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (options.list) {
-    for (const { suite, check } of checks)
-      process.stdout.write([suite, check.tool, check.model, check.query, check.expected].join('\t') + '\n');
+    for (const { suite, check } of checks) {
+      const { tool, model, query, expected, attack = '' } = check;
+      process.stdout.write(`${[suite, tool, model, query, expected, attack].join('\t').trimEnd()}\n`);
+    }
     return 0;
   }
   const rows = await decideAll(checks, options.json);

@@ -12,14 +12,16 @@ export interface Row {
   readonly seconds: number;
   readonly recorded: boolean;
   readonly passed: boolean;
+  /** Of a mutant: the attack, in a sentence. */
+  readonly attack?: string;
 }
 
 const headings = ['tool', 'model', 'query', 'expected', 'found', 'seconds'] as const;
 
 /** Runs a check. What it throws becomes what was found: a broken check is a failed row, not the end of the table. */
 export async function decide(suite: string, check: Check): Promise<Row> {
-  const { tool, model, query, expected } = check;
-  const known = { suite, tool, model, query, expected };
+  const { tool, model, query, expected, attack } = check;
+  const known = { suite, tool, model, query, expected, ...(attack === undefined ? {} : { attack }) };
   try {
     const { found, seconds, recorded = false } = await check.run();
     return { ...known, found, seconds, recorded, passed: found === expected };

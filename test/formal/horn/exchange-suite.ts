@@ -133,10 +133,11 @@ export function exchangeCases(): readonly Case[] {
     const expected = ends.includes(question) ? 'reached' : open.includes(question) ? 'attack' : 'holds';
     return { model: 'exchange', query: question, expected, theory: () => exchangeTheory(question) };
   });
-  const mutants = exchangeMutants.map(({ without, question }): Case => ({
+  const mutants = exchangeMutants.map(({ without, question, attack }): Case => ({
     model: `exchange without ${without.join(', ')}`,
     query: question,
     expected: 'attack',
+    attack,
     theory: () => exchangeTheory(question, without),
   }));
   return [...full, ...mutants];

@@ -1,6 +1,6 @@
 /** Terms of the exchange (SPEC 4-6), from which a mutant leaves parts out. */
 
-/** A defence of the exchange. README.md beside this file says what taking each away means. */
+/** A defence of the exchange, that a variant can lack; exchange-suite.ts says what the attacker does then. */
 export type ExchangeDefence =
   | 'exporter'
   | 'tls-certificates'

@@ -15,6 +15,8 @@ export interface Case {
   /** `holds`: not derivable. `attack`, and `reached` of a good end: derivable. */
   readonly expected: 'holds' | 'attack' | 'reached';
   readonly theory: () => Theory;
+  /** Of a mutant: what the attacker does. */
+  readonly attack?: string;
 }
 
 /** Far above what any case needs on a slow machine. */
@@ -53,7 +55,7 @@ const provers: readonly Prover[] = [
 ];
 
 /** The checks of a case: one for each prover. */
-export function checksOf({ model, query, expected, theory }: Case): readonly Check[] {
+export function checksOf({ model, query, expected, theory, attack }: Case): readonly Check[] {
   return provers.map((prover) => {
     const text = tptp(theory());
     const name = `${model} - ${query}`.replaceAll(/[^a-z0-9]+/gi, '-');
@@ -62,6 +64,7 @@ export function checksOf({ model, query, expected, theory }: Case): readonly Che
       model,
       query,
       expected,
+      ...(attack === undefined ? {} : { attack }),
       text: { name: `${name}.p`, text },
       run: async (): Promise<CheckResult> => {
         const run = await runTool(prover.tool, prover.args, { timeoutMs, input: text });
