@@ -2,7 +2,8 @@
 import { strict as assert } from 'node:assert';
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { foundInputs } from './inputs.ts';
+import { corpusFile, foundInputs, readCorpus } from './inputs.ts';
+import { nativeTargets } from './native.ts';
 import { canaries } from './targets/canary.ts';
 import { targets } from './targets.ts';
 
@@ -43,8 +44,17 @@ describe('fuzzing', () => {
     });
   }
 
+  for (const { name, about, executions } of nativeTargets) {
+    it(`${name}: ${about}`, () => {
+      const told = run.told.find(({ target }) => target === name);
+      assert.ok(told, run.stderr);
+      assert.deepEqual(told.findings, [], run.stderr);
+      assert.ok(told.executions >= executions + readCorpus(corpusFile(name)).length, run.stderr);
+    });
+  }
+
   it('keeps corpora and findings of targets that exist, and no others', () => {
-    const names = targets.map(({ name }) => name);
+    const names = [...targets, ...nativeTargets].map(({ name }) => name);
     const folders = ['corpus/', 'found/'].map((folder) => new URL(folder, import.meta.url));
     const kept = folders.filter((folder) => existsSync(folder)).flatMap((folder) => readdirSync(folder));
     assert.deepEqual(

@@ -8,6 +8,8 @@
 import { parseArgs } from 'node:util';
 import { campaign } from './campaign.ts';
 import type { Outcome, Plan } from './campaign.ts';
+import { buildNative, keepNative, nativeCampaign, nativeTargets } from './native.ts';
+import type { NativeTarget } from './native.ts';
 import { keepSmallest, saveFinding, saveLearnt } from './save.ts';
 import type { Target } from './target.ts';
 import { canaries } from './targets/canary.ts';
@@ -57,17 +59,22 @@ function tell(outcome: Outcome, end: boolean): void {
   process.stderr.write(process.stderr.isTTY ? `\r${text}\x1b[K${end ? '\n' : ''}` : `${text}\n`);
 }
 
-async function fuzz(target: Target, plan: Plan, keep: boolean): Promise<Outcome> {
-  const outcome = await campaign(target, plan, (now) => {
-    tell(now, false);
-  });
+async function fuzz(target: Target | NativeTarget, plan: Plan, keep: boolean): Promise<Outcome> {
+  const outcome =
+    'run' in target
+      ? await campaign(target, plan, (now) => {
+          tell(now, false);
+        })
+      : await nativeCampaign(target, plan);
   tell(outcome, true);
   for (const finding of outcome.findings) {
     const place = plan.fresh ? '' : `\n  input: ${saveFinding(finding)}`;
     process.stderr.write(`${finding.stack || finding.message}${place}\n`);
   }
-  if (!plan.fresh) saveLearnt(target, outcome.kept);
-  if (keep) await keepSmallest(target);
+  if ('run' in target) {
+    if (!plan.fresh) saveLearnt(target, outcome.kept);
+    if (keep) await keepSmallest(target);
+  } else if (keep) await keepNative(target);
   return outcome;
 }
 
@@ -81,14 +88,20 @@ function jsonOf({ kept, findings, ...rest }: Outcome): unknown {
 
 async function main(): Promise<number> {
   const { values, positionals } = parse();
-  const known = [...targets, ...canaries];
+  const known = [...targets, ...nativeTargets, ...canaries];
   const unknown = positionals.find((name) => !known.some((target) => target.name === name));
   if (unknown !== undefined) usage(`no target ${unknown}`);
   if (values.list === true) {
-    for (const { name, about } of targets) process.stdout.write(`${name.padEnd(20)} ${about}\n`);
+    for (const { name, about } of [...targets, ...nativeTargets])
+      process.stdout.write(`${name.padEnd(20)} ${about}\n`);
     return 0;
   }
-  const chosen = positionals.length === 0 ? targets : known.filter(({ name }) => positionals.includes(name));
+  const chosen = known.filter((target) =>
+    positionals.length === 0
+      ? !canaries.some(({ name }) => name === target.name)
+      : positionals.includes(target.name),
+  );
+  if (chosen.some((target) => !('run' in target))) buildNative();
   const executions = numberOf(values.executions, 'executions');
   const seconds = numberOf(values.seconds, 'seconds');
   const seed = numberOf(values.seed, 'seed') ?? 1;

@@ -43,13 +43,21 @@ export async function keepSmallest(target: Target): Promise<void> {
     { executions: 0, seconds: 0, seed: 1, fresh: false, coarse: true, hangSeconds: 60 },
     () => undefined,
   );
+  writeCorpus(
+    target.name,
+    kept.filter((input) => !seeds.has(textOf(input))),
+  );
+}
+
+/** The smallest of these inputs, as many as there is room for. */
+export function writeCorpus(target: string, inputs: readonly Uint8Array[]): void {
   let room = CORPUS_BYTES_MAX;
-  const chosen = kept
-    .filter((input) => input.length > 0 && !seeds.has(textOf(input)))
-    .toSorted((a, b) => a.length - b.length)
+  const chosen = inputs
+    .filter((input) => input.length > 0)
+    .toSorted((a, b) => a.length - b.length || Buffer.compare(a, b))
     .filter((input) => (room -= input.length) >= 0);
-  mkdirSync(new URL('./', corpusFile(target.name)), { recursive: true });
-  writeFileSync(corpusFile(target.name), lines(chosen));
+  mkdirSync(new URL('./', corpusFile(target)), { recursive: true });
+  writeFileSync(corpusFile(target), lines(chosen));
 }
 
 function textOf(input: Uint8Array): string {
