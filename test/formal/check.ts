@@ -7,7 +7,7 @@
 export interface CheckResult {
   /** In the words of `expected`. */
   readonly found: string;
-  /** Of this check's own work; 0 where another check's run answered it too. */
+  /** Of this check's own work, when it was done; 0 where another check's run answered it too. */
   readonly seconds: number;
   /** The tool is not here and in no package: `found` is its committed output for this very model. */
   readonly recorded?: boolean;

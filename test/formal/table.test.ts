@@ -31,7 +31,7 @@ describe('the table of formal checks', () => {
     const bad = await decide('s', finding('fails'));
     const recorded = await decide(
       's',
-      check(() => Promise.resolve({ found: 'holds', seconds: 0, recorded: true })),
+      check(() => Promise.resolve({ found: 'holds', seconds: 9, recorded: true })),
     );
     const table = new Table([finding('holds')]);
     assert.doesNotMatch(table.row(good), /FAILED|recorded/);

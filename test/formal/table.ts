@@ -61,11 +61,11 @@ export class Table {
   }
 }
 
-/** The last line: how many checks passed and failed, how many were not run but recorded, and the time of all. */
+/** The last line: how many checks passed and failed, how many were not run but recorded, and the time of those that ran. */
 export function summary(rows: readonly Row[]): string {
   const passed = rows.filter((row) => row.passed).length;
   const recorded = rows.filter((row) => row.recorded).length;
-  const seconds = rows.reduce((sum, row) => sum + row.seconds, 0);
+  const seconds = rows.reduce((sum, row) => sum + (row.recorded ? 0 : row.seconds), 0);
   const parts = [`${passed} as expected`, `${rows.length - passed} not`];
   if (recorded > 0) parts.push(`${recorded} of them recorded, not run here`);
   return `${parts.join(', ')}; ${seconds.toFixed(0)} s`;
