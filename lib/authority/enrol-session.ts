@@ -1,6 +1,8 @@
 /** Enrols one host over a pipe: the authority's end. */
 import { isIP } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import { checkAttributes } from '../certificates/attributes.ts';
+import type { HostAttributes } from '../certificates/attributes.ts';
 import { isHostName } from '../certificates/host-name.ts';
 import { TvmmpError } from '../errors.ts';
 import type { Authority } from './authority.ts';
@@ -22,6 +24,8 @@ export interface EnrolSessionOptions {
   readonly renew?: boolean;
   /** How long the certificates are good for. */
   readonly days?: number;
+  /** What the authority says of the host. */
+  readonly attributes?: HostAttributes;
   readonly deadlineMs?: number;
   readonly now?: () => Date;
 }
@@ -36,10 +40,19 @@ export async function enrolSession(
   output: Writable,
   options: EnrolSessionOptions,
 ): Promise<void> {
-  const { hostName, addresses, replace = false, renew = false, days, now = () => new Date() } = options;
+  const {
+    hostName,
+    addresses,
+    replace = false,
+    renew = false,
+    days,
+    attributes,
+    now = () => new Date(),
+  } = options;
   if (!isHostName(hostName)) throw new TvmmpError('usage-invalid', `${hostName} is not a host name`);
   const bad = addresses.find((address) => isIP(address) === 0);
   if (bad !== undefined) throw new TvmmpError('usage-invalid', `${bad} is not an IP address`);
+  if (attributes !== undefined) checkAttributes(attributes);
   const trust = loadEndorsementTrust(options.ekRoots);
   const channel = new LineChannel(input, output, options.deadlineMs);
   const enrolment = new AuthorityEnrolment(authority, {
@@ -49,6 +62,7 @@ export async function enrolSession(
     replace,
     renew,
     ...(days === undefined ? {} : { days }),
+    ...(attributes === undefined ? {} : { attributes }),
   });
   try {
     while (!enrolment.issued) {

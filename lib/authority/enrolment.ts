@@ -3,7 +3,9 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { receivePolicyOf } from '../appraisal/policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import type { HostAttributes } from '../certificates/attributes.ts';
 import { verifyCertificateRequest } from '../certificates/certificate-request.ts';
+import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import {
   issueAgentCertificate,
   issueHostCertificate,
@@ -39,6 +41,8 @@ export interface EnrolmentTerms {
   readonly renew?: boolean;
   /** How long the certificates are good for; five years unless said. */
   readonly days?: number;
+  /** What the authority says of the host; a renewal without them keeps those that there are. */
+  readonly attributes?: HostAttributes;
 }
 
 /** Keys of a request that passed every check but one: that the AK is in the TPM of the EK. */
@@ -105,10 +109,11 @@ export class AuthorityEnrolment {
   async #issue(keys: CheckedKeys, now: Date): Promise<EnrolmentMessage> {
     const authority = this.#authority;
     const { hostName: name, addresses, replace, renew = false, days } = this.#terms;
+    const attributes = this.#terms.attributes ?? (renew ? attributesNow(authority, name) : new Map());
     const issuer = this.#issuer;
     const validity = authority.hostValidity(now, days);
     const certificates = {
-      akCertificate: await issueHostCertificate(issuer, { name, ...keys }, keys.akKey, validity),
+      akCertificate: await issueHostCertificate(issuer, { name, ...keys, attributes }, keys.akKey, validity),
       agentCertificate: await issueAgentCertificate(issuer, { name, addresses }, keys.agentKey, validity),
       migrationCertificate: await issueMigrationCertificate(
         issuer,
@@ -132,6 +137,13 @@ export class AuthorityEnrolment {
       revocations: currentRevocations(authority),
     };
   }
+}
+
+/** Attributes that the enrolment of a name has; its certificate may have expired meanwhile. */
+function attributesNow(authority: Authority, name: string): HostAttributes {
+  const current = authority.hosts().find((host) => host.name === name);
+  if (current === undefined) return new Map();
+  return verifyHostCertificate(current.akCertificate, authority.root, new Date(current.time)).attributes;
 }
 
 async function checkRequest(

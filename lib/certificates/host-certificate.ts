@@ -2,9 +2,18 @@
 import type { KeyObject } from 'node:crypto';
 import { ByteReader } from '../bytes/reader.ts';
 import { TvmmpError } from '../errors.ts';
+import { parseAttributes } from './attributes.ts';
+import type { HostAttributes } from './attributes.ts';
 import { certificateError } from './certificate-error.ts';
 import { isHostName } from './host-name.ts';
-import { AGENT_USAGE, AK_USAGE, CLIENT_USAGE, HOST_KEYS_EXTENSION, SERVER_USAGE } from './identifiers.ts';
+import {
+  AGENT_USAGE,
+  AK_USAGE,
+  ATTRIBUTES_EXTENSION,
+  CLIENT_USAGE,
+  HOST_KEYS_EXTENSION,
+  SERVER_USAGE,
+} from './identifiers.ts';
 import { verifyLeaf } from './leaf.ts';
 import type { LeafProfile } from './leaf.ts';
 import type { RootCertificate } from './root-certificate.ts';
@@ -20,6 +29,8 @@ export interface HostCertificate {
   /** TPM names, 34 bytes each. */
   readonly akName: Uint8Array;
   readonly receiveKeyName: Uint8Array;
+  /** What the authority says of the host; empty where it says nothing. */
+  readonly attributes: HostAttributes;
   /** The AK. */
   readonly publicKey: KeyObject;
   /** SHA-256 of `der`. */
@@ -48,7 +59,8 @@ const ak: LeafProfile<HostCertificate> = {
     const { name, addresses } = namesOf(certificate);
     if (addresses.length > 0) throw certificateError('wrong-name', 'an AK certificate has one name alone');
     const { publicKey, digest, notBefore, notAfter, der } = certificate;
-    return { name, ...hostKeysOf(certificate), publicKey, digest, notBefore, notAfter, der };
+    const attributes = attributesOf(certificate);
+    return { name, ...hostKeysOf(certificate), attributes, publicKey, digest, notBefore, notAfter, der };
   },
 };
 
@@ -134,6 +146,16 @@ function hostKeysOf(certificate: UntrustedCertificate): { akName: Uint8Array; re
     return { akName, receiveKeyName };
   } catch (cause) {
     throw certificateError('malformed', 'the TPM names in the AK certificate cannot be read', cause);
+  }
+}
+
+function attributesOf(certificate: UntrustedCertificate): HostAttributes {
+  const extension = certificate.extensions.get(ATTRIBUTES_EXTENSION);
+  if (extension === undefined) return new Map();
+  try {
+    return parseAttributes(extension.value);
+  } catch (cause) {
+    throw certificateError('malformed', 'the attributes in the AK certificate cannot be read', cause);
   }
 }
 

@@ -9,6 +9,8 @@ const TVMMP = '1.2.840.113556.1.8000.2554.55231.26131.9576.19147.32952.6492434.1
 export const POLICY_SIGNING_USAGE = `${TVMMP}.1`;
 /** Critical extension of AK certificates: TPM names of the AK and of the receive key. */
 export const HOST_KEYS_EXTENSION = `${TVMMP}.2`;
+/** Extension of AK certificates: what the authority says of the host. */
+export const ATTRIBUTES_EXTENSION = `${TVMMP}.4`;
 /** Extended key usage of agent TLS certificates. */
 export const AGENT_USAGE = `${TVMMP}.3`;
 /** tcg-kp-AIKCertificate (TCG OID registry): extended key usage of AK certificates. */

@@ -2,10 +2,13 @@
 import { randomBytes, webcrypto } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Extension, JsonGeneralNames } from '@peculiar/x509';
+import { formatAttributes } from './attributes.ts';
+import type { HostAttributes } from './attributes.ts';
 import { formatHostKeys } from './host-certificate.ts';
 import {
   AGENT_USAGE,
   AK_USAGE,
+  ATTRIBUTES_EXTENSION,
   CLIENT_USAGE,
   HOST_KEYS_EXTENSION,
   POLICY_SIGNING_USAGE,
@@ -72,22 +75,32 @@ export async function issuePolicySigner(
   return issueLeaf(issuer, { commonName: name, publicKey, validity, usages: [POLICY_SIGNING_USAGE] });
 }
 
-/** Certifies an AK, with the TPM names of it and of the receive key: DER. */
+/** Certifies an AK, with the TPM names of it and of the receive key, and what the authority says of the host: DER. */
 export async function issueHostCertificate(
   issuer: Issuer,
-  host: { readonly name: string; readonly akName: Uint8Array; readonly receiveKeyName: Uint8Array },
+  host: {
+    readonly name: string;
+    readonly akName: Uint8Array;
+    readonly receiveKeyName: Uint8Array;
+    readonly attributes?: HostAttributes;
+  },
   publicKey: KeyObject,
   validity: Validity,
 ): Promise<Uint8Array> {
   const names = formatHostKeys(host.akName, host.receiveKeyName);
-  const extension = new (x509().Extension)(HOST_KEYS_EXTENSION, true, Uint8Array.from(names));
+  const { Extension } = x509();
+  const extensions = [new Extension(HOST_KEYS_EXTENSION, true, Uint8Array.from(names))];
+  if (host.attributes !== undefined && host.attributes.size > 0) {
+    const attributes = Uint8Array.from(formatAttributes(host.attributes));
+    extensions.push(new Extension(ATTRIBUTES_EXTENSION, false, attributes));
+  }
   return issueLeaf(issuer, {
     commonName: host.name,
     publicKey,
     validity,
     usages: [AK_USAGE],
     names: [{ type: 'dns', value: host.name }],
-    extensions: [extension],
+    extensions,
   });
 }
 

@@ -3,7 +3,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { sha256 } from '../encoding/hash.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
-import { EXTENSION, HOST_KEYS_EXTENSION } from './identifiers.ts';
+import { ATTRIBUTES_EXTENSION, EXTENSION, HOST_KEYS_EXTENSION } from './identifiers.ts';
 import type { RootCertificate } from './root-certificate.ts';
 import { KEY_USAGE, parseCertificate } from './untrusted-certificate.ts';
 import type { UntrustedCertificate } from './untrusted-certificate.ts';
@@ -17,7 +17,7 @@ export interface LeafProfile<T> {
 }
 
 /** Extensions that this code takes into account; any other one must not be critical (RFC 5280 4.2). */
-const KNOWN = new Set<string>([...Object.values(EXTENSION), HOST_KEYS_EXTENSION]);
+const KNOWN = new Set<string>([...Object.values(EXTENSION), HOST_KEYS_EXTENSION, ATTRIBUTES_EXTENSION]);
 
 interface Remembered {
   readonly notBefore: Date;

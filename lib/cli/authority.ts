@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { collect, leaf, noun, positiveInteger } from './command.ts';
+import { collect, collectAttribute, leaf, noun, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { passphraseOf, withAuthority, withPassphrase } from './authority-directory.ts';
 import type { PassphraseOptions } from './authority-directory.ts';
@@ -66,6 +66,7 @@ interface EnrollOptions extends PassphraseOptions {
   readonly replace?: boolean;
   readonly renew?: boolean;
   readonly days?: number;
+  readonly attribute?: ReadonlyMap<string, string | number>;
 }
 
 function addEnroll(authority: Command): void {
@@ -82,6 +83,10 @@ function addEnroll(authority: Command): void {
           'tvmmp host enroll --via "ssh root@authority tvmmp authority enroll /srv/authority --name alpha --ek-roots /srv/tpm-roots"',
           'On the host: this is how it is usually started.',
         ],
+        [
+          'tvmmp host enroll --via "ssh root@authority tvmmp authority enroll /srv/authority --name alpha --ek-roots /srv/tpm-roots --attribute region=eu --attribute level=2"',
+          'With attributes, which are in the certificate and in proofs.',
+        ],
       ],
     })
       .requiredOption('--name <host>', 'the name that the host gets')
@@ -93,6 +98,11 @@ function addEnroll(authority: Command): void {
         '--address <ip>',
         "an IP address for the host's TLS certificates; may be given several times",
         collect,
+      )
+      .option(
+        '--attribute <name=value>',
+        'what the authority says of the host, such as region=eu or level=2; may be given several times',
+        collectAttribute,
       )
       .option('--renew', 'new certificates for the enrolment that there is, with the same keys')
       .option(
@@ -114,6 +124,7 @@ function addEnroll(authority: Command): void {
         replace: options.replace ?? false,
         renew: options.renew ?? false,
         ...(options.days === undefined ? {} : { days: options.days }),
+        ...(options.attribute === undefined ? {} : { attributes: options.attribute }),
       }),
     );
     // Standard output is the exchange's.
@@ -154,6 +165,7 @@ function addList(authority: Command): void {
     const { decodePolicy } = await import('./policy-view.ts');
     const { decodeRevocations, revocationOf } = await import('../appraisal/revocation.ts');
     const { currentRevocations } = await import('../authority/revocations.ts');
+    const { attributesText } = await import('../certificates/attributes.ts');
     const { verifyHostCertificate } = await import('../certificates/host-certificate.ts');
     const found = await withAuthority(directory, {}, (opened) => {
       const envelope = opened.currentPolicy();
@@ -164,6 +176,9 @@ function addList(authority: Command): void {
         hosts: opened.hosts().map(({ name, time, ekName, akName, receiveKeyName, akCertificate }) => ({
           name,
           time,
+          attributes: attributesText(
+            verifyHostCertificate(akCertificate, opened.root, new Date(time)).attributes,
+          ),
           expires: verifyHostCertificate(akCertificate, opened.root, new Date(time)).notAfter.getTime(),
           revoked: revocationOf(list, Uint8Array.from(akName))?.reason ?? null,
           ekName: Uint8Array.from(ekName),
@@ -177,18 +192,19 @@ function addList(authority: Command): void {
     const policyId = policy === null ? null : { id: policy.id, version: policy.version };
     if (options.json === true) printJson({ hosts, policy: policyId, revocations });
     else {
-      const rows = hosts.map(({ name, time, expires, revoked, ekName, akName }) => [
+      const rows = hosts.map(({ name, time, expires, attributes, revoked, ekName, akName }) => [
         name,
         timeText(time),
         timeText(expires),
         short(ekName.subarray(2)),
         short(akName.subarray(2)),
+        attributes,
         revoked === null ? '' : `REVOKED: ${revoked}`,
       ]);
       print(
         ...(rows.length === 0
           ? ['no host is enrolled']
-          : table(['HOST', 'ENROLLED', 'EXPIRES', 'EK', 'AK', 'STATE'], rows)),
+          : table(['HOST', 'ENROLLED', 'EXPIRES', 'EK', 'AK', 'ATTRIBUTES', 'STATE'], rows)),
         policyId === null
           ? 'no policy is signed yet (tvmmp policy sign)'
           : `policy signed last: ${policyId.id} version ${policyId.version}`,

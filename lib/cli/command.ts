@@ -58,6 +58,17 @@ export function collect(value: string, previous: readonly string[] | undefined):
   return [...(previous ?? []), value];
 }
 
+/** `name=value` that may be given several times, for commander; a value of digits alone is a number. */
+export function collectAttribute(
+  value: string,
+  previous: ReadonlyMap<string, string | number> | undefined,
+): ReadonlyMap<string, string | number> {
+  const [, name = '', text = ''] = /^([^=]+)=(.+)$/.exec(value) ?? [];
+  if (name === '') throw new InvalidArgumentError('Attributes look like region=eu.');
+  if (previous?.has(name) === true) throw new InvalidArgumentError(`${name} is there twice.`);
+  return new Map([...(previous ?? []), [name, /^\d{1,10}$/.test(text) ? Number(text) : text]]);
+}
+
 /** A whole number of at least 1, for commander. */
 export function positiveInteger(value: string): number {
   const number = Number(value);

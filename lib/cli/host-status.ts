@@ -7,6 +7,7 @@ import type { Policy } from '../appraisal/policy.ts';
 import { revocationOf } from '../appraisal/revocation.ts';
 import { AGENT_FILES, readRevocations, trustOf } from '../authority/host-directory.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { attributesText } from '../certificates/attributes.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
 import { TvmmpError } from '../errors.ts';
@@ -77,7 +78,8 @@ async function describeEnrolment(tpm: Tpm, { directories: { identity } }: AgentC
   const { ak, receiveKey } = await ownKeys(tpm);
   if (!bytesEqual(ak.name, host.akName) || !bytesEqual(receiveKey.name, host.receiveKeyName))
     throw new Error("the TPM does not hold the certificate's keys; run tvmmp host enroll again");
-  return `${host.name}, attestation key ${hex(ak.name.subarray(2, 6))}, certificates good until ${timeText(host.notAfter)}`;
+  const said = host.attributes.size === 0 ? '' : `, attributes ${attributesText(host.attributes)}`;
+  return `${host.name}, attestation key ${hex(ak.name.subarray(2, 6))}, certificates good until ${timeText(host.notAfter)}${said}`;
 }
 
 /** Both keys, or which is missing and what to do about it. */

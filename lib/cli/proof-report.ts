@@ -1,4 +1,5 @@
 /** A proof as people and scripts read it: its timeline, who held the VM, and what is wrong with it. */
+import { attributesText } from '../certificates/attributes.ts';
 import { decodeEntry, entryHash } from '../proof/entry.ts';
 import type { Entry, SignedEntry } from '../proof/entry.ts';
 import type { ProofFault } from '../proof/fault.ts';
@@ -120,11 +121,13 @@ function holdingJson({
   entries,
   pcrStates,
   policies,
+  attributes,
 }: Holding): unknown {
   return {
     epoch,
     host: host.name,
     akName: hex(host.akName),
+    attributes: Object.fromEntries(attributes),
     since,
     until,
     destroyed,
@@ -166,9 +169,9 @@ export function proofText(proof: VerifiedProof): readonly string[] {
 
 /** Who had the VM, where and when. */
 function holdingsText(holdings: readonly Holding[]): readonly string[] {
-  const rows = holdings.map(({ epoch, host, since, until, destroyed, pcrStates, policies }) => [
+  const rows = holdings.map(({ epoch, host, since, until, destroyed, pcrStates, policies, attributes }) => [
     String(epoch),
-    host.name,
+    attributes.size === 0 ? host.name : `${host.name} (${attributesText(attributes)})`,
     timeText(since),
     until === null ? 'now' : timeText(until),
     policies.map(({ id, version }) => `${id} v${version}`).join(', '),

@@ -1,4 +1,5 @@
 /** A verified proof as people ask for it: who had the VM, from when to when, under which policy and platform states. */
+import type { HostAttributes } from '../certificates/attributes.ts';
 import type { HostId, PolicyId } from './entry.ts';
 import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 
@@ -17,6 +18,8 @@ export interface Holding {
   readonly pcrStates: readonly string[];
   /** Policies in force there, by version. */
   readonly policies: readonly PolicyId[];
+  /** What the authority says of the host, by its last certificate in the epoch. */
+  readonly attributes: HostAttributes;
 }
 
 /** The epochs of a proof in order. */
@@ -39,6 +42,7 @@ export function holdingsOf({ entries, departures }: VerifiedProof): readonly Hol
         entries: [first.sequence, last.sequence] as const,
         pcrStates: [...states],
         policies: [...policies.values()],
+        attributes: group.at(-1)?.attributes ?? new Map(),
       },
     ];
   });

@@ -5,6 +5,7 @@
  */
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import type { HostAttributes } from '../certificates/attributes.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { TvmmpError } from '../errors.ts';
 import { stepChain, stepDeparted } from './chain.ts';
@@ -23,6 +24,8 @@ export interface VerifiedEntry {
   readonly hash: Uint8Array;
   /** Name of the approved state in the entry's policy; null where the entry was verified before and only hashed now. */
   readonly pcrState: string | null;
+  /** What the authority says of its signer, by the certificate that it signed with. */
+  readonly attributes: HostAttributes;
 }
 
 /** A proof that holds: who had the VM, where it stands, under which policies and platform states. */
@@ -122,7 +125,7 @@ export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedSt
 /** Signer, quote and platform state of one entry, in the order of SPEC 4. */
 function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEntry {
   const entry = decodeEntry(signed.entry);
-  const { publicKey } = credentials.host(entry.host, entry.time);
+  const { publicKey, attributes } = credentials.host(entry.host, entry.time);
   demand(
     signedBy(publicKey, signed.attest, signed.signature),
     'quote-signature',
@@ -142,15 +145,15 @@ function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEnt
   const state = approvedState(quote, policy);
   const why = `${entry.host.name} was in no approved state of policy ${policy.id} v${policy.version}`;
   demand(state !== undefined, 'pcr-state', why);
-  return { entry, hash: entryHash(signed.entry), pcrState: state.name };
+  return { entry, hash: entryHash(signed.entry), pcrState: state.name, attributes };
 }
 
 /** An entry of a known prefix: the hash chain and the known head vouch for it, its quote was verified before. */
 function recallEntry(signed: SignedEntry, credentials: Credentials): VerifiedEntry {
   const entry = decodeEntry(signed.entry);
-  credentials.host(entry.host, entry.time);
+  const { attributes } = credentials.host(entry.host, entry.time);
   credentials.policy(entry.policy, entry.time);
-  return { entry, hash: entryHash(signed.entry), pcrState: null };
+  return { entry, hash: entryHash(signed.entry), pcrState: null, attributes };
 }
 
 function demandKnownHead(head: ChainState, known: ChainState): void {

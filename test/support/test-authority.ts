@@ -34,7 +34,12 @@ export interface TestAuthority {
   readonly policySigner: Uint8Array;
   signPolicy(draft: PolicyDraft, issuedAt?: Date): string;
   hostCertificate(
-    host: { name: string; akName: Uint8Array; receiveKeyName: Uint8Array },
+    host: {
+      name: string;
+      akName: Uint8Array;
+      receiveKeyName: Uint8Array;
+      attributes?: ReadonlyMap<string, string | number>;
+    },
     key: KeyObject,
     validity?: Validity,
   ): Promise<Uint8Array>;

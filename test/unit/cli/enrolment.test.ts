@@ -216,13 +216,22 @@ describe('from authority to enrolled host, by tvmmp', function () {
 
   it('renews the certificates of a host under the same keys, for as long as is said', async () => {
     const before = readFileSync(path('etc/ak.pem'), 'utf8');
-    const run = await onHost('host', 'enroll', '--via', via('alpha', '--renew --days 30'));
+    const attributes = '--attribute region=eu --attribute level=2';
+    const run = await onHost('host', 'enroll', '--via', via('alpha', `--renew --days 30 ${attributes}`));
     assert.equal(run.code, 0, run.stderr);
     assert.notEqual(readFileSync(path('etc/ak.pem'), 'utf8'), before);
     const listed = json(await good('authority', 'list', path('authority'), '--json'));
     const [host] = listed['hosts'] as { time: number; expires: number; revoked: null }[];
     assert.ok(host !== undefined && host.expires - host.time <= 30 * 86_400_000);
     assert.equal(host.revoked, null);
+    const shown = await onHost('host', 'status');
+    assert.match(shown.stdout, /^enrolment .* attributes level=2 region=eu$/m);
+    const bad = await onHost('host', 'enroll', '--via', via('alpha', '--renew --attribute Region=eu'));
+    assert.match(bad.stderr, /Region=eu is no attribute: names are like region/);
+    const kept = await onHost('host', 'enroll', '--via', via('alpha', '--renew'));
+    assert.equal(kept.code, 0, kept.stderr);
+    const again = await good('authority', 'list', path('authority'));
+    assert.match(again.stdout, /^alpha .* level=2 region=eu +-$/m);
     const other = await onHost('host', 'enroll', '--via', via('beta', '--renew'));
     assert.equal(other.code, 1);
     assert.match(other.stderr, /alpha is enrolled otherwise: a renewal keeps name and keys/);
