@@ -27,6 +27,9 @@ export const limits = {
   /** A signed policy: base64 of the payload, and the rest of the envelope. */
   policyEnvelopeBytesMax: 1536 * 1024,
   policyStatesMax: 1_000,
+  /** A condition of a policy over attributes. */
+  expressionCharactersMax: 1_000,
+  expressionDepthMax: 32,
   revocationsBytesMax: 1024 * 1024,
   /** Attestation keys in a revocation list. */
   revocationsMax: 2_000,

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { Journal } from '../ledger/journal.ts';
 import { connectHypervisor } from '../libvirt/connect.ts';
@@ -91,6 +92,7 @@ async function assemble(
     connect: (address) => openChannel(address, tls, limits.messageDeadlineMs),
     versions: new Map([
       ['tvmmp', version],
+      ['kernel', release()],
       ['libvirt', libvirt],
       ['qemu', qemu],
     ]),

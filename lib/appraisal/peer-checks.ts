@@ -13,6 +13,7 @@ import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/publ
 import { matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
 import { check, skipped } from './check.ts';
 import { explainPcrs } from './pcr-explanation.ts';
+import { ruleChecks } from './host-rules.ts';
 import { receivePolicyOf } from './policy.ts';
 import type { Policy, PolicyState } from './policy.ts';
 import { revocation } from './revocation-check.ts';
@@ -90,6 +91,7 @@ export function checkPeer(input: AppraisalInput): Findings {
     quote === undefined ? skipped('pcr-selection', because) : pcrSelection(input, quote),
     quote === undefined ? skipped('pcr-values', because) : pcrValues(input, quote),
     quote === undefined ? skipped('pcr-state', because) : pcrState(input, quote, state),
+    ...rules(input, host, state),
     policyVersion(input),
   ];
   return {
@@ -189,6 +191,21 @@ function pcrState(
     found: state === undefined ? explainPcrs(told, ownPolicy) : `state ${state.name}`,
     remedy: `if ${hello.host} was updated on purpose, approve its new state in the policy; otherwise keep VMs away from it`,
   });
+}
+
+/** `forward` for who receives, `backward` for who has held the VM (SPEC 10.1). */
+function rules(
+  { role, ownPolicy, hello }: AppraisalInput,
+  host: HostCertificate | undefined,
+  state: PolicyState | undefined,
+): readonly Check[] {
+  if (host === undefined)
+    return (['rule-attributes', 'rule-versions', 'rule-states'] as const).map((name) =>
+      skipped(name, 'ak-certificate'),
+    );
+  const member = role === 'target' ? 'forward' : 'backward';
+  const ruled = { attributes: host.attributes, versions: hello.versions, state: state?.name };
+  return ruleChecks(member, ownPolicy.rulesOfHosts[member], ruled);
 }
 
 function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInput): Check {

@@ -10,6 +10,8 @@ import {
 } from '../encoding/json-object.ts';
 import type { JsonObject } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
+import { hostRuleMembers, readHostRules } from './host-rules.ts';
+import type { HostRules } from './host-rules.ts';
 import { policyError } from './policy-error.ts';
 
 const FORMAT = 'tvmmp-policy/1';
@@ -33,6 +35,8 @@ export interface PolicyDraft {
   /** PCRs of the SHA-256 bank, ascending. */
   readonly pcrs: readonly number[];
   readonly states: readonly DraftState[];
+  /** What a host must be to receive, and to have held (SPEC 10.1); empty where the policy does not say. */
+  readonly rulesOfHosts?: HostRules;
 }
 
 /** A policy as its signed payload has it. */
@@ -47,7 +51,7 @@ export interface PolicyDocument extends PolicyDraft {
  */
 export function parsePolicyText(text: string): PolicyDraft {
   return parse(text, (value) => {
-    const members = objectOf(value, 'the policy', ['format', 'id', 'version', 'pcrs', 'states']);
+    const members = policyMembers(value, ['format', 'id', 'version', 'pcrs', 'states']);
     return readPolicy(members, ['name', 'pcrs'], (_, state) => state);
   });
 }
@@ -55,7 +59,7 @@ export function parsePolicyText(text: string): PolicyDraft {
 /** Reads the payload of a signed policy; it must be the one text that `formatPolicy` writes. */
 export function parsePolicyDocument(text: string): PolicyDocument {
   const document = parse(text, (value) => {
-    const members = objectOf(value, 'the policy', ['format', 'id', 'version', 'issuedAt', 'pcrs', 'states']);
+    const members = policyMembers(value, ['format', 'id', 'version', 'issuedAt', 'pcrs', 'states']);
     const issuedAt = new Date(textOf(members['issuedAt'], 'issuedAt', TIME));
     if (Number.isNaN(issuedAt.getTime())) throw new JsonShapeError('issuedAt is no time');
     const policy = readPolicy(members, ['name', 'pcrs', 'approval'], (state, draft) => {
@@ -84,6 +88,7 @@ export function formatPolicy(policy: PolicyDocument): string {
       pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
       approval: base64(approval),
     })),
+    ...policy.rulesOfHosts,
   });
 }
 
@@ -94,7 +99,7 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
   const { id, version, pcrs } = policy;
-  return `${JSON.stringify({ format: FORMAT, id, version, pcrs: { sha256: pcrs }, states }, null, 2)}\n`;
+  return `${JSON.stringify({ format: FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts }, null, 2)}\n`;
 }
 
 function parse<T>(text: string, read: (value: unknown) => T): T {
@@ -129,7 +134,21 @@ function readPolicy<S extends DraftState>(
     version: integerOf(members['version'], 'version', 1, Number.MAX_SAFE_INTEGER),
     pcrs,
     states,
+    ...(hostRuleMembers.some((name) => name in members)
+      ? {
+          rulesOfHosts: readHostRules(
+            members,
+            states.map(({ name }) => name),
+          ),
+        }
+      : {}),
   };
+}
+
+/** All members that a policy must have, and those that it may have. */
+function policyMembers(value: unknown, required: readonly string[]): JsonObject {
+  const present = typeof value === 'object' && value !== null ? value : {};
+  return objectOf(value, 'the policy', [...required, ...hostRuleMembers.filter((name) => name in present)]);
 }
 
 function readSelection(value: unknown): readonly number[] {

@@ -8,6 +8,7 @@ import { nameOf } from '../tpm/public-area.ts';
 import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
 import type { SignerTrust } from './envelope-signer.ts';
+import type { HostRules } from './host-rules.ts';
 import { policyError } from './policy-error.ts';
 import { formatPolicy, parsePolicyDocument } from './policy-text.ts';
 import type { DraftState, PolicyDraft } from './policy-text.ts';
@@ -41,6 +42,8 @@ export interface Policy {
   /** One bank, sha256, PCRs ascending. */
   readonly selection: PcrSelection;
   readonly states: readonly PolicyState[];
+  /** What a host must be to receive, and to have held (SPEC 10.1). */
+  readonly rulesOfHosts: HostRules;
   /** SubjectPublicKeyInfo DER of the policy key that signed it. */
   readonly signerSpki: Uint8Array;
   /** policyRef of its approvals (SPEC 5.2). */
@@ -88,9 +91,19 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
     }
     return { ...state, ...digests };
   });
-  const { id, version, issuedAt } = document;
+  const { id, version, issuedAt, rulesOfHosts = {} } = document;
   const digest = sha256(envelope.payload);
-  return { id, version, digest, issuedAt, selection, states, signerSpki: signer.spki, policyRef };
+  return {
+    id,
+    version,
+    digest,
+    issuedAt,
+    selection,
+    states,
+    rulesOfHosts,
+    signerSpki: signer.spki,
+    policyRef,
+  };
 }
 
 /** Approves each state of a draft and signs it all: the text of a DSSE envelope. */

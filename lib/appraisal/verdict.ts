@@ -17,6 +17,9 @@ export const peerChecks = [
   'pcr-selection',
   'pcr-values',
   'pcr-state',
+  'rule-attributes',
+  'rule-versions',
+  'rule-states',
   'policy-version',
 ] as const;
 export type PeerCheck = (typeof peerChecks)[number];

@@ -2,6 +2,8 @@
 import { parseEnvelope } from '../appraisal/dsse.ts';
 import { POLICY_PAYLOAD_TYPE } from '../appraisal/policy.ts';
 import { policyError } from '../appraisal/policy-error.ts';
+import { hostRuleMembers } from '../appraisal/host-rules.ts';
+import type { HostRule } from '../appraisal/host-rules.ts';
 import { parsePolicyDocument } from '../appraisal/policy-text.ts';
 import type { PolicyDocument, PolicyDraft } from '../appraisal/policy-text.ts';
 import { sha256 } from '../encoding/hash.ts';
@@ -21,6 +23,26 @@ export function statesText({ pcrs, states }: PolicyDraft): readonly string[] {
     `state ${state.name}`,
     ...pcrs.map((pcr) => `  PCR ${String(pcr).padStart(2)}  ${hex(state.pcrs.get(pcr) ?? new Uint8Array())}`),
   ]);
+}
+
+/** One line for each rule about hosts; none where the policy has none. */
+export function rulesText({ rulesOfHosts = {} }: PolicyDraft): readonly string[] {
+  const meanings = { forward: 'to receive a VM', backward: 'to have held a VM' } as const;
+  return hostRuleMembers.flatMap((member) => {
+    const rule = rulesOfHosts[member];
+    return rule === undefined ? [] : [`${member} (${meanings[member]}): ${ruleText(rule)}`];
+  });
+}
+
+/** A rule in one line. */
+export function ruleText(rule: HostRule | undefined): string {
+  if (rule === undefined) return 'nothing';
+  const { attributes, versions = {}, states } = rule;
+  return [
+    ...(attributes === undefined ? [] : [attributes]),
+    ...Object.entries(versions).map(([name, least]) => `${name} ${least} or later`),
+    ...(states === undefined ? [] : [`state ${states.join(' or ')}`]),
+  ].join('; ');
 }
 
 /** PCR values by index as JSON has them: `{"0":"hex"}`. */

@@ -8,6 +8,7 @@ import type { CommonOptions } from './command.ts';
 import { readText, writeOutput } from './files.ts';
 import { readState, restrictTo } from './measured-state.ts';
 import { hex, print, printJson, timeText } from './output.ts';
+import { addDiff } from './policy-diff.ts';
 
 interface OutputOptions extends CommonOptions {
   readonly output?: string;
@@ -27,6 +28,7 @@ export function addPolicy(program: Command): void {
   addSign(policy);
   addInstall(policy);
   addShow(policy);
+  addDiff(policy);
 }
 
 interface NewOptions extends OutputOptions {
@@ -81,11 +83,18 @@ function addCheck(policy: Command): void {
     examples: [['tvmmp policy check draft.json', 'Exit code 2 and the reason where it cannot be signed.']],
   }).action(async (file: string, options: CommonOptions) => {
     const { parsePolicyText } = await import('../appraisal/policy.ts');
-    const { statesText } = await import('./policy-view.ts');
+    const { rulesText, statesText } = await import('./policy-view.ts');
     const draft = parsePolicyText(readText(file, limits.policyBytesMax));
-    const { id, version, pcrs, states } = draft;
-    if (options.json === true) printJson({ id, version, pcrs, states: states.map(({ name }) => name) });
-    else print(`${id} version ${version}, PCRs ${pcrs.join(',')} of the SHA-256 bank`, ...statesText(draft));
+    const { id, version, pcrs, states, rulesOfHosts = {} } = draft;
+    const { forward = null, backward = null } = rulesOfHosts;
+    if (options.json === true)
+      printJson({ id, version, pcrs, states: states.map(({ name }) => name), forward, backward });
+    else
+      print(
+        `${id} version ${version}, PCRs ${pcrs.join(',')} of the SHA-256 bank`,
+        ...rulesText(draft),
+        ...statesText(draft),
+      );
   });
 }
 
@@ -179,7 +188,7 @@ function addShow(policy: Command): void {
     ],
     configured: true,
   }).action(async (file: string | undefined, options: CommonOptions) => {
-    const { decodePolicy, pcrObject, statesText } = await import('./policy-view.ts');
+    const { decodePolicy, pcrObject, rulesText, statesText } = await import('./policy-view.ts');
     const { identity } = configOf(options).directories;
     const envelope = readText(file ?? join(identity, 'policy.json'), limits.policyEnvelopeBytesMax);
     const document = decodePolicy(envelope);
@@ -187,12 +196,13 @@ function addShow(policy: Command): void {
     const { id, version, issuedAt, pcrs, states, digest } = document;
     if (options.json === true) {
       const shown = states.map(({ name, pcrs: values }) => ({ name, pcrs: { sha256: pcrObject(values) } }));
-      printJson({ id, version, issuedAt, pcrs, digest, signature, states: shown });
+      printJson({ id, version, issuedAt, pcrs, digest, signature, states: shown, ...document.rulesOfHosts });
     } else
       print(
         `${id} version ${version}, issued ${timeText(issuedAt)}, PCRs ${pcrs.join(',')} of the SHA-256 bank`,
         `digest ${hex(digest)}`,
         `signature: ${signature}`,
+        ...rulesText(document),
         ...statesText(document),
       );
   });

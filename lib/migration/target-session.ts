@@ -1,5 +1,6 @@
 import { TvmmpError } from '../errors.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { attributesFault } from '../appraisal/host-rules.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { limits } from '../limits.ts';
 import type { StoredChain } from '../ledger/journal.ts';
@@ -9,6 +10,7 @@ import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '..
 import type { SignedEntry } from '../proof/entry.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { Proof } from '../proof/proof.ts';
+import { holdingsOf } from '../proof/holdings.ts';
 import { revocationFault, revokedSigners } from '../proof/revocation.ts';
 import { verifyNext, verifyProof } from '../proof/verify.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
@@ -291,6 +293,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     }
     const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
     if (revoked !== null) throw new Refused(`proof: ${revoked}`);
+    checkHolders(verified, host.policy().policy.rulesOfHosts.backward?.attributes);
     return { proof, verified };
   }
 
@@ -454,6 +457,17 @@ function closes({ handovers }: ChainState, signed: SignedEntry): boolean {
   return handovers.some(
     (open) => open.epoch === epoch && session !== null && bytesEqual(open.session, session),
   );
+}
+
+/** `backward` is about every host that has held the VM, not the last one alone (SPEC 10.1). */
+function checkHolders(proof: VerifiedProof, condition: string | undefined): void {
+  for (const { epoch, host, attributes } of holdingsOf(proof)) {
+    const fault = attributesFault(condition, attributes);
+    if (fault === null) continue;
+    throw new Refused(
+      `proof: rule-attributes: ${host.name} held the VM in epoch ${epoch} and is not ${condition ?? ''}: ${fault}`,
+    );
+  }
 }
 
 /** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */

@@ -4,6 +4,7 @@ import type { Refusal } from '../../../lib/appraisal/appraise.ts';
 import type { AppraisalInput } from '../../../lib/appraisal/peer-checks.ts';
 import { isAccepted, peerChecks, verdictDigest, verdictReason } from '../../../lib/appraisal/verdict.ts';
 import type { RevocationList } from '../../../lib/appraisal/revocation.ts';
+import type { Policy } from '../../../lib/appraisal/policy.ts';
 import type { PeerCheck } from '../../../lib/appraisal/verdict.ts';
 import { sha256 } from '../../../lib/encoding/hash.ts';
 import { leafHash } from '../../../lib/evidence/merkle.ts';
@@ -113,6 +114,19 @@ describe('appraisal of a peer', () => {
     assert.deepEqual(failed({ ...good, tlsPeerName: 'gamma.test' }), ['peer-name']);
     assert.deepEqual(failed({ ...good, hello: { ...good.hello, host: 'gamma.test' } }), ['peer-name']);
     assert.deepEqual(failed({ ...good, selfName: 'beta.test' }), ['peer-name']);
+  });
+
+  it('fails the rule of the role that the peer has, and passes that of the other', () => {
+    const ruled = (rulesOfHosts: Policy['rulesOfHosts']): AppraisalInput => ({
+      ...good,
+      ownPolicy: { ...world.policy.policy, rulesOfHosts },
+    });
+    const eu = { attributes: 'region == "eu"' };
+    assert.deepEqual(failed(ruled({ forward: eu })), ['rule-attributes']);
+    assert.equal(appraisePeer(ruled({ backward: eu })).outcome, 'trusted');
+    assert.deepEqual(failed(ruled({ forward: { versions: { qemu: '7.2' } } })), ['rule-versions']);
+    assert.deepEqual(failed(ruled({ forward: { states: ['update'] } })), ['rule-states']);
+    assert.equal(appraisePeer(ruled({ forward: { states: ['base'] } })).outcome, 'trusted');
   });
 
   it('fails revocation for a host whose key the list names, and for no other', () => {
