@@ -56,6 +56,8 @@ export class Admission {
         host.journal.changeSession(session.session, { address: domain.agent }, host.now());
       await giveKeyToLibvirt(this.#services, named);
     }
+    if (session.state.tag !== 'staged')
+      throw new Refused(`the migration of ${domain.name} was given up meanwhile; start it again`);
     this.#services.admitted.add(domain.uuid);
   }
 

@@ -194,6 +194,8 @@ export abstract class SessionDriver<
             'a step after the commitment failed',
           );
           this.troubled(error);
+          // A message can be said again; what follows a deed that failed is not true yet.
+          if (effect.do !== 'send') break;
           continue;
         }
         this.why ??= error instanceof Error ? error : new Error(String(error));

@@ -9,6 +9,7 @@ import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
 import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
+import { unexpected } from '../protocol/step.ts';
 import { recordArrival } from './arrival.ts';
 import { credentialsFor, ownCredentials } from './chains.ts';
 import { destroyCopy, waitUntilLeft } from './destruction.ts';
@@ -153,6 +154,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   }
 
   protected step(state: SourceState, input: SourceInput) {
+    if (this.move === 'under-way' && (input.kind === 'stayed' || input.kind === 'left'))
+      throw unexpected('of a migration under way', input.kind);
     return stepSource(state, input);
   }
 
@@ -192,6 +195,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       case 'commit':
         return this.#commit(effect);
       case 'release':
+        // libvirt's call is as good as made: what libvirt shows before it says nothing about it.
+        if (this.opening === 'cli') this.move = 'under-way';
         this.#release.resolve(undefined);
         return null;
       case 'check-outcome':

@@ -202,6 +202,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'verify-departure':
         return this.#verifyDeparture(effect.departed);
       case 'check-incoming':
+        // The door first: what is not here after that does not come any more (SPEC 8.2).
+        this.#services.admitted.delete(this.uuid);
         return (await cameHere(this.#services.host, this.uuid)) === 'no' ? { kind: 'not-incoming' } : null;
       case 'check-arrival':
         return (await cameHere(this.#services.host, this.uuid)) === 'and-stopped' ? { kind: 'moved' } : null;
