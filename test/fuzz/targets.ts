@@ -3,6 +3,7 @@ import type { Target } from './target.ts';
 import { certificateTargets } from './targets/certificates.ts';
 import { jsonTargets } from './targets/json.ts';
 import { libvirtTargets } from './targets/libvirt.ts';
+import { logTargets } from './targets/logs.ts';
 import { tpmTargets } from './targets/tpm.ts';
 import { wireTargets } from './targets/wire.ts';
 
@@ -11,5 +12,6 @@ export const targets: readonly Target[] = [
   ...tpmTargets,
   ...certificateTargets,
   ...libvirtTargets,
+  ...logTargets,
   ...jsonTargets,
 ];

@@ -1,0 +1,82 @@
+/** What firmware and kernel have written down, or whoever sends it instead: event logs, IMA lists (SPEC 14); revocation lists (SPEC 1.3). */
+import { strict as assert } from 'node:assert';
+import { readFileSync, readdirSync } from 'node:fs';
+import { eventLogFindings } from '../../../lib/appraisal/event-log-findings.ts';
+import { formatRevocations, parseRevocations } from '../../../lib/appraisal/revocation-text.ts';
+import { secureBootOf } from '../../../lib/appraisal/secure-boot.ts';
+import { parseEventLog } from '../../../lib/evidence/event-log.ts';
+import { replayEventLog } from '../../../lib/evidence/event-log-replay.ts';
+import { eventText } from '../../../lib/evidence/event-text.ts';
+import { ImaReplay } from '../../../lib/evidence/ima-replay.ts';
+import type { Target } from '../target.ts';
+
+/** Member `name` of every vector in a folder of test/vectors, decoded. */
+function vectors(folder: string, name: string): readonly Uint8Array[] {
+  const place = new URL(`../../vectors/${folder}/`, import.meta.url);
+  return readdirSync(place).map((file) => {
+    const vector = JSON.parse(readFileSync(new URL(file, place), 'utf8')) as Readonly<Record<string, string>>;
+    return new Uint8Array(Buffer.from(vector[name] ?? '', 'base64'));
+  });
+}
+
+const eventLog: Target = {
+  name: 'event-log',
+  about: 'a TCG event log: replayed, examined and told line by line, or refused',
+  seeds: () => vectors('event-log', 'log'),
+  form: 'bytes',
+  refusals: ['event-log-invalid'],
+  bytesMax: 8192,
+  executions: 3000,
+  run: (input) => {
+    const log = parseEventLog(input);
+    replayEventLog(log);
+    eventLogFindings(log);
+    secureBootOf(log);
+    for (const event of log.events) assert.doesNotMatch(eventText(event), /\p{Cc}/u);
+  },
+};
+
+const ima: Target = {
+  name: 'ima-list',
+  about: 'an IMA list: its replay in two parts is its replay in one',
+  seeds: () => vectors('ima', 'list'),
+  form: 'bytes',
+  refusals: ['ima-list-invalid'],
+  bytesMax: 4096,
+  executions: 3000,
+  run: (input) => {
+    let first: number | undefined;
+    const whole = new ImaReplay(input, ['sha256']);
+    whole.finish((_, replay) => {
+      first ??= replay.position().bytes;
+      return false;
+    });
+    if (first === undefined) return;
+    const begin = new ImaReplay(input.subarray(0, first), ['sha256']);
+    begin.finish(() => false);
+    const rest = new ImaReplay(input.subarray(first), ['sha256'], begin.position());
+    rest.finish(() => false);
+    assert.deepEqual(rest.position(), whole.position());
+  },
+};
+
+const revocations: Target = {
+  name: 'revocations',
+  about: 'the payload of a revocation list: what is accepted is the one spelling of its value (SPEC 1.3)',
+  seeds: () => {
+    const [issuedAt, since] = [new Date('2026-01-01T00:00:00Z'), new Date('2026-01-02T00:00:00Z')];
+    const akName = new Uint8Array(Buffer.from(`000b${'11'.repeat(32)}`, 'hex'));
+    const hosts = [{ host: 'beta', akName, since, reason: 'stolen' }];
+    return [[], hosts].map((each) => Buffer.from(formatRevocations({ version: 1, issuedAt, hosts: each })));
+  },
+  form: 'json',
+  refusals: ['policy-invalid'],
+  bytesMax: 4096,
+  executions: 5000,
+  run: (input) => {
+    const text = Buffer.from(input).toString();
+    assert.equal(formatRevocations(parseRevocations(text)), text);
+  },
+};
+
+export const logTargets: readonly Target[] = [eventLog, ima, revocations];
