@@ -11,6 +11,12 @@ export const limits = {
   proofEntriesMax: 20_000,
   /** A proof file: what 20,000 entries and their policies need. */
   proofBytesMax: 64 * 1024 * 1024,
+  /** A checkpoint's summary, and what is in it. */
+  summaryBytesMax: 32 * 1024,
+  summaryHandoversMax: 16,
+  summaryMarksMax: 64,
+  /** A host that has signed no checkpoint within so many entries signs one before the VM departs. */
+  checkpointEntries: 64,
   proofCertificatesMax: 4_096,
   proofPoliciesMax: 1_024,
   /** Certificates of policy signers in one proof. */

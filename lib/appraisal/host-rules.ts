@@ -29,6 +29,11 @@ export interface HostRule {
 /** A policy's rules, as its JSON has them. */
 export type HostRules = Readonly<Partial<Record<HostRuleMember, HostRule>>>;
 
+/** Whether every host that has held a VM is asked for something: then its proof has to show them all, from birth (SPEC 4.1). */
+export function asksOfEveryHolder({ backward }: HostRules): boolean {
+  return backward?.attributes !== undefined;
+}
+
 const VERSION = /^\d{1,6}(?:\.\d{1,6}){0,3}$/;
 
 /** Reads the members of a policy that are there. Throws JsonShapeError, and `policy-invalid` for a condition. */

@@ -103,6 +103,7 @@ export function proofJson(proof: VerifiedProof): Readonly<Record<string, unknown
     outcome: 'verified',
     vm: head.vm,
     birth: hex(head.birth),
+    from: fromJson(proof),
     head: { hash: hex(head.head), sequence: head.sequence, epoch: head.epoch, state: head.state },
     holder: head.holder.name,
     vtpm: head.vtpm === null ? null : hex(head.vtpm),
@@ -137,6 +138,13 @@ function holdingJson({
   };
 }
 
+/** Where verification began: at birth, or with a checkpoint whose signer is believed for what came before. */
+function fromJson({ checkpoint }: VerifiedProof): unknown {
+  if (checkpoint === null) return { kind: 'birth' };
+  const { host, time, sequence } = checkpoint.entry;
+  return { kind: 'checkpoint', host: host.name, time, sequence };
+}
+
 /** What a verified proof says, for people. */
 export function proofText(proof: VerifiedProof): readonly string[] {
   const { head } = proof;
@@ -149,6 +157,7 @@ export function proofText(proof: VerifiedProof): readonly string[] {
     ),
     ...fields([
       ['VM', head.vm],
+      ['verified', fromText(proof)],
       ['birth', `${hex(head.birth)} (the hash of its first entry: pin it)`],
       ['head', `${hex(head.head)} (entry ${head.sequence})`],
       [
@@ -165,6 +174,15 @@ export function proofText(proof: VerifiedProof): readonly string[] {
       ),
     ),
   ];
+}
+
+function fromText({ checkpoint }: VerifiedProof): string {
+  if (checkpoint === null) return 'from birth';
+  const { host, time, sequence } = checkpoint.entry;
+  return paint(
+    'yellow',
+    `from checkpoint by ${host.name} at ${timeText(time)} (entry ${sequence}); ${host.name} is believed for what came before`,
+  );
 }
 
 /** Who had the VM, where and when. */

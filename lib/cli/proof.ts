@@ -11,6 +11,7 @@ import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, readText, writeOutput } from './files.ts';
 import { bytesText, hex, paint, print, printJson } from './output.ts';
+import { addJoin } from './proof-join.ts';
 
 const ROOT_BYTES_MAX = 64 * 1024;
 
@@ -19,13 +20,14 @@ export function addProof(program: Command): void {
   const proof = noun(
     program,
     'proof',
-    'the trusted proof of a VM: show, export, verify, compare',
+    'the trusted proof of a VM: show, export, verify, compare, join',
     'A proof is the chain of all that happened to a VM, each step signed by the TPM of the host where it happened.',
   );
   addShow(proof);
   addExport(proof);
   addVerify(proof);
   addCompare(proof);
+  addJoin(proof);
 }
 
 interface AuthorityOptions extends CommonOptions {
@@ -79,36 +81,53 @@ async function judgement(
   return judged.outcome === 'verified' ? proofJson(judged) : { ...judged };
 }
 
+interface ExportOptions extends CommonOptions {
+  readonly output?: string;
+  readonly full?: boolean;
+}
+
 function addExport(proof: Command): void {
   leaf(proof, {
     usage: 'export <vm>',
     summary: 'write the proof of a VM of this host to a file',
     description:
       'The file holds all that is needed to verify it, but the root certificate of the authority: that has to come from ' +
-      'somewhere else (root.pem of the authority).',
+      'somewhere else (root.pem of the authority). It reaches back as far as this host has the history: to the birth of the ' +
+      'VM, or to the checkpoint that it came with. The hosts that held it before have the rest (tvmmp proof join).',
     examples: [
       ['tvmmp proof export web', 'To web.tvmmp-proof.'],
       ['tvmmp proof export web -o - | sha256sum', 'To standard output.'],
+      ['tvmmp proof export web --full', 'From birth, or not at all.'],
     ],
     configured: true,
   })
     .option('-o, --output <file>', 'where to (default: <vm>.tvmmp-proof; - for standard output)')
-    .action(async (name: string, options: CommonOptions & { readonly output?: string }) => {
+    .option('--full', 'only from birth; exit code 1 where this host has not the whole history')
+    .action(async (name: string, options: ExportOptions) => {
       const { vm, bytes } = await exported(options, name);
+      const { decodeProof } = await import('../proof/proof.ts');
+      const shown = decodeProof(bytes);
+      if (options.full === true && shown.summary !== null)
+        throw refused(
+          `this host has ${shown.entries.length} of ${vm.entries} entries; export from the hosts that held ${vm.name} before, too, and join them (tvmmp proof join)`,
+        );
       if (options.output === '-') {
         process.stdout.write(bytes);
         return;
       }
       const file = options.output ?? `${vm.name.replaceAll('/', '_')}.tvmmp-proof`;
       writeOutput(file, bytes);
-      if (options.json === true) printJson({ file, vm, bytes: bytes.byteLength });
-      else print(`${file}: ${vm.entries} entries, ${bytesText(bytes.byteLength)}`);
+      const from = shown.summary === null ? 'birth' : 'checkpoint';
+      if (options.json === true)
+        printJson({ file, vm, bytes: bytes.byteLength, entries: shown.entries.length, from });
+      else print(`${file}: ${shown.entries.length} entries from ${from} on, ${bytesText(bytes.byteLength)}`);
     });
 }
 
 interface VerifyOptions extends CommonOptions {
   readonly authority: string;
   readonly revocations?: string;
+  readonly fromBirth?: boolean;
 }
 
 function addVerify(proof: Command): void {
@@ -121,7 +140,9 @@ function addVerify(proof: Command): void {
       'former holder signed that its copy is destroyed. Exit code 1, and the first thing that is wrong, where it does ' +
       'not hold. A proof cannot show that its end was cut off: tvmmp proof compare does, given two.\n' +
       'With a revocation list: what a host signed before it was revoked stays good, and is told; what it signed later ' +
-      'breaks the proof.',
+      'breaks the proof.\n' +
+      'It says whether the proof was verified from birth, or from a checkpoint on: then the host that signed the checkpoint ' +
+      'is believed for what came before.',
     examples: [
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
       [
@@ -135,13 +156,14 @@ function addVerify(proof: Command): void {
     ],
   })
     .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
+    .option('--from-birth', 'refuse a proof that begins with a checkpoint')
     .option('--revocations <file>', "the authority's current revocation list")
     .action(async (file: string, options: VerifyOptions) => {
       const { proofText } = await import('./proof-report.ts');
       const { revocationJson, revocationText, revokedIn } = await import('./proof-revocation.ts');
       const { revocationFault } = await import('../proof/revocation.ts');
       const bytes = readInput(file, limits.proofBytesMax);
-      const judged = await verified(bytes, options.authority);
+      const judged = await verified(bytes, options.authority, options.fromBirth !== true);
       const signers =
         judged.outcome === 'fault' || options.revocations === undefined
           ? null
@@ -167,7 +189,7 @@ function addCompare(proof: Command): void {
     description:
       'Verifies both and says whether they are equal, one continues the other, or they fork. Where they fork, two ' +
       'entries of one number were signed: they convict the hosts that signed them. Exit code 1 where they fork, speak of ' +
-      'different VMs, or one does not verify.',
+      'different VMs or have no entry in common, or one does not verify.',
     examples: [
       ['tvmmp proof compare monday.tvmmp-proof friday.tvmmp-proof --authority root.pem', 'Two exports.'],
     ],
@@ -195,11 +217,12 @@ function addCompare(proof: Command): void {
           equal: 'the proofs are equal',
           'first-is-longer': `${first} continues ${second}`,
           'second-is-longer': `${second} continues ${first}`,
+          apart: `${first} and ${second} have no entry in common: neither shows whether the other was forked; join each with what lies between`,
           unrelated: 'the proofs are of different VMs, or of different births of one UUID',
           forked: `the proofs fork at entry ${sequence ?? 0}: ${signers.map(({ host, kind }) => `${host} signed ${kind}`).join(', ')}`,
         };
         const text = texts[found.relation];
-        if (found.relation === 'forked' || found.relation === 'unrelated') throw refused(text);
+        if (['forked', 'unrelated', 'apart'].includes(found.relation)) throw refused(text);
         if (options.json !== true) print(text);
       },
     );
@@ -211,10 +234,15 @@ async function exported(options: CommonOptions, vm: string): Promise<{ vm: VmSum
   return { vm: found.vm, bytes: Buffer.from(found.proof, 'base64') };
 }
 
-async function verified(bytes: Uint8Array, rootFile: string): Promise<VerifiedProof | ProofFault> {
+async function verified(
+  bytes: Uint8Array,
+  rootFile: string,
+  checkpoints = true,
+): Promise<VerifiedProof | ProofFault> {
   const { parseRootCertificate } = await import('../certificates/root-certificate.ts');
   const { verifyProof } = await import('../proof/verify.ts');
-  return verifyProof(bytes, { root: parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX)) });
+  const root = parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX));
+  return verifyProof(bytes, { root, ...(checkpoints ? { checkpoints: 'any' as const } : {}) });
 }
 
 async function demandVerified(file: string, rootFile: string): Promise<VerifiedProof> {

@@ -16,6 +16,12 @@ import type { SessionChange } from './session-store.ts';
 
 /** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
 export interface StoredChain {
+  /** Sequence number of its first entry: 0, or that of a checkpoint. */
+  readonly first: number;
+  /** Summaries of the checkpoints among its entries, by sequence; with that of the first entry where `first` is not 0. */
+  readonly summaries: ReadonlyMap<number, Uint8Array>;
+  /** Whether it continues what is there: entries before `first` are then kept as history. */
+  readonly continues: boolean;
   readonly entries: readonly Uint8Array[];
   readonly departures: ReadonlyMap<number, Uint8Array>;
   readonly credentials: readonly Credential[];
@@ -71,7 +77,7 @@ export class Journal {
   /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
   removeVm(uuid: string): void {
     this.transaction(() => {
-      for (const table of ['entry', 'departure', 'credential', 'permit']) {
+      for (const table of ['entry', 'summary', 'departure', 'credential', 'permit']) {
         this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
       }
       this.#db.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
@@ -80,12 +86,68 @@ export class Journal {
 
   // Chains
 
-  /** Signed entries in order of their sequence. */
-  entries(uuid: string): readonly Uint8Array[] {
+  /** Signed entries in order of their sequence, from one on. */
+  entries(uuid: string, first = 0): readonly Uint8Array[] {
     return this.#db
-      .prepare<[string], { bytes: Uint8Array }>('SELECT bytes FROM entry WHERE vm = ? ORDER BY sequence')
-      .all(uuid)
+      .prepare<[string, number], { bytes: Uint8Array }>(
+        'SELECT bytes FROM entry WHERE vm = ? AND sequence >= ? ORDER BY sequence',
+      )
+      .all(uuid, first)
       .map((row) => row.bytes);
+  }
+
+  /** The signed entry with this sequence number. */
+  entry(uuid: string, sequence: number): Uint8Array | null {
+    const row = this.#db
+      .prepare<[string, number], { bytes: Uint8Array }>(
+        'SELECT bytes FROM entry WHERE vm = ? AND sequence = ?',
+      )
+      .get(uuid, sequence);
+    return row?.bytes ?? null;
+  }
+
+  /** From where on this host has every entry up to the head; null without any. Reads all of them. */
+  historyBegins(uuid: string): number | null {
+    const row = this.#db
+      .prepare<[string], { first: number | null }>(
+        `SELECT max(sequence) AS first FROM entry AS e WHERE vm = ? AND NOT EXISTS
+         (SELECT 1 FROM entry WHERE vm = e.vm AND sequence = e.sequence - 1)`,
+      )
+      .get(uuid);
+    return row?.first ?? null;
+  }
+
+  /** Summaries of checkpoints that are entries here, by sequence, the latest first (SPEC 4.1). */
+  summaries(uuid: string): readonly { readonly sequence: number; readonly bytes: Uint8Array }[] {
+    return this.#db
+      .prepare<[string], { sequence: number; bytes: Uint8Array }>(
+        'SELECT sequence, bytes FROM summary WHERE vm = ? ORDER BY sequence DESC LIMIT 64',
+      )
+      .all(uuid);
+  }
+
+  /** Sequence number of the first checkpoint from here on whose summary is kept; null without one. */
+  firstSummaryFrom(uuid: string, sequence: number): number | null {
+    const row = this.#db
+      .prepare<[string, number], { first: number | null }>(
+        'SELECT min(sequence) AS first FROM summary WHERE vm = ? AND sequence >= ?',
+      )
+      .get(uuid, sequence);
+    return row?.first ?? null;
+  }
+
+  /** The summary of the checkpoint with this sequence number. */
+  summary(uuid: string, sequence: number): Uint8Array | null {
+    const row = this.#db
+      .prepare<[string, number], { bytes: Uint8Array }>(
+        'SELECT bytes FROM summary WHERE vm = ? AND sequence = ?',
+      )
+      .get(uuid, sequence);
+    return row?.bytes ?? null;
+  }
+
+  putSummary(uuid: string, sequence: number, bytes: Uint8Array): void {
+    this.#db.prepare('INSERT OR REPLACE INTO summary VALUES (?, ?, ?)').run(uuid, sequence, bytes);
   }
 
   /** Adds one signed entry; a sequence number that is taken is refused: chains do not fork here. */
@@ -102,7 +164,8 @@ export class Journal {
            WHERE vm = @uuid AND sequence > @sequence`,
         )
         .run({ uuid, sequence, session });
-      this.#db.prepare('DELETE FROM entry WHERE vm = ? AND sequence > ?').run(uuid, sequence);
+      for (const table of ['entry', 'summary'])
+        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence > ?`).run(uuid, sequence);
     });
   }
 
@@ -119,12 +182,16 @@ export class Journal {
   /** Replaces a VM's chain by one that was received whole and verified. */
   replaceChain(uuid: string, chain: StoredChain): void {
     this.transaction(() => {
-      for (const table of ['entry', 'departure', 'credential']) {
-        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
-      }
-      chain.entries.forEach((bytes, sequence) => {
-        this.appendEntry(uuid, sequence, bytes);
+      const kept = chain.continues ? chain.first : 0;
+      for (const table of ['entry', 'summary'])
+        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence >= ?`).run(uuid, kept);
+      if (kept === 0)
+        for (const table of ['departure', 'credential'])
+          this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
+      chain.entries.forEach((bytes, index) => {
+        this.appendEntry(uuid, chain.first + index, bytes);
       });
+      for (const [sequence, bytes] of chain.summaries) this.putSummary(uuid, sequence, bytes);
       for (const [epoch, bytes] of chain.departures) this.putDeparture(uuid, epoch, bytes);
       for (const credential of chain.credentials) this.putCredential(uuid, credential);
     });

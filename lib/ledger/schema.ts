@@ -2,7 +2,7 @@
  * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
  * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
  */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 /** Since version 2: what happened to sessions, and entries that were set aside when this host gave its copy up (SPEC 6.9). */
 const steps = `
@@ -23,9 +23,20 @@ CREATE TABLE set_aside (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Since version 3: summaries by the sequence number of their checkpoint (SPEC 4.1): where a chain can be read from. */
+const summaries = `
+CREATE TABLE summary (
+  vm TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (vm, sequence)
+) STRICT, WITHOUT ROWID;
+`;
+
 /** What leads from each earlier version to the next. */
 export const upgrades: Readonly<Record<number, string>> = {
   1: `ALTER TABLE session ADD COLUMN problem TEXT NOT NULL DEFAULT '';${steps}`,
+  2: summaries,
 };
 
 export const schema = `
@@ -74,7 +85,7 @@ CREATE TABLE session (
   problem TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX session_vm ON session (vm, role, state);
-${steps}CREATE TABLE permit (
+${steps}${summaries}CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,

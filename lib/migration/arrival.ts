@@ -1,8 +1,7 @@
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
-import { stepChain } from '../proof/chain.ts';
 import type { ChainState } from '../proof/chain.ts';
-import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '../proof/entry.ts';
+import { encodeSignedEntry } from '../proof/entry.ts';
 import type { Entry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { VerifiedStep } from '../proof/verify.ts';
@@ -54,13 +53,11 @@ export function departingOf(
   uuid: string,
   session: Uint8Array,
 ): { readonly entry: Entry; readonly state: ChainState } | null {
-  let state: ChainState | null = null;
-  for (const bytes of services.host.journal.entries(uuid)) {
-    const signed = decodeSignedEntry(bytes);
-    const entry = decodeEntry(signed.entry);
-    state = stepChain(state, entry, entryHash(signed.entry));
-    if (entry.kind === 'departing' && entry.session !== null && bytesEqual(entry.session, session))
-      return { entry, state };
-  }
-  return null;
+  const found = services.chains
+    .history(uuid)
+    .find(
+      ({ entry }) =>
+        entry.kind === 'departing' && entry.session !== null && bytesEqual(entry.session, session),
+    );
+  return found ?? null;
 }

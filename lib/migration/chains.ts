@@ -2,8 +2,9 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { Credential, VmRecord, VmState } from '../ledger/records.ts';
+import { asksOfEveryHolder } from '../appraisal/host-rules.ts';
 import { approvedState, quoteOf } from '../appraisal/quote.ts';
-import { stepChain } from '../proof/chain.ts';
+import { sameHost, stepChain } from '../proof/chain.ts';
 import type { ChainState } from '../proof/chain.ts';
 import {
   decodeEntry,
@@ -14,7 +15,11 @@ import {
   noPrevious,
 } from '../proof/entry.ts';
 import type { Entry, EntryKind, SignedEntry } from '../proof/entry.ts';
+import { readSummary, summaryDigest, summaryOf } from '../proof/checkpoint.ts';
 import { encodeProof } from '../proof/proof.ts';
+import type { Proof } from '../proof/proof.ts';
+import { proofFrom } from '../proof/shorten.ts';
+import { limits } from '../limits.ts';
 import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
@@ -35,6 +40,8 @@ export interface EntryDraft {
 export interface AppendOptions {
   /** Evidence statements that share the entry's quote (SPEC 6.4). */
   readonly statements?: readonly Uint8Array[];
+  /** Whether a checkpoint comes first, under the same quote (SPEC 4.1). */
+  readonly checkpoint?: boolean;
   /** State that the VM is in on this host afterwards; by default what the chain says. */
   readonly state?: VmState;
   /** Runs in the same durable write; what it changes of the record is put with it. */
@@ -68,29 +75,98 @@ export class Chains {
     const head = this.#host.journal.vm(uuid)?.head;
     const known = this.#states.get(uuid);
     if (head !== undefined && known !== undefined && Buffer.compare(known.head, head) === 0) return known;
-    let state: ChainState | null = null;
-    for (const bytes of this.#host.journal.entries(uuid)) {
-      const { entry } = decodeSignedEntry(bytes);
-      state = stepChain(state, decodeEntry(entry), entryHash(entry));
-    }
+    const [latest] = this.#host.journal.summaries(uuid);
+    const state = this.#replay(uuid, latest?.sequence ?? 0, latest?.bytes ?? null);
     if (state !== null) this.#states.set(uuid, state);
     return state;
   }
 
-  /** Bytes of the proof file of a VM, as this host knows it. Throws `vm-unknown`. */
+  /** From an entry on whose summary is known; `visit` is shown each of them. */
+  #replay(
+    uuid: string,
+    first: number,
+    summary: Uint8Array | null,
+    visit: (entry: Entry, state: ChainState) => void = () => undefined,
+  ): ChainState | null {
+    let state = summary === null ? null : readSummary(summary);
+    for (const bytes of this.#host.journal.entries(uuid, first)) {
+      const signed = decodeSignedEntry(bytes);
+      const entry = decodeEntry(signed.entry);
+      state = stepChain(state, entry, entryHash(signed.entry));
+      visit(entry, state);
+    }
+    return state;
+  }
+
+  /** Every entry that this host has without a gap up to the head, and where the chain stood with it. */
+  history(uuid: string): readonly { readonly entry: Entry; readonly state: ChainState }[] {
+    const first = this.#host.journal.historyBegins(uuid) ?? 0;
+    const steps: { entry: Entry; state: ChainState }[] = [];
+    this.#replay(uuid, first, this.#host.journal.summary(uuid, first), (entry, state) => {
+      steps.push({ entry, state });
+    });
+    return steps;
+  }
+
+  /** Bytes of the proof file of a VM, as far back as this host has its history without a gap. Throws `vm-unknown`. */
   proof(uuid: string): Uint8Array {
     const { journal } = this.#host;
-    const entries = journal.entries(uuid).map(decodeSignedEntry);
+    const begins = journal.historyBegins(uuid) ?? 0;
+    const length = (journal.vm(uuid)?.sequence ?? 0) - begins + 1;
+    const tooLong = length > limits.proofEntriesMax;
+    const first = tooLong
+      ? (journal.firstSummaryFrom(uuid, begins + length - limits.proofEntriesMax) ?? begins)
+      : begins;
+    return encodeProof(this.#proofFrom(uuid, first, this.#host.journal.summary(uuid, first)));
+  }
+
+  /**
+   * What a hand-over carries: from the latest checkpoint that another host signed, so that its size does not grow with the chain. Where the policy asks
+   * something of every host that has held the VM, all that there is.
+   */
+  proofToOffer(uuid: string): Uint8Array {
+    if (asksOfEveryHolder(this.#host.policy().policy.rulesOfHosts)) return this.proof(uuid);
+    const base = this.#checkpoints(uuid).find(({ entry }) => !sameHost(entry.host, this.#host.identity.id));
+    return base === undefined
+      ? this.proof(uuid)
+      : encodeProof(this.#proofFrom(uuid, base.entry.sequence, base.summary));
+  }
+
+  /** Whether this host has signed no checkpoint within the last entries, or none under the policy in force. */
+  checkpointIsDue(uuid: string): boolean {
+    const state = this.state(uuid);
+    if (state === null) return false;
+    const own = this.#checkpoints(uuid).find(({ entry }) => sameHost(entry.host, this.#host.identity.id));
+    const since = state.sequence - (own?.entry.sequence ?? 0);
+    if (own === undefined) return since >= limits.checkpointEntries;
+    const older = own.entry.policy.version !== this.#host.policy().policy.version;
+    return older || since >= limits.checkpointEntries;
+  }
+
+  /** Checkpoints of which this host has the summary, the latest first. */
+  #checkpoints(uuid: string): readonly { readonly entry: Entry; readonly summary: Uint8Array }[] {
+    const { journal } = this.#host;
+    return journal.summaries(uuid).flatMap(({ sequence, bytes }) => {
+      const signed = journal.entry(uuid, sequence);
+      return signed === null ? [] : [{ entry: decodeEntry(decodeSignedEntry(signed).entry), summary: bytes }];
+    });
+  }
+
+  #proofFrom(uuid: string, first: number, summary: Uint8Array | null): Proof {
+    const { journal } = this.#host;
+    const entries = journal.entries(uuid, first).map(decodeSignedEntry);
     if (entries.length === 0) throw new TvmmpError('vm-unknown', `this host has no proof of VM ${uuid}`);
     const credentials = journal.credentials(uuid);
-    return encodeProof({
+    const all: Proof = {
+      summary,
       entries,
       departures: journal.departures(uuid).map(decodeSignedEntry),
       certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
       policies: credentials
         .filter(({ kind }) => kind === 'policy')
         .map(({ bytes }) => Buffer.from(bytes).toString('utf8')),
-    });
+    };
+    return proofFrom(all, first, summary);
   }
 
   /** Begins a VM's chain with *created*, and its record with it. */
@@ -160,26 +236,18 @@ export class Chains {
     options: AppendOptions,
   ): Promise<Appended> {
     const { journal, policy } = this.#host;
-    const entry: Entry = {
-      ...this.#signer(),
-      vm: record.uuid,
-      epoch: (state?.epoch ?? 0) + (draft.kind === 'arrived' ? 1 : 0),
-      sequence: state === null ? 0 : state.sequence + 1,
-      kind: draft.kind,
-      previous: state?.head ?? noPrevious,
-      facts: draft.facts ?? record.facts,
-      vtpm: draft.vtpm ?? record.vtpm,
-      peer: draft.peer ?? null,
-      session: draft.session ?? null,
-      verdict: draft.verdict ?? null,
-    };
-    const bytes = encodeEntry(entry);
-    const head = entryHash(bytes);
-    const next = stepChain(state, entry, head);
-    const signed = await this.#quotes.sign(policy().policy.selection, [bytes], options.statements ?? []);
-    const [signedEntry] = signed.entries;
+    const summary = options.checkpoint === true && state !== null ? summaryOf(state) : null;
+    const checkpoint =
+      summary === null ? [] : [{ kind: 'checkpoint' as const, verdict: summaryDigest(summary) }];
+    const drafted = this.#draft(record, state, [...checkpoint, draft]);
+    const last = drafted.at(-1);
+    if (last === undefined) throw new TvmmpError('internal', 'nothing to sign');
+    const bytes = drafted.map((one) => one.bytes);
+    const signed = await this.#quotes.sign(policy().policy.selection, bytes, options.statements ?? []);
+    const signedEntry = signed.entries.at(-1);
     if (signedEntry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
     this.#requireApprovedState(signed.attest);
+    const { state: next, head } = last;
     journal.transaction(() => {
       const after: VmRecord = {
         ...record,
@@ -192,11 +260,43 @@ export class Chains {
         holder: next.holder.name,
       };
       journal.putVm(options.journal?.(after) ?? after);
-      journal.appendEntry(record.uuid, next.sequence, encodeSignedEntry(signedEntry));
+      signed.entries.forEach((one, index) => {
+        const { sequence } = drafted[index]?.state ?? next;
+        journal.appendEntry(record.uuid, sequence, encodeSignedEntry(one));
+        if (index === 0 && summary !== null) journal.putSummary(record.uuid, sequence, summary);
+      });
       this.#putCredentials(record.uuid);
     });
     this.#states.set(record.uuid, next);
     return { ...signed, entry: signedEntry, head };
+  }
+
+  /** The entries that follow the head one after another, each with the state that it leads to. Throws CheckFailed. */
+  #draft(
+    record: VmRecord,
+    before: ChainState | null,
+    drafts: readonly EntryDraft[],
+  ): readonly { readonly bytes: Uint8Array; readonly head: Uint8Array; readonly state: ChainState }[] {
+    let state = before;
+    return drafts.map((draft) => {
+      const entry: Entry = {
+        ...this.#signer(),
+        vm: record.uuid,
+        epoch: (state?.epoch ?? 0) + (draft.kind === 'arrived' ? 1 : 0),
+        sequence: state === null ? 0 : state.sequence + 1,
+        kind: draft.kind,
+        previous: state?.head ?? noPrevious,
+        facts: draft.facts ?? record.facts,
+        vtpm: draft.vtpm ?? record.vtpm,
+        peer: draft.peer ?? null,
+        session: draft.session ?? null,
+        verdict: draft.verdict ?? null,
+      };
+      const bytes = encodeEntry(entry);
+      const head = entryHash(bytes);
+      state = stepChain(state, entry, head);
+      return { bytes, head, state };
+    });
   }
 
   /** An entry that is quoted in an unapproved state would never verify, and the chain would end with it: it is not written. */

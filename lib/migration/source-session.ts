@@ -270,6 +270,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       { kind: 'departing', peer: hostIdOf(trusted), session, verdict: trusted.verdictDigest },
       {
         statements: [statements(channel, own, peer).source(evidence)],
+        checkpoint: chains.checkpointIsDue(vm.uuid),
         journal: (record) => {
           host.journal.changeSession(session, { state: 'offered' }, host.now());
           return record;
@@ -282,7 +283,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       path: appended.statementPaths[0] ?? [],
       pcrs: await platform.claimedPcrs(appended.attest),
     };
-    const proof = chains.proof(vm.uuid);
+    const proof = chains.proofToOffer(vm.uuid);
     return {
       kind: 'signed',
       head: appended.head,

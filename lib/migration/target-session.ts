@@ -1,11 +1,13 @@
 import { TvmmpError } from '../errors.ts';
 import { bytesEqual } from '../bytes/compare.ts';
-import { attributesFault } from '../appraisal/host-rules.ts';
+import { asksOfEveryHolder, attributesFault } from '../appraisal/host-rules.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import type { HostId } from '../evidence/identity.ts';
 import { limits } from '../limits.ts';
 import type { StoredChain } from '../ledger/journal.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
+import { readSummary } from '../proof/checkpoint.ts';
 import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import { decodeProof } from '../proof/proof.ts';
@@ -44,6 +46,8 @@ export interface IncomingDomain {
 interface Accepted {
   readonly proof: Proof;
   readonly verified: VerifiedProof;
+  /** Whether it continues the chain that this host knows. */
+  readonly continues: boolean;
 }
 
 const journalled: Readonly<Partial<Record<TargetState['tag'], SessionState>>> = {
@@ -251,7 +255,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       statement: statements(channel, own, peer).source(evidence),
       requiredPolicyVersion: claimedPolicyVersion(offer),
     });
-    const accepted = this.#verifyProof(offer);
+    const { name, akName, certificate } = trusted;
+    const offerer = { name, akName, certificate: certificate.digest };
+    const accepted = this.#verifyProof(offer, offerer);
     this.#checkDeparting(accepted.verified.head, trusted);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
@@ -265,7 +271,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     return trusted;
   }
 
-  #verifyProof(offer: Offer): Accepted {
+  #verifyProof(offer: Offer, offerer: HostId): Accepted {
     const { host, chains } = this.#services;
     const record = host.journal.vm(this.uuid);
     if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
@@ -280,12 +286,14 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     if (leaving) {
       throw new Refused('this host has not finished giving this VM away yet; try again in a moment');
     }
+    const { rulesOfHosts } = host.policy().policy;
     const proof = decodeProof(offer.proof);
     const known = chains.state(this.uuid);
-    const birth = proof.entries[0] === undefined ? null : entryHash(proof.entries[0].entry);
+    const birth = claimedBirth(proof);
     const continues = known !== null && birth !== null && bytesEqual(known.birth, birth);
     const verified = verifyProof(offer.proof, {
       root: host.identity.root,
+      ...(asksOfEveryHolder(rulesOfHosts) ? {} : { checkpoints: { notOf: offerer } }),
       ...(continues ? { known } : {}),
     });
     if (verified.outcome === 'fault') {
@@ -295,8 +303,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     }
     const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
     if (revoked !== null) throw new Refused(`proof: ${revoked}`);
-    checkHolders(verified, host.policy().policy.rulesOfHosts.backward?.attributes);
-    return { proof, verified };
+    checkHolders(verified, rulesOfHosts.backward?.attributes);
+    return { proof, verified, continues };
   }
 
   #checkDeparting(head: ChainState, trusted: TrustedPeer): void {
@@ -435,10 +443,13 @@ export function arrivedMessage(services: Services, session: Uint8Array, entry: S
 }
 
 /** A verified proof in the form of the journal, with every *departed* of a hand-over in it that this host knows and the proof lacks. */
-function storedChain(host: Host, { proof, verified }: Accepted): StoredChain {
+function storedChain(host: Host, { proof, verified, continues }: Accepted): StoredChain {
   const known = host.journal.departures(verified.head.vm).map(decodeSignedEntry);
   const late = known.filter((signed) => closes(verified.head, signed));
   return {
+    first: verified.entries[0]?.entry.sequence ?? 0,
+    summaries: verified.summaries,
+    continues,
     entries: proof.entries.map(encodeSignedEntry),
     departures: new Map(
       [...proof.departures, ...late].map((signed) => [
@@ -470,6 +481,12 @@ function checkHolders(proof: VerifiedProof, condition: string | undefined): void
       `proof: rule-attributes: ${host.name} held the VM in epoch ${epoch} and is not ${condition ?? ''}: ${fault}`,
     );
   }
+}
+
+/** Hash of the first entry, as the proof tells it. */
+function claimedBirth({ summary, entries }: Proof): Uint8Array | null {
+  if (summary !== null) return readSummary(summary).birth;
+  return entries[0] === undefined ? null : entryHash(entries[0].entry);
 }
 
 /** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */

@@ -4,14 +4,16 @@
  * verified prefix leaves behind: of bounded size, so that one more entry costs the same however long the chain is.
  */
 import { bytesEqual } from '../bytes/compare.ts';
+import { demandTruthful } from './checkpoint.ts';
+import { limits } from '../limits.ts';
 import { noPrevious } from './entry.ts';
 import type { Entry, HostId, PolicyId } from './entry.ts';
 import { demand } from './fault.ts';
 import { demandMembers, transitions } from './life-cycle.ts';
 import type { LifeState } from './life-cycle.ts';
 
-/** A hand-over whose old holder has not yet stated that its copy is destroyed. */
-export interface OpenHandover {
+/** A hand-over that arrived. */
+export interface Handover {
   /** Epoch that it ended. */
   readonly epoch: number;
   readonly from: HostId;
@@ -24,6 +26,12 @@ export interface OpenHandover {
   readonly vtpm: Uint8Array;
   /** In force when it departed. */
   readonly policy: PolicyId;
+}
+
+/** An entry after which another host may have stopped to follow the chain: *departing*, *arrived*. */
+export interface Mark {
+  readonly sequence: number;
+  readonly hash: Uint8Array;
 }
 
 /** What *departing* promised, while it is the head. */
@@ -50,9 +58,14 @@ export interface ChainState {
   readonly vtpm: Uint8Array | null;
   /** Of the last entry; no later entry may go below it. */
   readonly policy: PolicyId;
+  /** Time of the first entry under this policy, by its signer's clock. */
+  readonly policySince: number;
   readonly departure: Departure | null;
   /** The latest hand-overs without *departed*, oldest first; at most `OPEN_HANDOVERS_MAX`. */
-  readonly handovers: readonly OpenHandover[];
+  readonly handovers: readonly Handover[];
+  /** The latest hand-overs, whether *departed* was shown or not: what a summary tells (SPEC 4.1). */
+  readonly recent: readonly Handover[];
+  readonly marks: readonly Mark[];
 }
 
 /** Older hand-overs than so many without *departed* can no more be completed: the state stays of bounded size. */
@@ -75,6 +88,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
   if (entry.kind === 'aborted' || entry.kind === 'resolved') demandSession(state.departure, entry);
   if (entry.kind === 'resolved') demandUnheard(state.departure, entry);
   if (entry.kind === 'departing') demandOtherHost(entry);
+  if (entry.kind === 'checkpoint') demandTruthful(state, entry.verdict);
   demandIdentity(state, entry);
   return {
     ...state,
@@ -87,7 +101,25 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
     vtpm: entry.vtpm,
     policy: entry.policy,
     departure: entry.kind === 'departing' ? departureOf(state, entry) : null,
-    handovers: entry.kind === 'arrived' ? withHandover(state, entry, hash) : state.handovers,
+    policySince: bytesEqual(entry.policy.digest, state.policy.digest) ? state.policySince : entry.time,
+    ...followed(state, entry, hash),
+  };
+}
+
+/** What other hosts may have seen last, and what they may still state. */
+function followed(
+  state: ChainState,
+  entry: Entry,
+  hash: Uint8Array,
+): Pick<ChainState, 'handovers' | 'recent' | 'marks'> {
+  const { handovers, recent, marks } = state;
+  if (entry.kind !== 'departing' && entry.kind !== 'arrived') return { handovers, recent, marks };
+  const mark = { sequence: entry.sequence, hash };
+  const opened = entry.kind === 'arrived' ? handoverOf(state, entry, hash) : [];
+  return {
+    handovers: [...handovers, ...opened].slice(-OPEN_HANDOVERS_MAX),
+    recent: [...recent, ...opened].slice(-limits.summaryHandoversMax),
+    marks: [...marks, mark].slice(-limits.summaryMarksMax),
   };
 }
 
@@ -135,8 +167,11 @@ function openChain(entry: Entry, hash: Uint8Array): ChainState {
     facts: entry.facts,
     vtpm: entry.vtpm,
     policy: entry.policy,
+    policySince: entry.time,
     departure: null,
     handovers: [],
+    recent: [],
+    marks: [],
   };
 }
 
@@ -158,6 +193,7 @@ function demandTransition(state: ChainState, entry: Entry): LifeState {
     'life-cycle',
     `${entry.kind} while the VM is ${state.state}`,
   );
+  if (row.to === 'same') return state.state;
   if (row.to !== 'as-departed') return row.to;
   demand(state.departure !== null, 'life-cycle', `${entry.kind} without departing`);
   return state.departure.found;
@@ -213,6 +249,8 @@ function demandIdentity(state: ChainState, entry: Entry): void {
     const same = bytesEqual(entry.facts, state.departure.facts);
     demand(same, 'facts', `${entry.kind} speaks of another definition of the VM than departing`);
   }
+  if (entry.kind === 'checkpoint')
+    demand(bytesEqual(entry.facts, state.facts), 'facts', 'a checkpoint changes the definition of the VM');
   const { vtpm } = state;
   demand(
     vtpm === null || (entry.vtpm !== null && bytesEqual(vtpm, entry.vtpm)),
@@ -236,9 +274,9 @@ function departureOf(state: ChainState, entry: Entry): Departure | null {
   return { to: entry.peer, session: entry.session, facts: entry.facts, found };
 }
 
-function withHandover(state: ChainState, entry: Entry, hash: Uint8Array): readonly OpenHandover[] {
-  if (entry.session === null || entry.vtpm === null) return state.handovers;
-  const opened: OpenHandover = {
+function handoverOf(state: ChainState, entry: Entry, hash: Uint8Array): readonly Handover[] {
+  if (entry.session === null || entry.vtpm === null) return [];
+  const opened: Handover = {
     epoch: state.epoch,
     from: state.holder,
     to: entry.host,
@@ -249,5 +287,5 @@ function withHandover(state: ChainState, entry: Entry, hash: Uint8Array): readon
     vtpm: entry.vtpm,
     policy: state.policy,
   };
-  return [...state.handovers, opened].slice(-OPEN_HANDOVERS_MAX);
+  return [opened];
 }

@@ -8,6 +8,8 @@ import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 /** How two proofs relate. */
 export type Relation =
   | { readonly relation: 'unrelated' }
+  /** One begins with a checkpoint after the other's end: no entry is in both, so neither a fork nor its absence shows. */
+  | { readonly relation: 'apart' }
   | { readonly relation: 'equal' | 'first-is-longer' | 'second-is-longer' }
   | {
       readonly relation: 'forked';
@@ -19,10 +21,16 @@ export type Relation =
 /** Compares two proofs: of different VMs (or births), one continuing the other, or forked at a sequence number. */
 export function compareProofs(a: VerifiedProof, b: VerifiedProof): Relation {
   if (a.head.vm !== b.head.vm || !bytesEqual(a.head.birth, b.head.birth)) return { relation: 'unrelated' };
-  for (const [sequence, first] of a.entries.entries()) {
-    const second = b.entries[sequence];
-    if (second === undefined) return { relation: 'first-is-longer' };
+  const others = new Map(b.entries.map((verified) => [verified.entry.sequence, verified]));
+  let shared = 0;
+  for (const first of a.entries) {
+    const { sequence } = first.entry;
+    const second = others.get(sequence);
+    if (second === undefined) continue;
+    shared += 1;
     if (!bytesEqual(first.hash, second.hash)) return { relation: 'forked', sequence, first, second };
   }
-  return { relation: a.entries.length === b.entries.length ? 'equal' : 'second-is-longer' };
+  if (shared === 0) return { relation: 'apart' };
+  if (a.head.sequence === b.head.sequence) return { relation: 'equal' };
+  return { relation: a.head.sequence > b.head.sequence ? 'first-is-longer' : 'second-is-longer' };
 }

@@ -36,6 +36,7 @@ export const entryKinds = {
   stopped: 11,
   destroyed: 12,
   resolved: 13,
+  checkpoint: 14,
 } as const;
 
 /** One step of a VM's life. */

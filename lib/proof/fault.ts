@@ -21,6 +21,7 @@ export const proofChecks = [
   'session',
   'facts',
   'vtpm',
+  'checkpoint',
   'policy-order',
   'departure',
   'unused',

@@ -8,10 +8,10 @@ export type LifeState = 'stopped' | 'running' | 'paused' | 'saved' | 'departing'
 /** Kinds that form the chain; *departed* stands beside it (SPEC 2). */
 export type ChainKind = Exclude<EntryKind, 'departed'>;
 
-/** One row. `as-departed` is the state, running or paused, that *departing* found. */
+/** One row. `as-departed` is the state, running or paused, that *departing* found; `same` is the one before. */
 export interface Transition {
   readonly from: readonly (LifeState | 'unborn')[];
-  readonly to: LifeState | 'as-departed';
+  readonly to: LifeState | 'as-departed' | 'same';
 }
 
 export const transitions: Readonly<Record<ChainKind, Transition>> = {
@@ -26,6 +26,7 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   aborted: { from: ['departing'], to: 'as-departed' },
   resolved: { from: ['departing'], to: 'as-departed' },
   stopped: { from: ['running', 'paused', 'saved'], to: 'stopped' },
+  checkpoint: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
 
@@ -38,6 +39,7 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   departed: ['peer', 'session'],
   aborted: ['session'],
   resolved: ['peer', 'session'],
+  checkpoint: ['verdict'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */

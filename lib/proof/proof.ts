@@ -1,20 +1,28 @@
 /** The proof file (SPEC 4): a VM's whole chain with all that is needed to verify it offline. UNVERIFIED until verify.ts. */
-import { bytesUpTo, decodeAs, encodeAs, listOf, literal, record, textUpTo } from '../encoding/shape.ts';
+import { decode } from '../encoding/cbor.ts';
+import { bytesUpTo, encodeAs, listOf, literal, record, textUpTo } from '../encoding/shape.ts';
 import { limits } from '../limits.ts';
 import { signedEntryShape } from './entry.ts';
 import type { SignedEntry } from './entry.ts';
 
-const proofShape = record({
-  format: literal('tvmmp/proof/1'),
+const parts = {
   entries: listOf(signedEntryShape, { min: 1, max: limits.proofEntriesMax }),
   departures: listOf(signedEntryShape, { max: limits.proofEntriesMax }),
   certificates: listOf(bytesUpTo(limits.certificateBytesMax), { max: limits.proofCertificatesMax }),
   policies: listOf(textUpTo(limits.policyEnvelopeBytesMax), { max: limits.proofPoliciesMax }),
+};
+const fromBirth = record({ format: literal('tvmmp/proof/1'), ...parts });
+const fromCheckpoint = record({
+  format: literal('tvmmp/proof/2'),
+  summary: bytesUpTo(limits.summaryBytesMax),
+  ...parts,
 });
 
 /** A proof's parts. */
 export interface Proof {
-  /** The chain: the entry at index n has sequence n. */
+  /** What the chain was before a proof that begins with a checkpoint (SPEC 4.1); null for one from birth. */
+  readonly summary: Uint8Array | null;
+  /** The chain, without a gap: from birth on, or from the checkpoint that names the summary. */
   readonly entries: readonly SignedEntry[];
   /** *departed* entries, by ascending epoch. */
   readonly departures: readonly SignedEntry[];
@@ -25,14 +33,18 @@ export interface Proof {
 }
 
 /** Bytes of a proof file. */
-export function encodeProof({ entries, departures, certificates, policies }: Proof): Uint8Array {
-  return encodeAs(proofShape, { format: 'tvmmp/proof/1', entries, departures, certificates, policies });
+export function encodeProof({ summary, ...rest }: Proof): Uint8Array {
+  return summary === null
+    ? encodeAs(fromBirth, { format: 'tvmmp/proof/1', ...rest })
+    : encodeAs(fromCheckpoint, { format: 'tvmmp/proof/2', summary, ...rest });
 }
 
 /** Reads a proof file; throws `encoding-invalid` or `limit-exceeded`. */
 export function decodeProof(bytes: Uint8Array): Proof {
-  const { entries, departures, certificates, policies } = decodeAs(proofShape, 'proof', bytes, {
-    bytesMax: limits.proofBytesMax,
-  });
-  return { entries, departures, certificates, policies };
+  const value = decode(bytes, { bytesMax: limits.proofBytesMax });
+  const short = Array.isArray(value) && value[0] === 'tvmmp/proof/2';
+  const { summary, entries, departures, certificates, policies } = short
+    ? fromCheckpoint.read(value, 'proof')
+    : { summary: null, ...fromBirth.read(value, 'proof') };
+  return { summary, entries, departures, certificates, policies };
 }

@@ -8,15 +8,17 @@ import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { TvmmpError } from '../errors.ts';
-import { stepChain, stepDeparted } from './chain.ts';
+import { sameHost, stepChain, stepDeparted } from './chain.ts';
 import type { ChainState } from './chain.ts';
+import { demandAcquainted, readSummary, summaryDigest, summaryOf } from './checkpoint.ts';
 import { Credentials } from './credentials.ts';
 import type { CredentialBytes } from './credentials.ts';
 import { decodeEntry, entryHash, entryLeaf } from './entry.ts';
-import type { Entry, SignedEntry } from './entry.ts';
+import type { Entry, HostId, SignedEntry } from './entry.ts';
 import { CheckFailed, demand } from './fault.ts';
 import type { ProofFault } from './fault.ts';
 import { decodeProof } from './proof.ts';
+import type { Proof } from './proof.ts';
 
 /** An entry whose signer, quote and platform state were verified. */
 export interface VerifiedEntry {
@@ -33,6 +35,10 @@ export interface VerifiedProof {
   readonly outcome: 'verified';
   /** Where the VM stands after the last entry. */
   readonly head: ChainState;
+  /** The checkpoint that the proof begins with, whose signer is believed for all that came before; null: verified from birth. */
+  readonly checkpoint: VerifiedEntry | null;
+  /** Summaries of the checkpoints in it, by sequence: where it can be read from another time (SPEC 4.1). */
+  readonly summaries: ReadonlyMap<number, Uint8Array>;
   readonly entries: readonly VerifiedEntry[];
   /** Statements of destruction, by ascending epoch. */
   readonly departures: readonly VerifiedEntry[];
@@ -46,6 +52,11 @@ export interface ProofTrust {
    * fails `known-head`. Its quotes up to there are not verified again.
    */
   readonly known?: ChainState;
+  /**
+   * Whether a proof may begin with a checkpoint (SPEC 4.1): of any host; or of another host than the one that offers the VM. Without it, from
+   * birth only.
+   */
+  readonly checkpoints?: 'any' | { readonly notOf: HostId };
 }
 
 /** A single entry and what came with it, such as *arrived*'s message. */
@@ -71,19 +82,29 @@ export function verifyProof(bytes: Uint8Array, trust: ProofTrust): VerifiedProof
       const credentials = new Credentials(trust.root, proof);
       const entries: VerifiedEntry[] = [];
       const departures: VerifiedEntry[] = [];
-      let head: ChainState | null = null;
-      for (const [index, signed] of proof.entries.entries()) {
-        at = { list: 'entries', index };
-        const known = trust.known !== undefined && index <= trust.known.sequence;
-        const verified = known ? recallEntry(signed, credentials) : verifyEntry(signed, credentials);
-        head = stepChain(head, verified.entry, verified.hash);
-        if (index === trust.known?.sequence) demandKnownHead(head, trust.known);
-        entries.push(verified);
-        const departed = verified.entry.kind === 'arrived' ? proof.departures[departures.length] : undefined;
-        if (departed === undefined || decodeEntry(departed.entry).epoch !== head.epoch - 1) continue;
+      const summaries = new Map<number, Uint8Array>();
+      let head: ChainState | null = beginning(proof, credentials, trust);
+      const first = head === null ? 0 : head.sequence + 1;
+      const depart = (state: ChainState, due: (epoch: number) => boolean): ChainState => {
+        const departed = proof.departures[departures.length];
+        if (departed === undefined || !due(decodeEntry(departed.entry).epoch)) return state;
         at = { list: 'departures', index: departures.length };
         departures.push(verifyEntry(departed, credentials));
-        head = stepDeparted(head, decodeEntry(departed.entry));
+        return depart(stepDeparted(state, decodeEntry(departed.entry)), due);
+      };
+      for (const [index, signed] of proof.entries.entries()) {
+        at = { list: 'entries', index };
+        const known = trust.known !== undefined && first + index <= trust.known.sequence;
+        const verified = known ? recallEntry(signed, credentials) : verifyEntry(signed, credentials);
+        if (index === 0 && head !== null) demandCheckpoint(verified, proof, trust);
+        const summary = verified.entry.kind === 'checkpoint' && head !== null ? summaryOf(head) : null;
+        const state: ChainState = stepChain(head, verified.entry, verified.hash);
+        head = state;
+        if (summary !== null) summaries.set(state.sequence, summary);
+        if (first + index === trust.known?.sequence) demandKnownHead(state, trust.known);
+        entries.push(verified);
+        if (index === 0 && first > 0) head = depart(head, (epoch) => epoch < state.epoch);
+        if (verified.entry.kind === 'arrived') head = depart(head, (epoch) => epoch === state.epoch - 1);
       }
       at = null;
       demand(head !== null, 'encoding', 'a proof without entries');
@@ -98,9 +119,44 @@ export function verifyProof(bytes: Uint8Array, trust: ProofTrust): VerifiedProof
       demand(all, 'departure', 'a departed entry that ends no epoch of this chain, or is out of order');
       at = null;
       credentials.demandAllUsed();
-      return { outcome: 'verified', head, entries, departures } as const;
+      const checkpoint = first === 0 ? null : (entries[0] ?? null);
+      return { outcome: 'verified', head, checkpoint, summaries, entries, departures } as const;
     },
     () => at,
+  );
+}
+
+/** The state before the first entry: none at birth, or what the summary tells, which is not believed before its checkpoint is verified. */
+function beginning(proof: Proof, credentials: Credentials, trust: ProofTrust): ChainState | null {
+  if (proof.summary === null) return null;
+  demand(
+    trust.checkpoints !== undefined,
+    'checkpoint',
+    'it begins with a checkpoint, and not with the birth of the VM',
+  );
+  const told = readSummary(proof.summary);
+  if (trust.known !== undefined && trust.known.sequence <= told.sequence) demandAcquainted(told, trust.known);
+  const [first] = proof.entries;
+  const { policy } = told;
+  // A policy is verified at the time of the first entry under it: its signer's certificate may have expired since.
+  if (first !== undefined && bytesEqual(decodeEntry(first.entry).policy.digest, policy.digest))
+    credentials.policy(policy, told.policySince);
+  return told;
+}
+
+/** `checkpoint`: the first entry is one, names the summary, and is signed by somebody who may be believed for the past. */
+function demandCheckpoint({ entry }: VerifiedEntry, proof: Proof, trust: ProofTrust): void {
+  const named =
+    proof.summary !== null &&
+    entry.kind === 'checkpoint' &&
+    entry.verdict !== null &&
+    bytesEqual(entry.verdict, summaryDigest(proof.summary));
+  demand(named, 'checkpoint', 'its first entry is not the checkpoint that names its summary');
+  const offerer = trust.checkpoints === 'any' ? undefined : trust.checkpoints?.notOf;
+  demand(
+    offerer === undefined || !sameHost(offerer, entry.host),
+    'checkpoint',
+    `${entry.host.name} offers the VM, and has signed the checkpoint itself: no host is believed alone for the past`,
   );
 }
 

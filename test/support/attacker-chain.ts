@@ -71,6 +71,7 @@ export class AttackerChain {
   proof(change: Partial<Proof> = {}): Uint8Array {
     const { identity, policy } = this.attacker;
     return encodeProof({
+      summary: null,
       entries: this.entries,
       departures: [],
       certificates: [identity.akCertificate, ...identity.signerCertificates],

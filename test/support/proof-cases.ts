@@ -5,6 +5,7 @@ import type { SignedEntry } from '../../lib/proof/entry.ts';
 import type { ProofCheck, ProofFault } from '../../lib/proof/fault.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
 import { badChainCases } from './proof-cases-chain.ts';
+import { badCheckpointCases, goodCheckpointCases } from './proof-cases-checkpoint.ts';
 import { badEntryCases } from './proof-cases-entry.ts';
 import { ChainBuilder } from './proof-world.ts';
 import type { World } from './proof-world.ts';
@@ -169,4 +170,10 @@ const goodCases: readonly ProofCase[] = [
 ];
 
 /** All of them. */
-export const proofCases: readonly ProofCase[] = [...goodCases, ...badEntryCases, ...badChainCases];
+export const proofCases: readonly ProofCase[] = [
+  ...goodCases,
+  ...goodCheckpointCases,
+  ...badEntryCases,
+  ...badChainCases,
+  ...badCheckpointCases,
+];

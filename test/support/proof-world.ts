@@ -3,10 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { receivePolicyOf, verifySignedPolicy } from '../../lib/appraisal/policy.ts';
 import type { Policy, PolicyDraft } from '../../lib/appraisal/policy.ts';
 import { H, sha256 } from '../../lib/encoding/hash.ts';
-import { encodeEntry, entryHash, noPrevious } from '../../lib/proof/entry.ts';
+import { stepChain } from '../../lib/proof/chain.ts';
+import type { ChainState } from '../../lib/proof/chain.ts';
+import { summaryDigest, summaryOf } from '../../lib/proof/checkpoint.ts';
+import { decodeEntry, encodeEntry, entryHash, noPrevious } from '../../lib/proof/entry.ts';
 import type { Entry, EntryKind, HostId, PolicyId, SignedEntry } from '../../lib/proof/entry.ts';
 import { encodeProof } from '../../lib/proof/proof.ts';
 import type { Proof } from '../../lib/proof/proof.ts';
+import { proofFrom } from '../../lib/proof/shorten.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
 import type { PcrSelection } from '../../lib/tpm/port.ts';
 import { SoftwareTpm } from './software-tpm.ts';
@@ -95,6 +99,8 @@ export class ChainBuilder {
   readonly world: World;
   readonly entries: SignedEntry[] = [];
   readonly departures: SignedEntry[] = [];
+  /** Of its checkpoints, by sequence. */
+  readonly summaries = new Map<number, Uint8Array>();
   readonly #certificates = new Map<string, Uint8Array>();
   readonly #policies = new Map<string, string>();
   holder: WorldHost;
@@ -197,6 +203,30 @@ export class ChainBuilder {
     return this;
   }
 
+  /** The holder's checkpoint: it names the summary of the chain so far. */
+  checkpoint(change: Partial<Entry> = {}, flaws: Flaws = {}): this {
+    const summary = this.summary();
+    this.summaries.set(this.sequence, summary);
+    return this.add('checkpoint', { verdict: summaryDigest(summary), ...change }, flaws);
+  }
+
+  /** The summary of the chain so far. */
+  summary(): Uint8Array {
+    const state = this.entries.reduce<ChainState | null>(
+      (before, { entry }) => stepChain(before, decodeEntry(entry), entryHash(entry)),
+      null,
+    );
+    const summary = state === null ? null : summaryOf(state);
+    if (summary === null) throw new Error('a chain that has no summary');
+    return summary;
+  }
+
+  /** The proof from the checkpoint with this sequence number on. */
+  from(sequence: number, change: Partial<Proof> = {}): Uint8Array {
+    const summary = this.summaries.get(sequence) ?? null;
+    return encodeProof({ ...proofFrom(this.proof(), sequence, summary), ...change });
+  }
+
   /** A whole migration. */
   migrate(to: WorldHost): this {
     const from = this.holder;
@@ -209,7 +239,7 @@ export class ChainBuilder {
       certificates: [...this.#certificates.values()],
       policies: [...this.#policies.values()],
     };
-    return { entries: [...entries], departures: [...departures], ...credentials, ...change };
+    return { summary: null, entries: [...entries], departures: [...departures], ...credentials, ...change };
   }
 
   bytes(change: Partial<Proof> = {}): Uint8Array {

@@ -251,6 +251,50 @@ describe('tvmmp proof', () => {
     assert.equal((await compare(short, unrelated)).code, 1);
   });
 
+  it('tells a proof from birth and one from a checkpoint apart, and puts parts together', async () => {
+    const chain = new ChainBuilder(world).live('created', 'started').migrate(world.beta).checkpoint();
+    const early = write('early.tvmmp-proof', chain.bytes());
+    const late = write('late.tvmmp-proof', chain.migrate(world.gamma).from(4));
+    const verify = (file: string, ...more: string[]): ReturnType<typeof tvmmp> =>
+      tvmmp(['proof', 'verify', file, '--authority', root, ...more]);
+    assert.match((await verify(early)).stdout, /^verified +from birth$/m);
+    assert.match(
+      (await verify(late)).stdout,
+      /^verified +from checkpoint by beta\.test at 2026-\S+ \S+ \(entry 4\); beta\.test is believed/m,
+    );
+    assert.equal((await verify(early, '--from-birth')).code, 0);
+    const refused = await verify(late, '--from-birth');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /checkpoint: it begins with a checkpoint/);
+    assert.deepEqual(json(await verify(late, '--json'))['from'], {
+      kind: 'checkpoint',
+      host: 'beta.test',
+      sequence: 4,
+      time: Date.UTC(2026, 5, 1, 0, 0, 6),
+    });
+    const output = join(directory, 'joined.tvmmp-proof');
+    const joined = await tvmmp(['proof', 'join', late, early, '--authority', root, '-o', output]);
+    assert.equal(joined.code, 0, joined.stderr);
+    assert.match(joined.stdout, /joined\.tvmmp-proof: 7 entries from birth, verified, /);
+    assert.deepEqual(new Uint8Array(readFileSync(output)), chain.bytes());
+    const gap = await tvmmp(['proof', 'join', late, '--authority', root, '-o', output]);
+    assert.equal(gap.code, 2);
+    assert.match(gap.stderr, /entry 0 is in none of them/);
+    const agent = new ScriptedAgent();
+    try {
+      const vm = { uuid: worldVm, name: 'web', state: 'running', holder: '', epoch: 2, entries: 7, head: '' };
+      const proof = readFileSync(late).toString('base64');
+      await agent.listen({ 'proof.export': [{ result: { vm, proof } }] });
+      const full = await tvmmp(['proof', 'export', 'web', '--full', '--config', agent.config], {
+        cwd: agent.directory,
+      });
+      assert.equal(full.code, 1);
+      assert.match(full.stderr, /this host has 3 of 7 entries; .*tvmmp proof join/);
+    } finally {
+      await agent.close();
+    }
+  });
+
   it("exports and shows a VM's proof through the agent, verified with the host's own authority", async () => {
     const agent = new ScriptedAgent();
     try {
@@ -268,7 +312,7 @@ describe('tvmmp proof', () => {
       await agent.listen({ 'proof.export': [{ result: { vm, proof } }] });
       const config = ['--config', agent.config];
       const run = await tvmmp(['proof', 'export', 'web', ...config], { cwd: agent.directory });
-      assert.match(run.stdout, /^web\.tvmmp-proof: 6 entries, \d+\.\d KiB\n$/);
+      assert.match(run.stdout, /^web\.tvmmp-proof: 6 entries from birth on, \d+\.\d KiB\n$/);
       assert.deepEqual(new Uint8Array(readFileSync(join(agent.directory, 'web.tvmmp-proof'))), bytes);
       mkdirSync(join(agent.directory, 'etc'));
       writeFileSync(join(agent.directory, 'etc', 'authority.pem'), readFileSync(root));

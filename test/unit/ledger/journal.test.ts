@@ -154,6 +154,9 @@ describe('journal', () => {
     journal.putCredential(uuid, { kind: 'policy', digest: Buffer.of(1), bytes: Buffer.of(1) });
     const credential = { kind: 'certificate' as const, digest: Buffer.of(2), bytes: Buffer.of(2) };
     journal.replaceChain(uuid, {
+      first: 0,
+      summaries: new Map(),
+      continues: true,
       entries: [Buffer.of(5), Buffer.of(6)],
       departures: new Map([[0, Buffer.of(7)]]),
       credentials: [credential],
@@ -190,6 +193,29 @@ describe('journal', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('keeps the history before a chain that was received from a checkpoint on, and reads it from there', () => {
+    for (const n of [0, 1, 2]) journal.appendEntry(uuid, n, Buffer.of(n));
+    const received = {
+      first: 7,
+      summaries: new Map([[7, Buffer.of(70)]]),
+      continues: true,
+      entries: [Buffer.of(7), Buffer.of(8)],
+      departures: new Map<number, Buffer>(),
+      credentials: [],
+    };
+    journal.replaceChain(uuid, received);
+    assert.equal(journal.historyBegins(uuid), 7);
+    assert.deepEqual(journal.entries(uuid, 7), [Buffer.of(7), Buffer.of(8)]);
+    assert.equal(journal.entries(uuid).length, 5);
+    assert.deepEqual(journal.summaries(uuid), [{ sequence: 7, bytes: Buffer.of(70) }]);
+    journal.appendEntry(uuid, 9, Buffer.of(9));
+    journal.putSummary(uuid, 9, Buffer.of(90));
+    journal.rewindChain(uuid, 8, id);
+    assert.deepEqual([journal.summary(uuid, 7), journal.summary(uuid, 9)], [Buffer.of(70), null]);
+    journal.replaceChain(uuid, { ...received, continues: false });
+    assert.equal(journal.entries(uuid).length, 2, 'the entries of another birth are not history of this one');
   });
 
   it('survives reopening, and refuses a schema that it does not know', () => {

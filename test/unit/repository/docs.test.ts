@@ -198,6 +198,7 @@ describe('SPEC 11', () => {
     frame: bytes(limits.frameBytesMax),
     'hello, evidence': bytes(limits.helloBytesMax),
     'entries in a proof': `${number(limits.proofEntriesMax)}, ${bytes(limits.proofBytesMax)}`,
+    'summary of a checkpoint': `${bytes(limits.summaryBytesMax)}, ${limits.summaryHandoversMax} hand-overs, ${limits.summaryMarksMax} marks; one due after ${limits.checkpointEntries} entries`,
     'session until *staged*': `${seconds(limits.sessionDeadlineMs)}; each wait for a message ${seconds(limits.messageDeadlineMs)}`,
     permit: `${seconds(limits.permitLifeMs)} from *staged*`,
     TrustedPeer: seconds(limits.trustedPeerLifeMs),

@@ -1,0 +1,50 @@
+/** Which part of a chain travels: from a checkpoint on, with what its verification needs and no more (SPEC 4.1). */
+import { X509Certificate } from 'node:crypto';
+import { parseEnvelope } from '../appraisal/dsse.ts';
+import { sha256 } from '../encoding/hash.ts';
+import type { Entry } from './entry.ts';
+import { decodeEntry } from './entry.ts';
+import { readSummary } from './checkpoint.ts';
+import type { Proof } from './proof.ts';
+
+/**
+ * The proof from the entry with this sequence number on, which has to be a checkpoint and `summary` what it summarises; from birth with sequence 0
+ * and null. Leaves away departures that close no hand-over of the rest, and credentials that nothing in it needs. `proof` may begin anywhere before.
+ */
+export function proofFrom(proof: Proof, sequence: number, summary: Uint8Array | null): Proof {
+  const entries = proof.entries.filter(({ entry }) => decodeEntry(entry).sequence >= sequence);
+  const told = summary === null ? null : readSummary(summary);
+  const closable = new Set(told?.recent.map(({ epoch }) => epoch) ?? []);
+  const from = told?.epoch ?? 0;
+  const departures = proof.departures.filter(({ entry }) => {
+    const { epoch } = decodeEntry(entry);
+    return epoch >= from || closable.has(epoch);
+  });
+  const shown = [...entries, ...departures].map(({ entry }) => decodeEntry(entry));
+  return { summary, entries, departures, ...neededBy(shown, proof) };
+}
+
+/** Certificates and policies that these entries name, and the certificates of these policies' signers. */
+function neededBy(
+  entries: readonly Entry[],
+  { certificates, policies }: Pick<Proof, 'certificates' | 'policies'>,
+): Pick<Proof, 'certificates' | 'policies'> {
+  const hosts = new Set(entries.map(({ host }) => hex(host.certificate)));
+  const digests = new Set(entries.map(({ policy }) => hex(policy.digest)));
+  const named = policies.filter((text) => digests.has(hex(sha256(parseEnvelope(text).payload))));
+  const signers = new Set(named.map((text) => parseEnvelope(text).keyId));
+  return {
+    certificates: certificates.filter((der) => hosts.has(hex(sha256(der))) || signers.has(keyOf(der))),
+    policies: named,
+  };
+}
+
+/** SHA-256 of a certificate's public key (SPKI), as envelopes name their signer. */
+function keyOf(der: Uint8Array): string {
+  const { publicKey } = new X509Certificate(der);
+  return hex(sha256(publicKey.export({ type: 'spki', format: 'der' })));
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
