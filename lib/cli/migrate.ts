@@ -13,7 +13,8 @@ interface MigrateOptions extends CommonOptions {
   readonly bandwidth?: number;
 }
 
-interface Departure {
+/** What came of a migration (lib/migration/departure.ts). */
+export interface Departure {
   readonly vm: string;
   readonly from: string;
   readonly to: string;

@@ -4,6 +4,7 @@ import { addAuthority } from './authority.ts';
 import { addCompletion } from './completion.ts';
 import { addDoctor } from './doctor.ts';
 import { addEventLog } from './event-log.ts';
+import { addEvacuate } from './evacuate.ts';
 import { addExplain } from './explain.ts';
 import { addHooks } from './hooks.ts';
 import { addHost } from './host.ts';
@@ -18,7 +19,7 @@ import { addVm } from './vm.ts';
 
 const about = `Trusted migration of libvirt VMs: each host attests itself with its TPM before a VM, and the key of its vTPM, moves there, and a proof of the VM's whole life goes with it.
 
-Commands that concern this host (status, vm, migrate, migration, explain) ask its agent tvmmpd and need root.`;
+Commands that concern this host (status, vm, migrate, evacuate, migration, explain) ask its agent tvmmpd and need root.`;
 
 const epilogue = `
 A first time through:
@@ -46,6 +47,7 @@ export function makeProgram(): Command {
   addStatus(program);
   addVm(program);
   addMigrate(program);
+  addEvacuate(program);
   addMigration(program);
   addExplain(program);
   addDoctor(program);

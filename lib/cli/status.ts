@@ -5,7 +5,8 @@ import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { fields, paint, print, printJson, short, table } from './output.ts';
 
-interface Status {
+/** What the agent tells of itself. */
+export interface Status {
   readonly version: string;
   readonly host: string;
   readonly advertise: string;

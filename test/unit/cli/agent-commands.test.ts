@@ -144,6 +144,85 @@ describe('tvmmp and the agent', () => {
     assert.deepEqual(json(result), { ...moved, proof: { entries: 9, epoch: 2, head: vm.head } });
   });
 
+  describe('and a host that is emptied', () => {
+    const other = { ...vm, uuid: '00000000-0000-4000-8000-000000000001', name: 'db', state: 'paused' };
+    const off = { ...vm, uuid: '00000000-0000-4000-8000-000000000002', name: 'off', state: 'stopped' };
+    const away = {
+      ...vm,
+      uuid: '00000000-0000-4000-8000-000000000003',
+      name: 'away',
+      holder: 'beta',
+      state: 'gone',
+    };
+    const full = { ...status, vms: [vm, other, off, away] };
+
+    it('moves what runs there to the hosts in turn, and tells what stays', async () => {
+      await agent.listen({ status: [{ result: full }], migrate: [{ result: moved }] });
+      const result = await run(
+        'evacuate',
+        '--to',
+        'beta',
+        '--to',
+        'gamma',
+        '--parallel',
+        '1',
+        '--bandwidth',
+        '9',
+      );
+      assert.equal(result.code, 0, result.stderr);
+      assert.match(
+        result.stderr,
+        /^\[1\/2\] web: moved to beta in 1\.6 s\n\[2\/2\] db: moved to gamma in 1\.6 s\n$/,
+      );
+      assert.match(result.stdout, /^web +moved +beta +1\.6 s +69 ms +5\.0 MiB$/m);
+      assert.match(
+        result.stdout,
+        /^2 of 2 VMs have left alpha\noff is stopped and stays: start it to move it\n$/m,
+      );
+      assert.deepEqual(
+        agent.requests.filter(({ method }) => method === 'migrate').map(({ params }) => params),
+        [
+          { vm: uuid, destination: 'beta', bandwidth: 9 },
+          { vm: other.uuid, destination: 'gamma', bandwidth: 9 },
+        ],
+      );
+    });
+
+    it('prints a report as one JSON document, and exits 1 for what was refused everywhere', async () => {
+      const error = { error: { code: 'refused', message: 'not trusted' } };
+      await agent.listen({ status: [{ result: { ...status, vms: [vm] } }], migrate: [error] });
+      const result = await run('evacuate', '--to', 'beta', '--to', 'gamma', '--json');
+      assert.equal(result.code, 1);
+      assert.match(result.stderr, /^tvmmp: 1 of 1 VMs stay here; gamma: not trusted \(refused\)\n$/);
+      const attempts = ['beta', 'gamma'].map((to) => ({ to, code: 'refused', message: 'not trusted' }));
+      const nothing = { moved: [], leftMeanwhile: [], notBegun: [], stay: [] };
+      assert.deepEqual(json(result), {
+        host: 'alpha',
+        ...nothing,
+        failed: [{ uuid, name: 'web', attempts }],
+      });
+    });
+
+    it('takes the hosts with which VMs were exchanged, and asks where there are none', async () => {
+      const done = { id: '01', vm: uuid, role: 'source', state: 'departed', peer: 'gamma', started: 1 };
+      const later = { ...done, state: 'done', peer: 'beta', started: 2 };
+      await agent.listen({
+        status: [{ result: { ...status, vms: [vm] } }],
+        migrations: [{ result: [done, later, { ...later, state: 'refused', peer: 'delta', started: 3 }] }],
+        migrate: [{ result: moved }],
+      });
+      assert.equal((await run('evacuate')).code, 0);
+      assert.equal(agent.requests.at(-1)?.params['destination'], 'beta');
+      await agent.close();
+      agent = new ScriptedAgent();
+      await agent.listen({ status: [{ result: full }], migrations: [{ result: [] }] });
+      const nowhere = await run('evacuate');
+      assert.equal(nowhere.code, 2);
+      assert.match(nowhere.stderr, /say where to: --to HOST/);
+      assert.match((await run('evacuate', '--to', 'alpha')).stderr, /alpha is this host/);
+    });
+  });
+
   it('lists migrations, the last one first', async () => {
     const one = {
       id: '01'.repeat(32),
