@@ -17,7 +17,7 @@ import { deferred } from './deferred.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
-import { problemText } from './problem.ts';
+import { noteTrouble } from './problem.ts';
 import { noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
@@ -181,8 +181,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   }
 
   troubled(error: unknown): void {
-    const { journal, now } = this.#services.host;
-    journal.noteProblem(this.session, problemText(error), now());
+    noteTrouble(this.#services.host, this.session, error);
   }
 
   protected async perform(effect: SourceEffect): Promise<SourceInput | null> {

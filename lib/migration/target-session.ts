@@ -26,7 +26,7 @@ import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { cameHere, claimDefinition } from './incoming-definition.ts';
 import { deferred } from './deferred.ts';
-import { problemText } from './problem.ts';
+import { noteTrouble } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
@@ -160,8 +160,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   }
 
   troubled(error: unknown): void {
-    const { journal, now } = this.#services.host;
-    journal.noteProblem(this.session, problemText(error), now());
+    noteTrouble(this.#services.host, this.session, error);
   }
 
   /** Tells the operator why it came to nothing. A source says no more than that it refused; often we know why ourselves. */
