@@ -23,14 +23,15 @@ export function addDiff(policy: Command): void {
       'differ. Either may be a draft or signed; signatures are not looked at.',
     examples: [['tvmmp policy diff /etc/tvmmp/policy.json draft.json', 'Before it is signed.']],
   }).action(async (before: string, after: string, options: CommonOptions) => {
-    const found = await differences(await read(before), await read(after));
+    const found = await differences(await readPolicyFile(before), await readPolicyFile(after));
     if (options.json === true) printJson(found);
     else if (found.length === 0) print('they say the same');
     else print(...fields(found.map(({ what, before: old, after: next }) => [what, `${old} -> ${next}`])));
   });
 }
 
-async function read(file: string): Promise<PolicyDraft> {
+/** A draft, or what is in a signed policy, whose signature is not looked at. */
+export async function readPolicyFile(file: string): Promise<PolicyDraft> {
   const { parsePolicyText } = await import('../appraisal/policy.ts');
   const { decodePolicy } = await import('./policy-view.ts');
   const text = readText(file, limits.policyEnvelopeBytesMax);

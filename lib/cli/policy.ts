@@ -9,6 +9,7 @@ import { readText, writeOutput } from './files.ts';
 import { readState, restrictTo } from './measured-state.ts';
 import { hex, print, printJson, timeText } from './output.ts';
 import { addDiff } from './policy-diff.ts';
+import { addTest } from './policy-test.ts';
 
 interface OutputOptions extends CommonOptions {
   readonly output?: string;
@@ -29,6 +30,7 @@ export function addPolicy(program: Command): void {
   addInstall(policy);
   addShow(policy);
   addDiff(policy);
+  addTest(policy);
 }
 
 interface NewOptions extends OutputOptions {

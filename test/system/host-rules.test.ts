@@ -63,8 +63,31 @@ describe('rules about hosts', function () {
     await lab.ticksOn('alpha', guest, 1);
   });
 
-  it('let it go there when the authority does, and the proof tells what it said', async () => {
+  it('can be tried on a host before they are in force', async () => {
+    const draft = join(lab.directory, 'ruled.json');
+    const tried = await lab.exec('beta', 'tvmmp', 'policy', 'test', draft);
+    assert.equal(tried.status, 1);
+    assert.match(tried.stdout, /^pass {2}this host: pcr-state: state \w+$/m);
+    assert.match(
+      tried.stdout,
+      /^fail {2}this host: forward rule-attributes: no attributes: nothing is said about/m,
+    );
+    assert.match(tried.stderr, /lab version 100 would refuse: this host \(forward rule-attributes\)/);
     await give('beta', 'region=eu', 'level=2');
+    const passed = await lab.exec('beta', 'tvmmp', 'policy', 'test', draft, '--json');
+    assert.equal(passed.status, 0, passed.stderr);
+    const { accepted, outcomes } = JSON.parse(passed.stdout) as {
+      accepted: boolean;
+      outcomes: { check: string }[];
+    };
+    assert.equal(accepted, true);
+    assert.deepEqual(
+      outcomes.map(({ check }) => check),
+      ['pcr-state', 'forward rule-attributes', 'forward rule-versions', 'forward rule-states'],
+    );
+  });
+
+  it('let it go there when the authority does, and the proof tells what it said', async () => {
     await lab.moved('alpha', 'beta', guest);
     await lab.ticksOn('beta', guest, 1);
     const { holdings } = (await lab.proof('beta', guest)) as unknown as {
