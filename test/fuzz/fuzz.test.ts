@@ -76,7 +76,7 @@ describe('the fuzzer', () => {
     it(`finds what is broken in ${name}, and the input that shows it`, async () => {
       const { code, told, stderr } = await fuzz(
         name,
-        ...(name === 'canary-hangs' ? ['--hang-seconds', '2'] : []),
+        ...(name === 'canary-hangs' ? ['--hang-seconds', '10'] : []),
       );
       assert.equal(code, 1, stderr);
       const [finding] = told[0]?.findings ?? [];
