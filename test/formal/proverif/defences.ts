@@ -74,13 +74,13 @@ export const defences: readonly Defence[] = [
     name: 'exporter',
     sections: ['6.2'],
     says: 'Both quotes cover the exporter of the TLS connection.',
-    in: { attestation: [] },
+    in: { attestation: [], channel: [] },
   },
   {
     name: 'tls-certificates',
     sections: ['6.2'],
     says: 'Both quotes cover both TLS certificates, which the exporter does not (the client one).',
-    in: { attestation: [] },
+    in: { attestation: [], channel: ['exporter', 'peer-name'] },
   },
   {
     name: 'transcript',
@@ -147,6 +147,36 @@ export const defences: readonly Defence[] = [
     sections: ['5.2'],
     says: 'The TPM uses the receive key only in a state that the policy key has approved.',
     in: { attestation: [] },
+  },
+  {
+    name: 'revocation',
+    sections: ['1.3', '6.5'],
+    says: "The peer's AK is not in the revocation list.",
+    in: { attestation: [] },
+  },
+  {
+    name: 'peer-name',
+    sections: ['6.5'],
+    says: 'TLS certificate, hello and AK certificate name one host.',
+    in: { channel: ['exporter', 'tls-certificates'] },
+  },
+  {
+    name: 'key-context',
+    sections: ['5.3'],
+    says: 'VM, epoch, session and recipient are associated data of the sealed key.',
+    in: { channel: [] },
+  },
+  {
+    name: 'record-layer',
+    sections: ['6'],
+    says: 'All messages travel in TLS records.',
+    in: { channel: [] },
+  },
+  {
+    name: 'ephemeral-shares',
+    sections: ['6'],
+    says: 'TLS 1.3 agrees on keys by fresh shares.',
+    in: { channel: [] },
   },
   {
     name: 'bundle',
@@ -365,14 +395,6 @@ export const defences: readonly Defence[] = [
       'A PKCS 10 request can be copied, so its signature proves possession at some time and no more. Nothing rests on it: TLS signs its transcript, and both quotes cover both TLS certificates.',
   },
   {
-    name: 'peer-name',
-    sections: ['6.5'],
-    says: 'TLS certificate, hello and AK certificate name one host.',
-    in: {},
-    outside:
-      'In attestation.pv the adversary has all TLS keys, so what a TLS certificate names says nothing; hello and AK certificate are compared as certified-name.',
-  },
-  {
     name: 'role',
     sections: ['6.3', '6.4'],
     says: "The statement has the speaker's role.",
@@ -387,14 +409,6 @@ export const defences: readonly Defence[] = [
     in: {},
     outside:
       "The hellos stand in the transcript in the order of their roles, so that two hosts of one role make two transcripts and neither accepts the other's evidence.",
-  },
-  {
-    name: 'key-context',
-    sections: ['5.3'],
-    says: 'VM, epoch, session and recipient are associated data of the sealed key.',
-    in: {},
-    outside:
-      'It keeps a blob from being opened for another VM or session of the same host, which costs a start of that VM and no secret: who has the blob has it opened in an approved state alone (seal-policy).',
   },
   {
     name: 'known-head',

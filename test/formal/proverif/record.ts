@@ -17,8 +17,8 @@ async function record(only: string | undefined): Promise<void> {
   const runs: Record<string, Record<string, Proof & { sha256: string }>> = {};
   for (const one of cases()) {
     const known = before.prover === prover ? before.runs[one.model]?.[one.variant] : undefined;
-    const fresh = known?.sha256 === one.sha256 || (only !== undefined && only !== one.model);
-    const proof = fresh ? known : await proveCase(one);
+    const keep = known?.sha256 === one.sha256 || (only !== undefined && only !== one.model);
+    const proof = keep ? known : await proveCase(one);
     if (proof !== undefined) (runs[one.model] ??= {})[one.variant] = { ...proof };
   }
   const text = await format(JSON.stringify({ prover, runs }), { parser: 'json', printWidth: 110 });
