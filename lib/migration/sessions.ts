@@ -9,6 +9,7 @@ import type { Arrived, Hello, Message } from '../protocol/messages.ts';
 import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
 import { hasLeft, isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
 import { discardOrphans } from './incoming.ts';
+import { resumedState } from './resumed.ts';
 import type { Services } from './services.ts';
 import type { Timer } from './timers.ts';
 import { departedMessage, SourceSession } from './source-session.ts';
@@ -216,7 +217,14 @@ export class Sessions {
     const { journal, now, log } = this.#services.host;
     const vm = journal.vm(record.vm);
     const session = record.id;
-    const state = vm === null ? null : resumedState(record, vm, this.#services);
+    const state =
+      vm === null
+        ? null
+        : resumedState({
+            ...record,
+            head: vm.head,
+            arrived: () => arrivedOf(this.#services, vm.uuid, session),
+          });
     if (vm === null || state === null) {
       journal.changeSession(session, { state: 'refused' }, now());
       return;
@@ -429,42 +437,11 @@ const redone: ReadonlySet<string> = new Set<SourceSession['state']['tag'] | Targ
   'arriving',
 ]);
 
-type Resumed =
-  | { readonly role: 'source'; readonly state: SourceSession['state'] }
-  | { readonly role: 'target'; readonly state: TargetSession['state'] };
-
-/** State machine positions that the journal's record stands for; null: nothing was committed. */
-function resumedState(record: SessionRecord, vm: VmRecord, services: Services): Resumed | null {
-  const session = record.id;
-  switch (record.state) {
-    case 'offered':
-      return { role: 'source', state: { tag: 'offered', session, head: vm.head } };
-    case 'staged':
-      return record.role === 'source'
-        ? { role: 'source', state: { tag: 'staged', session, head: vm.head } }
-        : { role: 'target', state: { tag: 'staged', session } };
-    case 'declined':
-      return { role: 'source', state: { tag: 'declined', session } };
-    case 'aborting':
-      return { role: 'source', state: { tag: 'aborting', session, head: vm.head } };
-    case 'destroying':
-      return { role: 'source', state: { tag: 'destroying', session, head: vm.head } };
-    case 'giving-up':
-      return { role: record.role, state: { tag: 'giving-up', session } };
-    case 'arriving':
-      return { role: 'target', state: { tag: 'arriving', session } };
-    case 'arrived': {
-      const entries = services.host.journal.entries(vm.uuid).map(decodeSignedEntry);
-      const entry = entries.findLast((signed) => sessionOf(signed) === hex(session));
-      if (entry === undefined) return null;
-      return {
-        role: 'target',
-        state: { tag: 'arrived', session, message: arrivedMessage(services, session, entry) },
-      };
-    }
-    default:
-      return null;
-  }
+/** Our *arrived* of a session, from the journal. */
+function arrivedOf(services: Services, vm: string, session: Uint8Array): Arrived | null {
+  const entries = services.host.journal.entries(vm).map(decodeSignedEntry);
+  const entry = entries.findLast((signed) => sessionOf(signed) === hex(session));
+  return entry === undefined ? null : arrivedMessage(services, session, entry);
 }
 
 function sessionOf(signed: SignedEntry): string {
