@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assertRefused, withLab } from '../support/product-lab.ts';
 import type { Cost, Guest, ProductLab } from '../support/product-lab.ts';
+import { modelFile } from '../formal/spin/pan.ts';
+import { modelRows } from '../formal/spin/rows.ts';
+import { tracesAreBehaviours } from '../formal/spin/traces.ts';
 
 const TVMMP = fileURLToPath(new URL('../../scripts/lab.d/bin/tvmmp', import.meta.url));
 
@@ -177,6 +180,15 @@ describe('migration of a protected VM', function () {
   it('leaves no key in libvirt while it runs', async () => {
     for (const host of lab.hostNames)
       assert.equal((await lab.on(host, 'virsh', '-q', 'secret-list')).trim(), '');
+  });
+
+  it('did nothing in all of this that the model of the hand-over does not know', () => {
+    const lines = lab.hostNames.flatMap((host) =>
+      readFileSync(join(lab.hostDirectory(host), 'fs/var-log-tvmmp/tvmmpd.log'), 'utf8').split('\n'),
+    );
+    const { steps, strays } = tracesAreBehaviours(lines, modelRows(modelFile));
+    assert.deepEqual(strays, []);
+    assert.ok(steps >= 16, `${steps} steps`);
   });
 });
 
