@@ -60,7 +60,6 @@ async function main(): Promise<number> {
     process.stdout.write(
       `${count('killed')} killed, ${count('survived')} survived, ${count('broken')} broken, of ${chosen.length}\n`,
     );
-    if (values.write) write(outcomes);
     return count('killed') === chosen.length ? 0 : 1;
   } finally {
     workspace.close();
@@ -77,6 +76,7 @@ async function tryAll(
     const outcome = sound.has(keyOf(mutant.test)) ? await tryOne(workspace, mutant) : 'broken';
     outcomes.set(mutant.name, outcome);
     process.stdout.write(`${outcome.padEnd(9)} ${mutant.name}\n`);
+    if (values.write) write(outcomes);
   }
   return outcomes;
 }
@@ -87,25 +87,22 @@ async function soundTests(workspace: Workspace, chosen: readonly Mutant[]): Prom
   for (const level of ['unit', 'native', 'lab'] as const) {
     const here = chosen.filter((mutant) => levelOf(mutant) === level);
     if (here.length > 0) workspace.build(level);
-    for (const file of new Set(here.map(({ test }) => test.file))) {
-      const titles = [
-        ...new Set(here.filter(({ test }) => test.file === file).map(({ test }) => test.title)),
-      ];
-      for (const group of level === 'lab' ? titles.map((title) => [title]) : [titles])
-        for (const key of passed(await workspace.test(file, group, level), file, group)) sound.add(key);
+    // Tests of the lab share one, as they do in their suite.
+    const files = [...new Set(here.map(({ test }) => test.file))];
+    for (const group of level === 'lab' && files.length > 0 ? [files] : files.map((file) => [file])) {
+      const tests = here.map(({ test }) => test).filter(({ file }) => group.includes(file));
+      const results = await workspace.test(group, [...new Set(tests.map(({ title }) => title))], level);
+      for (const key of passed(results, tests)) sound.add(key);
     }
   }
   return sound;
 }
 
-function passed(results: readonly TestResult[], file: string, titles: readonly string[]): readonly string[] {
-  const hooks = results.filter(({ kind, state }) => kind === 'hook' && state === 'failed');
-  for (const { title, error } of [...hooks, ...results.filter(({ state }) => state === 'failed')])
-    process.stdout.write(`broken: ${file}: ${title}: ${error ?? ''}\n`);
-  return titles
-    .filter((title) => results.some((result) => result.title === title && result.state === 'passed'))
-    .filter(() => hooks.length === 0)
-    .map((title) => keyOf({ file, title }));
+function passed(results: readonly TestResult[], tests: readonly Mutant['test'][]): readonly string[] {
+  for (const { file, title, error } of results.filter(({ state }) => state !== 'passed'))
+    process.stdout.write(`not sound: ${file}: ${title}: ${error ?? 'skipped'}\n`);
+  const good = new Set(results.filter(({ state }) => state === 'passed').map(keyOf));
+  return tests.map(keyOf).filter((key) => good.has(key));
 }
 
 /** Killed by the named test alone: a copy that does not compile, or whose tests do not begin, is broken. */
@@ -119,14 +116,14 @@ async function tryOne(workspace: Workspace, mutant: Mutant): Promise<Outcome> {
       process.stdout.write(`${String(error)}\n`);
       return 'broken';
     }
-    const results = await workspace.test(file, [title], level);
+    const results = await workspace.test([file], [title], level);
     const own = results.filter((result) => result.title === title);
     if (own.some(({ state }) => state === 'failed')) return 'killed';
     return own.some(({ state }) => state === 'passed') ? 'survived' : 'broken';
   });
 }
 
-function keyOf({ file, title }: Mutant['test']): string {
+function keyOf({ file, title }: { readonly file: string; readonly title: string }): string {
   return `${file}: ${title}`;
 }
 

@@ -66,10 +66,14 @@ export class Workspace {
     if (level === 'lab') this.#run('node_modules/.bin/tsc', '-p', 'tsconfig.build.json', '--noCheck');
   }
 
-  /** Runs tests of one file by their titles; a run that does not come to its end has no results. */
-  async test(file: string, titles: readonly string[], level: Level): Promise<readonly TestResult[]> {
+  /** Runs tests of these files by their titles; a run that does not come to its end has the results until then. */
+  async test(
+    files: readonly string[],
+    titles: readonly string[],
+    level: Level,
+  ): Promise<readonly TestResult[]> {
     return runMocha({
-      files: [file],
+      files,
       titles,
       timeoutMs: timeoutMs[level],
       deadlineMs: deadlineMs[level],
