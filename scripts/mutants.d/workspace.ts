@@ -1,6 +1,6 @@
 /** A copy of the repository in which one file at a time is changed, built and tested; the original is never touched. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Mutant } from '../../test/mutants/mutant.ts';
@@ -25,6 +25,8 @@ export class Workspace {
 
   constructor(repository: string) {
     this.directory = mkdtempSync(join(tmpdir(), 'tvmmp-mutants-'));
+    // Attacks of the lab run the program as other users too.
+    chmodSync(this.directory, 0o755);
     const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
       cwd: repository,
       encoding: 'utf8',

@@ -121,6 +121,7 @@ export const control: readonly Attack[] = [
         'a certification for another key, another EK or other TLS keys, or a quote, is refused',
       ),
     ],
+    queries: ['proverif/attestation.pv: released-to-certified'],
   },
   {
     row: 18,
@@ -133,6 +134,14 @@ export const control: readonly Attack[] = [
       tests(
         enrolment,
         'a second enrolment of a name, or of a TPM, is refused unless the operator replaces the first',
+      ),
+      tests(
+        'test/attacks/revocation.test.ts',
+        'receives nothing: its evidence is good, and it is refused for what it is',
+        'sends nothing',
+        'is refused by a host that never got the list from its operator, once that has met one that did',
+        'does not talk itself out of it by a list of its own making',
+        'is let in neither by an old list nor after a restart',
       ),
       tests(
         'test/unit/authority/authority.test.ts',
@@ -172,6 +181,7 @@ export const control: readonly Attack[] = [
         'good-departed-missing: the old holder may never be heard of again; the proof holds and says that its destruction was not stated',
       ),
     ],
+    queries: ['horn/exchange-queries.ts: no end without the destruction'],
   },
   {
     row: 21,
@@ -224,6 +234,7 @@ export const control: readonly Attack[] = [
         'refuses a receive key that is not the certified one',
       ),
     ],
+    queries: ['proverif/attestation.pv: released-to-certified'],
   },
   {
     row: 22,
@@ -305,6 +316,10 @@ export const control: readonly Attack[] = [
       ),
       tests(offer, 'refuses a source whose policy is older than its VM’s proof requires'),
       tests(vectors, 'policy-order-rollback: an old version, whose states were withdrawn since'),
+    ],
+    queries: [
+      'proverif/attestation.pv: policy-coherent',
+      'horn/exchange-queries.ts: no staging under an older policy',
     ],
   },
   {

@@ -35,6 +35,11 @@ export const peers: readonly Attack[] = [
         'refuses evidence for the same channel between other TLS certificates',
       ),
     ],
+    queries: [
+      'proverif/attestation.pv: source-agrees',
+      'proverif/attestation.pv: target-agrees',
+      'horn/exchange-queries.ts: offer and attestation agree on the channel',
+    ],
   },
   {
     row: 1,
@@ -70,6 +75,7 @@ export const peers: readonly Attack[] = [
         'refuses a VM with its metadata stripped',
       ),
     ],
+    queries: ['horn/exchange-queries.ts: staging and offer agree on the definition'],
   },
   {
     row: 2,
@@ -89,6 +95,10 @@ export const peers: readonly Attack[] = [
         'test/vectors/proof.test.ts',
         'holder-bait-and-switch: the holder attested beta and gamma arrives',
       ),
+    ],
+    queries: [
+      'proverif/attestation.pv: released-to-certified',
+      'horn/exchange-queries.ts: offer and attestation agree on both hosts',
     ],
   },
   {
@@ -134,6 +144,11 @@ export const peers: readonly Attack[] = [
         'refuses a quote of fewer PCRs than the policy’s',
       ),
     ],
+    queries: [
+      'proverif/attestation.pv: released-to-attested',
+      'proverif/attestation.pv: key-secret',
+      'horn/exchange-queries.ts: no offer to a host that is not approved',
+    ],
   },
   {
     row: 4,
@@ -155,6 +170,11 @@ export const peers: readonly Attack[] = [
         'refuses the source’s evidence of an earlier session',
         'refuses the source’s evidence in the role of a target',
       ),
+    ],
+    queries: [
+      'proverif/attestation.pv: source-fresh',
+      'proverif/attestation.pv: target-fresh',
+      'horn/exchange-queries.ts: an attestation serves one run of a source',
     ],
   },
   {
@@ -187,6 +207,10 @@ export const peers: readonly Attack[] = [
         'seals to nobody whose evidence carries another session',
       ),
       tests(hooks, 'lets a VM in once for a permit, and no other VM for it'),
+    ],
+    queries: [
+      'horn/exchange-queries.ts: an offer serves one run of a target',
+      'horn/exchange-queries.ts: destruction and arrival agree on session',
     ],
   },
   {
@@ -224,6 +248,7 @@ export const peers: readonly Attack[] = [
         'life-cycle-used-while-departing: the source uses the VM on after it committed to hand over',
       ),
     ],
+    queries: ['horn/exchange-queries.ts: no end without the destruction'],
     limit:
       'A former holder in an approved state whose root kept the open key, and who later gets the vTPM’s state, can read it: the key does not change by a move (SPEC 13).',
   },
@@ -238,6 +263,7 @@ export const peers: readonly Attack[] = [
       tests(copies, 'destroys nothing because a target says that the VM arrived while it runs here'),
       tests(offer, 'refuses to take a VM that it holds itself'),
     ],
+    queries: ['horn/exchange-queries.ts: no destruction without the arrival'],
   },
   {
     row: 6,
@@ -260,6 +286,7 @@ export const peers: readonly Attack[] = [
         'with one part of an entry taken from another entry, it is refused',
       ),
     ],
+    queries: ['horn/exchange-queries.ts: staging and offer agree on the chain'],
   },
   {
     row: 6,
@@ -283,6 +310,10 @@ export const peers: readonly Attack[] = [
         'refuses a vTPM key that was sealed for another session',
       ),
     ],
+    queries: [
+      'horn/exchange-queries.ts: staging and offer agree on the vTPM key',
+      'horn/exchange-queries.ts: a start opens no key of another VM',
+    ],
   },
   {
     row: 7,
@@ -304,5 +335,6 @@ export const peers: readonly Attack[] = [
         "the attestation key of another TPM cannot answer: the credential is for the EK's TPM alone",
       ),
     ],
+    queries: ['proverif/attestation.pv: source-agrees', 'proverif/attestation.pv: released-to-attested'],
   },
 ];

@@ -107,6 +107,7 @@ export const state: readonly Attack[] = [
       ),
       tests(secrets, 'is in no heap, journal, log, file or argument of the agents that handed it on'),
     ],
+    queries: ['proverif/attestation.pv: key-secret', 'horn/exchange-queries.ts: the vTPM key is secret'],
     limit:
       'Guest disks are not encrypted by us, and saved memory (`virsh save`) is a file in clear (SECURITY.md).',
   },
@@ -121,6 +122,10 @@ export const state: readonly Attack[] = [
       tests('test/attacks/evidence.test.ts', 'refuses a host that has the TLS key of beta and not its TPM'),
       tests(channel, 'drops the migration certificate of an enrolled host'),
       tests(insider, 'does not serve with the certificate of another host’s AK'),
+    ],
+    queries: [
+      'proverif/attestation.pv: source-agrees',
+      'horn/exchange-queries.ts: offer and attestation agree on both hosts',
     ],
   },
   {
@@ -138,6 +143,7 @@ export const state: readonly Attack[] = [
         'is in no secret of libvirt once the VM runs, and cannot be read by anybody while it is',
       ),
     ],
+    queries: ['proverif/attestation.pv: key-secret'],
     limit:
       'Out of scope: a hypervisor that is compromised at run time without its PCRs changing reads guest memory (SPEC 13).',
   },
