@@ -1,6 +1,15 @@
 /** A copy of the repository in which one file at a time is changed, built and tested; the original is never touched. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Mutant } from '../../test/mutants/mutant.ts';
@@ -48,13 +57,17 @@ export class Workspace {
   }
 
   /** Takes a defence out while `work` runs. Throws where the text is not there exactly once. */
-  async without<T>({ name, file, find, replace }: Mutant, work: () => Promise<T>): Promise<T> {
+  async without<T>({ name, file, find, replace, and }: Mutant, work: () => Promise<T>): Promise<T> {
     const path = join(this.directory, file);
     const text = readFileSync(path, 'utf8');
-    const [before, after, ...more] = text.split(find);
-    if (before === undefined || after === undefined || more.length > 0)
-      throw new Error(`${name}: its text is not in ${file} exactly once`);
-    writeFileSync(path, before + replace + after);
+    let changed = text;
+    for (const change of [{ find, replace }, ...(and === undefined ? [] : [and])]) {
+      const [before, after, ...more] = changed.split(change.find);
+      if (before === undefined || after === undefined || more.length > 0)
+        throw new Error(`${name}: its text is not in ${file} exactly once`);
+      changed = before + change.replace + after;
+    }
+    writeFileSync(path, changed);
     try {
       return await work();
     } finally {

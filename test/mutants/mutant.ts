@@ -12,6 +12,8 @@ export interface Mutant {
   /** Occurs once in the file. */
   readonly find: string;
   readonly replace: string;
+  /** A second place of the same file, where the defence has two halves. */
+  readonly and?: { readonly find: string; readonly replace: string };
   readonly test: { readonly file: string; readonly title: string };
 }
 

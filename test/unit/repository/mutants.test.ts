@@ -16,10 +16,12 @@ describe('the list of mutants', () => {
   });
 
   it('takes out texts that are there exactly once, and puts another in their place', () => {
-    for (const { name, file, find, replace } of mutants) {
-      assert.equal(readFileSync(file, 'utf8').split(find).length - 1, 1, `${name}: its text in ${file}`);
-      assert.notEqual(find, replace, name);
-    }
+    for (const { name, file, find, replace, and } of mutants)
+      for (const change of [{ find, replace }, ...(and === undefined ? [] : [and])]) {
+        const times = readFileSync(file, 'utf8').split(change.find).length - 1;
+        assert.equal(times, 1, `${name}: its text in ${file}`);
+        assert.notEqual(change.find, change.replace, name);
+      }
   });
 
   it('names tests that exist, each by its exact title', function () {
