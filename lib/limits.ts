@@ -36,6 +36,8 @@ export const limits = {
   /** A condition of a policy over attributes. */
   expressionCharactersMax: 1_000,
   expressionDepthMax: 32,
+  /** Items of one list in a rule of a policy. */
+  policyRuleItemsMax: 10_000,
   revocationsBytesMax: 1024 * 1024,
   /** Attestation keys in a revocation list. */
   revocationsMax: 2_000,

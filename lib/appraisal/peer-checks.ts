@@ -92,6 +92,7 @@ export function checkPeer(input: AppraisalInput): Findings {
     quote === undefined ? skipped('pcr-values', because) : pcrValues(input, quote),
     quote === undefined ? skipped('pcr-state', because) : pcrState(input, quote, state),
     ...rules(input, host, state),
+    logs(input),
     policyVersion(input),
   ];
   return {
@@ -206,6 +207,19 @@ function rules(
   const member = role === 'target' ? 'forward' : 'backward';
   const ruled = { attributes: host.attributes, versions: hello.versions, state: state?.name };
   return ruleChecks(member, ownPolicy.rulesOfHosts[member], ruled);
+}
+
+/** Hosts do not tell each other their logs: a policy with rules about them accepts nobody, rather than pass them over. */
+function logs({ ownPolicy }: AppraisalInput): Check {
+  const asked = Object.keys(ownPolicy.rules ?? {});
+  return check('logs', asked.length === 0, {
+    expected:
+      asked.length === 0
+        ? 'no log: the policy has no rule about one'
+        : `logs for the rules ${asked.join(', ')}`,
+    found: 'no log: hosts do not exchange them',
+    remedy: 'put a policy without rules about logs in force, and use them in `tvmmp evidence appraise`',
+  });
 }
 
 function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInput): Check {

@@ -12,6 +12,8 @@ import type { JsonObject } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
 import { hostRuleMembers, readHostRules } from './host-rules.ts';
 import type { HostRules } from './host-rules.ts';
+import { logRuleMembers, readLogRules } from './log-rules.ts';
+import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
 
 const FORMAT = 'tvmmp-policy/1';
@@ -37,6 +39,8 @@ export interface PolicyDraft {
   readonly states: readonly DraftState[];
   /** What a host must be to receive, and to have held (SPEC 10.1); empty where the policy does not say. */
   readonly rulesOfHosts?: HostRules;
+  /** What logs have to say; absent where the policy does not ask for logs. */
+  readonly rules?: LogRules;
 }
 
 /** A policy as its signed payload has it. */
@@ -89,6 +93,7 @@ export function formatPolicy(policy: PolicyDocument): string {
       approval: base64(approval),
     })),
     ...policy.rulesOfHosts,
+    ...policy.rules,
   });
 }
 
@@ -99,7 +104,7 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
   const { id, version, pcrs } = policy;
-  return `${JSON.stringify({ format: FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts }, null, 2)}\n`;
+  return `${JSON.stringify({ format: FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts, ...policy.rules }, null, 2)}\n`;
 }
 
 function parse<T>(text: string, read: (value: unknown) => T): T {
@@ -142,13 +147,15 @@ function readPolicy<S extends DraftState>(
           ),
         }
       : {}),
+    ...(logRuleMembers.some((name) => name in members) ? { rules: readLogRules(members) } : {}),
   };
 }
 
 /** All members that a policy must have, and those that it may have. */
 function policyMembers(value: unknown, required: readonly string[]): JsonObject {
   const present = typeof value === 'object' && value !== null ? value : {};
-  return objectOf(value, 'the policy', [...required, ...hostRuleMembers.filter((name) => name in present)]);
+  const optional = [...hostRuleMembers, ...logRuleMembers].filter((name) => name in present);
+  return objectOf(value, 'the policy', [...required, ...optional]);
 }
 
 function readSelection(value: unknown): readonly number[] {

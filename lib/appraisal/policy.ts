@@ -9,6 +9,7 @@ import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
 import type { SignerTrust } from './envelope-signer.ts';
 import type { HostRules } from './host-rules.ts';
+import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
 import { formatPolicy, parsePolicyDocument } from './policy-text.ts';
 import type { DraftState, PolicyDraft } from './policy-text.ts';
@@ -44,6 +45,8 @@ export interface Policy {
   readonly states: readonly PolicyState[];
   /** What a host must be to receive, and to have held (SPEC 10.1). */
   readonly rulesOfHosts: HostRules;
+  /** What logs have to say; absent where the policy does not ask for logs. */
+  readonly rules?: LogRules;
   /** SubjectPublicKeyInfo DER of the policy key that signed it. */
   readonly signerSpki: Uint8Array;
   /** policyRef of its approvals (SPEC 5.2). */
@@ -92,6 +95,7 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
     return { ...state, ...digests };
   });
   const { id, version, issuedAt, rulesOfHosts = {} } = document;
+  const rules = document.rules === undefined ? {} : { rules: document.rules };
   const digest = sha256(envelope.payload);
   return {
     id,
@@ -101,6 +105,7 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
     selection,
     states,
     rulesOfHosts,
+    ...rules,
     signerSpki: signer.spki,
     policyRef,
   };

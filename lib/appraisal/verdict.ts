@@ -20,6 +20,7 @@ export const peerChecks = [
   'rule-attributes',
   'rule-versions',
   'rule-states',
+  'logs',
   'policy-version',
 ] as const;
 export type PeerCheck = (typeof peerChecks)[number];

@@ -90,6 +90,22 @@ export class ByteReader {
     return view;
   }
 
+  /** Whether the next `length` bytes are all `byte`; reads nothing. */
+  isNext(byte: number, length: number): boolean {
+    if (length > this.remaining) return false;
+    for (let at = this.#offset; at < this.#offset + length; at++) if (this.#bytes[at] !== byte) return false;
+    return true;
+  }
+
+  /** Reads on over these bytes, if they are the next ones. */
+  accept(bytes: Uint8Array): boolean {
+    const { length } = bytes;
+    if (length > this.remaining) return false;
+    for (let at = 0; at < length; at++) if (this.#bytes[this.#offset + at] !== bytes[at]) return false;
+    this.#offset += length;
+    return true;
+  }
+
   /** The next `length` bytes as hexadecimal. */
   hex(length: number): string {
     return this.#text(length, 'hex');

@@ -62,10 +62,10 @@ async function ima(file: string, options: CommonOptions): Promise<void> {
 }
 
 /** An entry as `entries` has it. */
-function entryOf({ signature, buffer, ...entry }: UntrustedImaEntry) {
-  const { number, pcr, template, templateHash, digest, path, violation } = entry;
+function entryOf(entry: UntrustedImaEntry) {
+  const { number, pcr, template, templateHash, digest, path, violation, signature, buffer } = entry;
   return {
-    ...{ number, pcr, template, templateHash, digest, path, violation },
+    ...{ number, pcr, template, templateHash: hex(templateHash), digest, path, violation },
     signature: signature === null ? null : hex(signature),
     buffer: buffer === null ? null : hex(buffer),
   };

@@ -5,6 +5,7 @@ import { addCompletion } from './completion.ts';
 import { addDoctor } from './doctor.ts';
 import { addEventLog } from './event-log.ts';
 import { addEvacuate } from './evacuate.ts';
+import { addEvidence } from './evidence.ts';
 import { addExplain } from './explain.ts';
 import { addHooks } from './hooks.ts';
 import { addHost } from './host.ts';
@@ -52,6 +53,7 @@ export function makeProgram(): Command {
   addExplain(program);
   addDoctor(program);
   addProof(program);
+  addEvidence(program);
   addEventLog(program);
   addIma(program);
   addHooks(program);

@@ -10,38 +10,80 @@ import { LogReader } from './log-reader.ts';
 /** Templates that we read; `ima` is the old one of SHA-1 and MD5. */
 export type ImaTemplate = 'ima' | 'ima-ng' | 'ima-sig' | 'ima-buf';
 
-/** One entry of a list. */
-export interface UntrustedImaEntry {
+/** One entry of a list. Made for each of very many: what is seldom asked for is made when it is. */
+export class UntrustedImaEntry {
   /** Place in the list, from 0. */
   readonly number: number;
   readonly pcr: number;
   readonly template: ImaTemplate;
-  /** SHA-1 of the template data by the list's word, hexadecimal; zeros for a violation. */
-  readonly templateHash: string;
   /** The kernel could not measure (the file was written while it was read): the entry says nothing about the file. */
   readonly violation: boolean;
   /** What was hashed into the PCR, for the banks that the kernel hashes for (a view of the input). */
   readonly hashed: Uint8Array;
-  /** Digest of the file or buffer, as in `sha256:<hexadecimal>`. */
-  readonly digest: string;
+  /** Algorithm of the digest of the file or buffer, by the kernel's name, and the digest in hexadecimal. */
+  readonly algorithm: string;
+  readonly value: string;
   /** Path of the file, or name of what was measured; `boot_aggregate` for the first entry. */
   readonly path: string;
   /** security.ima with the file's signature (ima-sig), where the file has one. */
   readonly signature: Uint8Array | null;
   /** What was measured itself (ima-buf). */
   readonly buffer: Uint8Array | null;
+  /** SHA-1 of the template data by the list's word (a view of the input); zeros for a violation. */
+  readonly templateHash: Uint8Array;
+
+  constructor(
+    head: Head,
+    hashed: Uint8Array,
+    digest: Digest,
+    path: string,
+    signature: Uint8Array | null,
+    buffer: Uint8Array | null,
+  ) {
+    this.number = head.number;
+    this.pcr = head.pcr;
+    this.template = head.template;
+    this.violation = head.violation;
+    this.templateHash = head.templateHash;
+    this.hashed = hashed;
+    this.algorithm = digest.algorithm;
+    this.value = digest.value;
+    this.path = path;
+    this.signature = signature;
+    this.buffer = buffer;
+  }
+
+  /** Algorithm and digest, as in `sha256:<hexadecimal>`. */
+  get digest(): string {
+    return `${this.algorithm}:${this.value}`;
+  }
+}
+
+interface Head {
+  readonly number: number;
+  readonly pcr: number;
+  readonly template: ImaTemplate;
+  readonly violation: boolean;
+  readonly templateHash: Uint8Array;
+}
+
+interface Digest {
+  readonly algorithm: string;
+  readonly value: string;
 }
 
 const CODE = 'ima-list-invalid';
 /** PCR, template hash, length of the template's name. */
 const HEADER_BYTES = 28;
-const SHA1_HEX = 40;
-const NO_HASH = '0'.repeat(SHA1_HEX);
+const SHA1_BYTES = 20;
 const PCR_MAX = 23;
 const TEMPLATE_NAME_BYTES_MAX = 64;
 /** Without the final NUL: IMA_EVENT_NAME_LEN_MAX. */
 const OLD_NAME_BYTES_MAX = 255;
-const TEMPLATES: ReadonlySet<string> = new Set<ImaTemplate>(['ima', 'ima-ng', 'ima-sig', 'ima-buf']);
+const TEMPLATES = (['ima-ng', 'ima-sig', 'ima-buf', 'ima'] as const).map((name) => ({
+  name,
+  bytes: Uint8Array.from(Buffer.from(name)),
+}));
 const ASCII_LIST = /^ ?\d{1,2} [0-9a-f]{40} ima/;
 
 /** Algorithms of file digests by the kernel's names, with the bytes of a digest and what a field of theirs begins with. */
@@ -55,7 +97,7 @@ const ALGORITHMS = (
     ['md5', 16],
     ['sm3-256', 32],
   ] as const
-).map(([name, bytes]) => ({ name, digits: 2 * bytes, prefix: Buffer.from(`${name}:\0`).toString('hex') }));
+).map(([name, bytes]) => ({ name, bytes, prefix: Uint8Array.from(Buffer.from(`${name}:\0`)) }));
 
 /** Reads the entries of a list one by one. */
 export class ImaListReader {
@@ -101,33 +143,34 @@ export class ImaListReader {
     if (number >= limits.imaEntriesMax) reader.fault('too-many', `more than ${limits.imaEntriesMax} entries`);
     const pcr = reader.u32le();
     if (pcr > PCR_MAX) reader.fault('pcr-out-of-range', `entry ${number} is of PCR ${pcr}`);
-    const templateHash = reader.hex(SHA1_HEX / 2);
+    const violation = reader.isNext(0, SHA1_BYTES);
+    const templateHash = reader.view(SHA1_BYTES);
     const nameLength = reader.u32le();
     if (nameLength > TEMPLATE_NAME_BYTES_MAX)
       reader.fault('template-unknown', `entry ${number} has a template name of ${nameLength} bytes`);
-    const template = reader.latin1(nameLength);
-    if (!isTemplate(template))
+    const template = templateOf(reader, nameLength);
+    if (template === undefined)
       reader.fault('template-unknown', `entry ${number} is of a template that is not known`);
-    const head = { number, pcr, template, templateHash, violation: templateHash === NO_HASH };
+    const head = { number, pcr, template, templateHash, violation };
     const entry = template === 'ima' ? oldEntry(reader, head) : newEntry(reader, head);
     this.#number = number + 1;
     return entry;
   }
 }
 
-type Head = Pick<UntrustedImaEntry, 'number' | 'pcr' | 'template' | 'templateHash' | 'violation'>;
-
 /** Template `ima`: digest, length of the name, name. Hashed is the name in a field of 256 bytes. */
 function oldEntry(reader: LogReader, head: Head): UntrustedImaEntry {
-  const digest = reader.view(20);
+  const digest = reader.view(SHA1_BYTES);
   const length = reader.u32le();
   if (length > OLD_NAME_BYTES_MAX)
     reader.fault('template-data', `entry ${head.number} has a name of ${length} bytes`);
   const name = reader.view(length);
-  const hashed = new Uint8Array(20 + OLD_NAME_BYTES_MAX + 1);
+  const hashed = new Uint8Array(SHA1_BYTES + OLD_NAME_BYTES_MAX + 1);
   hashed.set(digest);
-  hashed.set(name, 20);
-  return entryOf(head, hashed, `sha1:${hexOf(digest)}`, Buffer.from(name).toString('utf8'), null, null);
+  hashed.set(name, SHA1_BYTES);
+  const value = Buffer.from(digest).toString('hex');
+  const path = Buffer.from(name).toString('utf8');
+  return new UntrustedImaEntry(head, hashed, { algorithm: 'sha1', value }, path, null, null);
 }
 
 /** All others: the length of the template data, and in them fields with their lengths. Hashed are the data as they are. */
@@ -139,53 +182,41 @@ function newEntry(reader: LogReader, head: Head): UntrustedImaEntry {
   if (length > reader.remaining) reader.fault('truncated', `it ends within entry ${number}`);
   const end = reader.offset + length;
   const hashed = reader.peek(length);
-  const within = (): number => {
-    const bytes = end - reader.offset < 4 ? NaN : reader.u32le();
-    if (!(bytes <= end - reader.offset))
-      reader.fault('template-data', `entry ${number} has fields beyond its data`);
-    return bytes;
-  };
-  const digest = readDigest(reader, reader.hex(within()), number, violation);
-  const pathBytes = within();
-  const path = pathBytes === 0 ? '' : reader.utf8(pathBytes);
-  if (!path.endsWith('\0') || path.indexOf('\0') !== path.length - 1)
-    reader.fault('template-data', `entry ${number} has a path that is not ended by a NUL`);
-  const more = template === 'ima-ng' ? null : reader.view(within());
+  const digest = readDigest(reader, fieldBytes(reader, end, number), number, violation);
+  const pathBytes = fieldBytes(reader, end, number);
+  const path = pathBytes === 0 ? '\0' : reader.utf8(pathBytes - 1);
+  if (path.includes('\0') || reader.u8() !== 0)
+    reader.fault('template-data', `entry ${number} has a path that is not ended by its only NUL`);
+  const more = template === 'ima-ng' ? null : reader.view(fieldBytes(reader, end, number));
   if (reader.offset !== end) reader.fault('template-data', `entry ${number} has data beyond its fields`);
   const signature = template === 'ima-sig' && more !== null && more.byteLength > 0 ? more : null;
-  return entryOf(head, hashed, digest, path.slice(0, -1), signature, template === 'ima-buf' ? more : null);
+  return new UntrustedImaEntry(head, hashed, digest, path, signature, template === 'ima-buf' ? more : null);
+}
+
+/** The length of the next field, which has to lie within the template data. */
+function fieldBytes(reader: LogReader, end: number, number: number): number {
+  const bytes = end - reader.offset < 4 ? NaN : reader.u32le();
+  if (!(bytes <= end - reader.offset))
+    reader.fault('template-data', `entry ${number} has fields beyond its data`);
+  return bytes;
 }
 
 /** The field d-ng: algorithm, colon, NUL, digest. A violation may have a digest of zeros without an algorithm. */
-function readDigest(reader: LogReader, field: string, number: number, violation: boolean): string {
-  for (const { name, digits, prefix } of ALGORITHMS) {
-    if (!field.startsWith(prefix)) continue;
-    const found = field.length - prefix.length;
+function readDigest(reader: LogReader, length: number, number: number, violation: boolean): Digest {
+  for (const { name, bytes, prefix } of ALGORITHMS) {
+    if (length < prefix.length || !reader.accept(prefix)) continue;
+    const found = length - prefix.length;
     // A violation of an older kernel has 20 zeros, whatever the algorithm is.
-    if (found !== digits && !(violation && found === SHA1_HEX))
-      reader.fault('digest-size', `entry ${number} has a ${name} digest of ${found / 2} bytes`);
-    return `${name}:${field.slice(prefix.length)}`;
+    if (found !== bytes && !(violation && found === SHA1_BYTES))
+      reader.fault('digest-size', `entry ${number} has a ${name} digest of ${found} bytes`);
+    return { algorithm: name, value: reader.hex(found) };
   }
-  if (violation && field === NO_HASH) return `sha1:${field}`;
+  if (violation && length === SHA1_BYTES && reader.isNext(0, SHA1_BYTES))
+    return { algorithm: 'sha1', value: reader.hex(SHA1_BYTES) };
   return reader.fault('algorithm-unknown', `entry ${number} has a digest of an algorithm that is not known`);
 }
 
-function entryOf(
-  head: Head,
-  hashed: Uint8Array,
-  digest: string,
-  path: string,
-  signature: Uint8Array | null,
-  buffer: Uint8Array | null,
-): UntrustedImaEntry {
-  const { number, pcr, template, templateHash, violation } = head;
-  return { number, pcr, template, templateHash, violation, hashed, digest, path, signature, buffer };
-}
-
-function isTemplate(name: string): name is ImaTemplate {
-  return TEMPLATES.has(name);
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
+function templateOf(reader: LogReader, length: number): ImaTemplate | undefined {
+  for (const { name, bytes } of TEMPLATES) if (bytes.length === length && reader.accept(bytes)) return name;
+  return undefined;
 }

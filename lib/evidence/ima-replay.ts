@@ -80,7 +80,7 @@ export class ImaReplay {
   #extend(entry: UntrustedImaEntry): void {
     for (const bank of this.#banks) {
       const digest = entry.violation ? this.#violations.get(bank) : hash(bank, entry.hashed, 'hex');
-      if (bank === 'sha1' && !entry.violation && digest !== entry.templateHash) {
+      if (bank === 'sha1' && !entry.violation && digest !== Buffer.from(entry.templateHash).toString('hex')) {
         throw faultyLog(
           'ima-list-invalid',
           'template-hash',

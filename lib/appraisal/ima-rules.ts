@@ -1,0 +1,144 @@
+/** What a policy asks of an IMA list (SPEC 10.2), entry by entry while it is replayed: nothing is kept but what is refused. */
+import { createPublicKey, hash } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import type { UntrustedImaEntry } from '../evidence/ima-list.ts';
+import type { PcrValues } from '../evidence/pcr-replay.ts';
+import type { PcrBank } from '../tpm/port.ts';
+import { HASHES } from '../tpm/algorithms.ts';
+import { named } from './event-log-rules.ts';
+import type { RuleFinding } from './event-log-rules.ts';
+import { isSignedFile } from './ima-signature.ts';
+import type { ImaRules } from './log-rules.ts';
+
+const BOOT_AGGREGATE = 'boot_aggregate';
+/** Refused entries that are described; the others are counted. */
+const DESCRIBED_MAX = 8;
+
+interface Digest {
+  readonly algorithm: string;
+  readonly value: string;
+}
+
+/** The rules, made ready once for any number of entries. */
+export class ImaRuleSet {
+  /** By path: digests as algorithm and value, so that comparing needs no new text. */
+  readonly files: ReadonlyMap<string, readonly Digest[]>;
+  readonly excluded: readonly RegExp[];
+  readonly keys: readonly KeyObject[];
+  readonly allowViolations: boolean;
+
+  constructor(rules: ImaRules) {
+    this.files = new Map(
+      Object.entries(rules.files).map(([path, digests]) => [path, digests.map((digest) => split(digest))]),
+    );
+    this.excluded = (rules.excluded ?? []).map(globOf);
+    this.keys = (rules.keys ?? []).map((pem) => createPublicKey(pem));
+    this.allowViolations = rules.allowViolations ?? false;
+  }
+}
+
+/** Judges entries in the order of the list. A list that has grown is judged by the same judge, from where it stopped. */
+export class ImaJudge {
+  readonly #rules: ImaRuleSet;
+  #entries = 0;
+  #violations = 0;
+  #refused = 0;
+  #aggregate: string | undefined;
+  readonly #described: string[] = [];
+  readonly #raced: string[] = [];
+
+  constructor(rules: ImaRuleSet) {
+    this.#rules = rules;
+  }
+
+  /** Takes in one entry. */
+  judge(entry: UntrustedImaEntry): void {
+    this.#entries += 1;
+    if (entry.violation) {
+      this.#violations += 1;
+      if (this.#raced.length < DESCRIBED_MAX)
+        this.#raced.push(`entry ${entry.number} (said to be ${entry.path})`);
+      return;
+    }
+    if (entry.number === 0 && entry.path === BOOT_AGGREGATE) {
+      this.#aggregate = entry.digest;
+      return;
+    }
+    const flaw = this.#flawOf(entry);
+    if (flaw === undefined) return;
+    this.#refused += 1;
+    if (this.#described.length < DESCRIBED_MAX) this.#described.push(`${entry.path} ${flaw}`);
+  }
+
+  /** `ima-violations`. Which file it was is not covered by anything, so that no path can be excepted. */
+  violations(): RuleFinding {
+    const allowed = this.#rules.allowViolations;
+    return {
+      pass: allowed || this.#violations === 0,
+      expected: allowed ? 'any number of violations' : 'no violation',
+      found: this.#violations === 0 ? 'none' : `${this.#violations}: ${named(this.#raced)}`,
+    };
+  }
+
+  /** `ima-files`. */
+  files(): RuleFinding {
+    return {
+      pass: this.#refused === 0 && this.#entries > 0,
+      expected: 'files that are listed, excluded, or signed by a key of the policy',
+      found:
+        this.#refused === 0
+          ? `${this.#entries} entries`
+          : `${this.#refused} others: ${named(this.#described)}`,
+    };
+  }
+
+  /**
+   * `ima-boot-aggregate`: the list begins with the hash of PCRs 0-9 (of SHA-1 and MD5: 0-7) at boot, so that it belongs to this
+   * boot. Compared with what the event log, or the policy's state, says of them.
+   */
+  aggregate(values: PcrValues): RuleFinding {
+    const expected = 'the list to begin with the aggregate of this boot';
+    if (this.#aggregate === undefined) return { pass: false, expected, found: 'no boot_aggregate' };
+    const { algorithm, value: digest } = split(this.#aggregate);
+    const bank = (Object.keys(HASHES) as PcrBank[]).find((name) => name === algorithm);
+    const pcrs = bank === undefined ? undefined : values.get(bank);
+    if (bank === undefined || pcrs === undefined)
+      return { pass: false, expected, found: `one of ${algorithm}` };
+    const last = bank === 'sha1' ? 7 : 9;
+    const zero = new Uint8Array(HASHES[bank].bytes);
+    const all = Array.from({ length: last + 1 }, (_, pcr) => pcrs.get(pcr) ?? zero);
+    const pass = hash(bank, Buffer.concat(all), 'hex') === digest;
+    return { pass, expected, found: pass ? 'it' : 'the aggregate of other PCR values' };
+  }
+
+  #flawOf(entry: UntrustedImaEntry): string | undefined {
+    const { path, algorithm, value, buffer } = entry;
+    if (buffer !== null && !isDigestOf(algorithm, value, buffer))
+      return 'has a digest that is not that of its buffer';
+    const listed = this.#rules.files.get(path);
+    if (listed?.some((one) => one.value === value && one.algorithm === algorithm) === true) return undefined;
+    if (this.#rules.excluded.some((glob) => glob.test(path))) return undefined;
+    if (isSignedFile(entry, this.#rules.keys)) return undefined;
+    const shown = `${algorithm}:${value.slice(0, 16)}...`;
+    return listed === undefined ? `is not listed (${shown})` : `has another digest than listed (${shown})`;
+  }
+}
+
+/** `sha256:<hexadecimal>` in its parts. */
+function split(digest: string): Digest {
+  const at = digest.indexOf(':');
+  return { algorithm: digest.slice(0, at), value: digest.slice(at + 1) };
+}
+
+function isDigestOf(algorithm: string, value: string, buffer: Uint8Array): boolean {
+  return algorithm in HASHES && hash(algorithm, buffer, 'hex') === value;
+}
+
+/** `**` is anything, `*` anything but a slash; all else stands for itself. */
+function globOf(pattern: string): RegExp {
+  const parts = pattern.split(/(\*\*|\*)/).map((part) => {
+    if (part === '**') return '.*';
+    return part === '*' ? '[^/]*' : part.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+  });
+  return new RegExp(`^${parts.join('')}$`, 's');
+}

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, privateEncrypt, constants, createHash } from 'node:crypto';
+import { ImaJudge, ImaRuleSet } from '../../../lib/appraisal/ima-rules.ts';
+import type { ImaRules } from '../../../lib/appraisal/log-rules.ts';
+import { pcrsOfRules } from '../../../lib/appraisal/log-rules.ts';
+import { formatPolicyDraft, parsePolicyText } from '../../../lib/appraisal/policy.ts';
+import { ByteWriter } from '../../../lib/bytes/writer.ts';
+import { ImaReplay } from '../../../lib/evidence/ima-replay.ts';
+import { imaList } from '../../support/ima-builder.ts';
+import type { BuiltImaEntry } from '../../support/ima-builder.ts';
+
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const pem = rsa.publicKey.export({ type: 'spki', format: 'pem' }) as string;
+
+const digest = 'ab'.repeat(32);
+const draft = {
+  format: 'tvmmp-policy/1',
+  id: 'lab',
+  version: 1,
+  pcrs: { sha256: [7] },
+  states: [{ name: 'a', pcrs: { sha256: { 7: digest } } }],
+};
+const eventLog = {
+  secureBoot: true,
+  keys: { db: [digest] },
+  firmware: [digest],
+  commandLines: ['/vmlinuz quiet'],
+};
+const ima = {
+  files: { '/bin/sh': [`sha256:${digest}`] },
+  excluded: ['/tmp/**'],
+  keys: [pem],
+  allowViolations: false,
+};
+const read = (members: object) => parsePolicyText(JSON.stringify({ ...draft, ...members }));
+
+describe('rules about logs in a policy', () => {
+  it('are read, and written as they were read', () => {
+    const policy = read({ eventLog, ima });
+    assert.deepEqual(policy.rules, { eventLog, ima });
+    assert.deepEqual(parsePolicyText(formatPolicyDraft(policy)), policy);
+    assert.deepEqual(pcrsOfRules(policy.rules), [0, 7, 8, 10]);
+    assert.equal(read({}).rules, undefined);
+  });
+
+  const faults: readonly (readonly [what: string, members: object])[] = [
+    ['an unknown member', { eventlog: eventLog }],
+    ['an unknown rule', { eventLog: { ...eventLog, secureboot: true } }],
+    ['no rule at all', { eventLog: {} }],
+    ['rules that are null', { eventLog: null }],
+    ['secureBoot that is a text', { eventLog: { secureBoot: 'true' } }],
+    ['keys of an unknown variable', { eventLog: { keys: { mok: [] } } }],
+    ['a digest of another size', { eventLog: { firmware: ['ab'] } }],
+    ['a digest in capitals', { eventLog: { firmware: [digest.toUpperCase()] } }],
+    ['a command line of two lines', { eventLog: { commandLines: ['a\nb'] } }],
+    ['no list of files', { ima: { excluded: [] } }],
+    ['a list of files that is an array', { ima: { files: [] } }],
+    ['a file digest without its algorithm', { ima: { files: { '/x': [digest] } } }],
+    ['a key that is none', { ima: { files: {}, keys: [pem.replace(/[A-Za-z]{8}/, '????????')] } }],
+    [
+      'a key that is not RSA',
+      {
+        ima: {
+          files: {},
+          keys: [generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' })],
+        },
+      },
+    ],
+  ];
+  for (const [what, members] of faults)
+    it(`are refused with ${what}`, () => {
+      assert.throws(() => read(members), { code: 'policy-invalid' });
+    });
+});
+
+describe('rules about IMA entries', () => {
+  const contents = 'contents';
+  const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const listed = (text: string): string => `sha256:${sha256(text).toString('hex')}`;
+
+  /** security.ima of version 2 over a SHA-256 digest. */
+  function signature(of: string, change: { type?: number; algorithm?: number } = {}): Uint8Array {
+    const info = Buffer.concat([Buffer.from('3031300d060960864801650304020105000420', 'hex'), sha256(of)]);
+    const signed = privateEncrypt({ key: rsa.privateKey, padding: constants.RSA_PKCS1_PADDING }, info);
+    const head = new ByteWriter()
+      .u8(change.type ?? 3)
+      .u8(2)
+      .u8(change.algorithm ?? 4)
+      .u32be(0);
+    return head.sized16be(signed).finish();
+  }
+
+  function judge(entry: BuiltImaEntry, rules: Partial<ImaRules>): boolean {
+    const judging = new ImaJudge(new ImaRuleSet({ files: {}, ...rules }));
+    new ImaReplay(imaList([{ path: 'boot_aggregate' }, entry]), ['sha256']).finish((one) => {
+      judging.judge(one);
+      return false;
+    });
+    return judging.files().pass;
+  }
+
+  it('take a listed digest for its own path alone', () => {
+    const files = { '/bin/sh': [listed('other'), listed(contents)] };
+    assert.equal(judge({ path: '/bin/sh', contents }, { files }), true);
+    assert.equal(judge({ path: '/bin/sh', contents: 'changed' }, { files }), false);
+    assert.equal(judge({ path: '/bin/bash', contents }, { files }), false);
+    assert.equal(judge({ path: '__proto__', contents }, { files }), false);
+  });
+
+  it('exclude paths by patterns that mean no more than they say', () => {
+    const is = (path: string, pattern: string): boolean => judge({ path, contents }, { excluded: [pattern] });
+    assert.equal(is('/tmp/x', '/tmp/*'), true);
+    assert.equal(is('/tmp/x/y', '/tmp/*'), false);
+    assert.equal(is('/tmp/x/y', '/tmp/**'), true);
+    assert.equal(is('/tmpx', '/tmp'), false);
+    assert.equal(is('/usr/tmp/x', '/tmp/*'), false);
+    assert.equal(is('/tmpa', '/tmp.'), false);
+  });
+
+  it('take the signature of a key of the policy, over this digest', () => {
+    const keys = [pem];
+    const signed = (bytes: Uint8Array): BuiltImaEntry => ({
+      path: '/x',
+      contents,
+      template: 'ima-sig',
+      signature: bytes,
+    });
+    assert.equal(judge(signed(signature(contents)), { keys }), true);
+    assert.equal(judge(signed(signature(contents)), {}), false);
+    assert.equal(judge(signed(signature('other')), { keys }), false);
+    assert.equal(judge(signed(signature(contents, { algorithm: 5 })), { keys }), false);
+    assert.equal(judge(signed(signature(contents, { type: 1 })), { keys }), false);
+    assert.equal(judge(signed(signature(contents).slice(0, -1)), { keys }), false);
+    assert.equal(judge(signed(Buffer.from('garbage')), { keys }), false);
+    const other = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({
+      type: 'spki',
+      format: 'pem',
+    });
+    assert.equal(judge(signed(signature(contents)), { keys: [other as string] }), false);
+  });
+
+  it('hash a buffer again before its digest counts', () => {
+    const buffer = Buffer.from('6.1.0');
+    const files = { kernel_version: [listed('6.1.0')] };
+    const entry = { path: 'kernel_version', template: 'ima-buf', buffer } as const;
+    assert.equal(judge(entry, { files }), true);
+    assert.equal(
+      judge({ ...entry, digest: sha256('6.1.0'), buffer: Buffer.from('6.6.6') }, { files }),
+      false,
+    );
+  });
+});
