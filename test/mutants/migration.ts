@@ -128,14 +128,6 @@ export const migration = [
   ]),
   ...mutantsOf('lib/migration/source-session.ts', evidence, [
     {
-      name: 'source/appraise',
-      defence: 'The source appraises the target in this session',
-      spec: '6.5, 6.8',
-      find: 'statement: statements(channel, own, peer).target,',
-      replace: 'statement: statements(channel, { ...own, nonce: new Uint8Array(32) }, peer).target,',
-      title: 'takes the honest evidence that all others are a change of',
-    },
-    {
       name: 'source/required-policy',
       defence: 'The target’s policy is not older than the VM’s proof requires',
       spec: '6.5',
@@ -211,15 +203,6 @@ export const migration = [
       find: '    if (departure.to.name !== id.name || !bytesEqual(departure.to.akName, id.akName)) {',
       replace: "    if (departure.to.name === '' || id.name === '') {",
       title: 'refuses a proof that hands the VM to another host',
-    },
-    {
-      name: 'target/appraise',
-      defence: 'The target appraises the source in this session',
-      spec: '6.5, 6.7',
-      find: '      statement: statements(channel, own, peer).source(evidence),\n      requiredPolicyVersion: claimedPolicyVersion(offer),',
-      replace:
-        '      statement: statements(channel, { ...own, nonce: new Uint8Array(32) }, peer).source(evidence),\n      requiredPolicyVersion: claimedPolicyVersion(offer),',
-      title: 'takes the honest offer that all others are a change of',
     },
     {
       name: 'target/required-policy',
