@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { KeyUsageFlags } from '@peculiar/x509';
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes, webcrypto } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -49,7 +50,7 @@ function refused(reason: CertificateReason): (error: unknown) => boolean {
 /** A self-signed certificate on a curve. */
 async function selfSigned(
   namedCurve: 'P-256' | 'P-384',
-  { ca, usage }: { ca: boolean; usage: number },
+  { ca, usage }: { ca: boolean; usage: KeyUsageFlags },
 ): Promise<Uint8Array> {
   const library = x509();
   const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve }, true, ['sign', 'verify']);
