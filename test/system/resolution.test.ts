@@ -144,7 +144,7 @@ describe('resolution of a migration without the other host', function () {
 
   it('gives the VM up at the source, and signs departed when it is heard that it arrived', async () => {
     await movedWithoutBeta();
-    await stands('alpha', 'aborting', /^peer-unreachable: /);
+    await stands('alpha', 'staged', /^peer-unreachable: /);
     const nothing = await resolve('alpha', '--keep-here', '--i-accept-two-copies');
     assert.equal(nothing.status, 1);
     assert.match(nothing.stderr, /nothing of guest to keep/);
@@ -164,7 +164,7 @@ describe('resolution of a migration without the other host', function () {
   /** Kept at alpha by a mistaken administrator, and running on beta. */
   async function conflict(): Promise<void> {
     await movedWithoutBeta({ undefineSource: false });
-    await stands('alpha', 'aborting', /^peer-unreachable: /);
+    await stands('alpha', 'staged', /^peer-unreachable: /);
     await resolved('alpha', '--keep-here', '--i-accept-two-copies');
     await lab.endsWith('alpha', guest, 'departing', 'resolved', 'stopped');
     await lab.must('start-agent', 'beta');
