@@ -86,7 +86,9 @@ Bytes CreatedFromTemplate(SwtpmProcess& vtpm) {
   rest.insert(rest.end(), area.begin(), area.end());
   rest.resize(rest.size() + 6);  // no outside information, no PCRs
   const Bytes response = Answered(vtpm, "CreatePrimary", WireCommand(kSessions, kCreatePrimary, rest));
-  return PublicAt(response, kResponseHead + 4 + 4);  // after the handle and the size of the parameters
+  Bytes public_area = PublicAt(response, kResponseHead + 4 + 4);  // after the handle and the size of the parameters
+  if (!CanBeEndorsementKey(public_area)) Fail("the vTPM made something else than an endorsement key");
+  return public_area;
 }
 
 Bytes ReadFrom(SwtpmProcess& vtpm) {

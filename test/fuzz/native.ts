@@ -109,6 +109,8 @@ function run(program: string, words: readonly string[]): Promise<string> {
     child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
     child.on('error', reject);
     child.on('close', (code) => {
+      // What a program could not remove itself, because it was ended.
+      rmSync(`/dev/shm/tvmmp-fuzz-${child.pid}`, { recursive: true, force: true });
       const text = Buffer.concat(said).toString();
       // libFuzzer's exit codes of findings; anything else but 0 is a program that does not work.
       if ([0, 1, 70, 71, 72, 77].includes(code ?? -1)) resolve(text);

@@ -12,7 +12,7 @@ static const char *const operations[] = {"prepare", "start",   "migrate",   "res
                                          "stopped", "release", "reconnect", "attach",  ""};
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 
-static char directory[] = "/dev/shm/tvmmp-fuzz-XXXXXX";
+static char directory[48];
 static char socket_path[64];
 static int real_stderr;
 static uint8_t answer[65536];
@@ -58,7 +58,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   static int listening;
   static pthread_t agent;
   signal(SIGPIPE, SIG_IGN);
-  check(mkdtemp(directory) != NULL, "a temporary directory");
+  snprintf(directory, sizeof(directory), "/dev/shm/tvmmp-fuzz-%d", getpid());
+  check(mkdir(directory, 0700) == 0, "a temporary directory");
   snprintf(socket_path, sizeof(socket_path), "%s/hook.sock", directory);
   atexit(remove_directory);
   struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -1,6 +1,7 @@
 // libFuzzer target: what reads a vTPM through swtpm, with a swtpm that answers anything (scripted-child.h). Nothing but OperationErrors is
 // thrown, and a vTPM whose conversion fails is left as it was. Input: operation (1), flags of the state file (1), the script.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using tvmmp::Conversion;
 
-char directory[] = "/dev/shm/tvmmp-fuzz-XXXXXX";
+char directory[64];
 
 std::string StateIn(const fs::path& dir) {
   std::ifstream file(dir / tvmmp::kStateFile, std::ios::binary);
@@ -36,7 +37,8 @@ void Check(bool holds, const char* what) {
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  Check(mkdtemp(directory) != nullptr, "a temporary directory");
+  std::snprintf(directory, sizeof(directory), "/dev/shm/tvmmp-fuzz-%d", getpid());
+  Check(mkdir(directory, 0700) == 0, "a temporary directory");
   std::atexit([] { fs::remove_all(directory); });
   return 0;
 }
