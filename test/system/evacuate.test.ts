@@ -72,7 +72,7 @@ describe('evacuation of a host', function () {
     const interrupted = lab.exec(
       'beta',
       ...['timeout', '-s', 'INT', '--foreground', '6'],
-      ...['tvmmp', 'evacuate', '--parallel', '1', '--bandwidth', '1'],
+      ...['tvmmp', 'evacuate', '--parallel', '1', '--bandwidth', '16'],
     );
     const result = await interrupted;
     assert.notEqual(result.status, 0);
