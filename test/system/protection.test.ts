@@ -155,7 +155,8 @@ describe('protection of a VM', function () {
     await lab.on('alpha', 'virsh', '-q', 'managedsave', guest.name);
     const before = await definition(guest);
     refused(await protect(guest), /saved/);
-    await lab.boot('alpha', guest);
+    await lab.on('alpha', 'virsh', '-q', 'start', guest.name);
+    await lab.ticksOn('alpha', guest);
     await off(guest);
     await untouched(guest, before);
   });
