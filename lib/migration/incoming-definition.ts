@@ -1,4 +1,4 @@
-import { METADATA_NAMESPACE, METADATA_PREFIX, metadataElement } from '../libvirt/metadata.ts';
+import { hintsAtUs, writeHint } from './agent-hint.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import type { Host } from './host.ts';
 
@@ -10,18 +10,12 @@ export async function cameHere(host: Host, uuid: string): Promise<'is-here' | 'a
   const domain = await lookAt(host.hypervisor, uuid);
   if (isActive(domain)) return 'is-here';
   if (domain === null || !domain.persistent) return 'no';
-  return (await hintsAtUs(host, uuid)) ? 'no' : 'and-stopped';
+  return (await hintsAtUs(host, uuid, 'config')) ? 'no' : 'and-stopped';
 }
 
 /** Before a VM may come: a definition of it that is here already is told apart from the one that it brings. */
 export async function claimDefinition(host: Host, uuid: string): Promise<void> {
   const domain = await lookAt(host.hypervisor, uuid);
-  if (domain === null || !domain.persistent || (await hintsAtUs(host, uuid))) return;
-  const element = metadataElement(host.settings.advertise);
-  await host.hypervisor.setMetadata(uuid, element, METADATA_PREFIX, METADATA_NAMESPACE, { config: true });
-}
-
-async function hintsAtUs({ hypervisor, settings }: Host, uuid: string): Promise<boolean> {
-  const metadata = await hypervisor.metadata(uuid, METADATA_NAMESPACE, { inactive: true });
-  return /agent=["']([^"']*)["']/.exec(metadata ?? '')?.[1] === settings.advertise;
+  if (domain === null || !domain.persistent || (await hintsAtUs(host, uuid, 'config'))) return;
+  await writeHint(host, uuid, 'config');
 }
