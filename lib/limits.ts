@@ -25,6 +25,8 @@ export const limits = {
   certificateBytesMax: 16 * 1024,
   /** Certificates whose verification is remembered. */
   certificatesRememberedMax: 1_024,
+  /** Signed policies whose verification is remembered. */
+  policiesRememberedMax: 8,
   /** One line of an enrolment; it may hold a signed policy as a JSON text. */
   enrolmentLineBytesMax: 2 * 1024 * 1024,
   /** Each wait of an enrolment: hardware TPMs take their time to make keys. */

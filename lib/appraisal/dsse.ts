@@ -6,6 +6,7 @@
 import { createHash, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { JsonShapeError, arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
 
@@ -21,11 +22,18 @@ export interface UntrustedEnvelope {
   readonly signature: Uint8Array;
 }
 
+/** Envelopes that were read lately: the few policies of a fleet come with every proof. */
+const parsed = new Remembered<UntrustedEnvelope>(limits.policiesRememberedMax);
+
 /** Reads an envelope. Throws `policy-invalid`: too-large, malformed. */
 export function parseEnvelope(text: string): UntrustedEnvelope {
   if (Buffer.byteLength(text) > limits.policyEnvelopeBytesMax) {
     throw policyError('too-large', 'the policy envelope is too large');
   }
+  return parsed.get(text, () => parse(text));
+}
+
+function parse(text: string): UntrustedEnvelope {
   try {
     const envelope = objectOf(JSON.parse(text), 'the envelope', ['payloadType', 'payload', 'signatures']);
     const [only] = arrayOf(envelope['signatures'], 'signatures', 1, 1);

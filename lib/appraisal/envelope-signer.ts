@@ -1,4 +1,5 @@
 /** Who signed an envelope: the key of a policy signer that the authority's root has certified (SPEC 1.1, 10). */
+import { bytesEqual } from '../bytes/compare.ts';
 import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
 import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
@@ -15,10 +16,15 @@ export interface SignerTrust {
 }
 
 /**
- * The signer whose key made the envelope's signature, with a certificate that is good. Throws `policy-invalid`:
+ * The signer whose key made the envelope's signature, with a certificate that is good; `known` is the SPKI of the key that was found to have made it
+ * before. Throws `policy-invalid`:
  * untrusted-signer, bad-signature.
  */
-export function envelopeSigner(envelope: UntrustedEnvelope, trust: SignerTrust): PolicySigner {
+export function envelopeSigner(
+  envelope: UntrustedEnvelope,
+  trust: SignerTrust,
+  known?: Uint8Array,
+): PolicySigner {
   const causes: unknown[] = [];
   const signers = trust.signers.flatMap((der) => {
     try {
@@ -32,7 +38,9 @@ export function envelopeSigner(envelope: UntrustedEnvelope, trust: SignerTrust):
   if (signers.length === 0) {
     throw policyError('untrusted-signer', 'no certificate of a policy signer is good', causes[0]);
   }
-  const signer = signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey));
+  const signer =
+    signers.find(({ spki }) => known !== undefined && bytesEqual(spki, known)) ??
+    signers.find(({ publicKey }) => verifyEnvelope(envelope, publicKey));
   if (signer === undefined) throw policyError('bad-signature', 'no known policy key signed it');
   return signer;
 }

@@ -1,11 +1,16 @@
 /** Signed policies (SPEC 10): which platform states hosts accept, each approved so that a TPM accepts it as well. */
 import { createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { bytesEqual } from '../bytes/compare.ts';
+import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
 import { H, sha256 } from '../encoding/hash.ts';
+import { Remembered } from '../encoding/remembered.ts';
+import { limits } from '../limits.ts';
 import { approvalMessage, policyAuthorize, policyKeyPublicArea, policyPcr } from '../tpm/policy.ts';
 import type { PcrSelection } from '../tpm/port.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
+import type { UntrustedEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
 import type { SignerTrust } from './envelope-signer.ts';
 import type { HostRules } from './host-rules.ts';
@@ -73,6 +78,9 @@ export function receivePolicyOf(signerSpki: Uint8Array): Uint8Array {
   return policyAuthorize(nameOf(policyKeyPublicArea(key)), policyRefOf(signerSpki));
 }
 
+/** Policies whose signature and approvals were good, by their envelope. Whose key it was, and until when it may sign, is asked each time. */
+const verified = new Remembered<Policy>(limits.policiesRememberedMax);
+
 /**
  * Verifies a DSSE envelope, its signer's certificate, and each approval in the policy. Throws `policy-invalid`
  * (details: PolicyReason); nothing of an envelope that fails is returned.
@@ -82,7 +90,16 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
   if (envelope.payloadType !== POLICY_PAYLOAD_TYPE) {
     throw policyError('wrong-payload-type', `the envelope holds ${envelope.payloadType}, not a policy`);
   }
-  const signer = envelopeSigner(envelope, trust);
+  const known = verified.find(envelopeText);
+  const signer = envelopeSigner(envelope, trust, known?.signerSpki);
+  if (known !== undefined && bytesEqual(known.signerSpki, signer.spki)) return known;
+  const policy = policyOf(envelope, signer);
+  verified.set(envelopeText, policy);
+  return policy;
+}
+
+/** The policy in an envelope that its signer signed. */
+function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
   const document = parsePolicyDocument(payloadText(envelope));
   const policyRef = policyRefOf(signer.spki);
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: document.pcrs }];

@@ -1,6 +1,7 @@
 /** What all certificates of the authority have in common (SPEC 1.1), verified once and remembered. */
 import { bytesEqual } from '../bytes/compare.ts';
 import { sha256 } from '../encoding/hash.ts';
+import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
 import { ATTRIBUTES_EXTENSION, EXTENSION, HOST_KEYS_EXTENSION } from './identifiers.ts';
@@ -19,14 +20,14 @@ export interface LeafProfile<T> {
 /** Extensions that this code takes into account; any other one must not be critical (RFC 5280 4.2). */
 const KNOWN = new Set<string>([...Object.values(EXTENSION), HOST_KEYS_EXTENSION, ATTRIBUTES_EXTENSION]);
 
-interface Remembered {
+interface Accepted {
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly value: unknown;
 }
 
 /** Accepted certificates by profile, root and digest. What is remembered depends on the key alone, never on the time. */
-const accepted = new Map<string, Remembered>();
+const accepted = new Remembered<Accepted>(limits.certificatesRememberedMax);
 
 /**
  * Verifies that `der` was issued by `root`, is valid at `at`, and is of the kind of `profile`. Throws
@@ -34,14 +35,12 @@ const accepted = new Map<string, Remembered>();
  */
 export function verifyLeaf<T>(der: Uint8Array, root: RootCertificate, at: Date, profile: LeafProfile<T>): T {
   const key = `${profile.what}/${hex(root.digest)}/${hex(sha256(der))}`;
-  let remembered = accepted.get(key);
-  if (remembered === undefined) {
+  const remembered = accepted.get(key, () => {
     const certificate = parseCertificate(der);
     assertIssued(certificate, root, profile);
     const { notBefore, notAfter } = certificate;
-    remembered = { notBefore, notAfter, value: profile.read(certificate) };
-    remember(key, remembered);
-  }
+    return { notBefore, notAfter, value: profile.read(certificate) };
+  });
   assertValid(remembered, at, profile.what);
   assertValid(root, at, 'root certificate');
   return remembered.value as T;
@@ -81,14 +80,6 @@ function assertValid(validity: { notBefore: Date; notAfter: Date }, at: Date, wh
   if (!(time <= validity.notAfter.getTime())) {
     throw certificateError('expired', `the ${what} was valid until ${validity.notAfter.toISOString()}`);
   }
-}
-
-function remember(key: string, value: Remembered): void {
-  if (accepted.size >= limits.certificatesRememberedMax) {
-    const [oldest] = accepted.keys();
-    if (oldest !== undefined) accepted.delete(oldest);
-  }
-  accepted.set(key, value);
 }
 
 function sameMembers(found: readonly string[], wanted: readonly string[]): boolean {

@@ -2,10 +2,12 @@
  * An X.509 certificate that was read and not yet believed. Two parsers must agree that the bytes are one DER certificate:
  * OpenSSL, which also checks signatures, and @peculiar/x509, whose typed extensions give names and usages.
  */
-import { X509Certificate, createHash } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { X509Certificate as LibraryCertificate } from '@peculiar/x509';
 import { bytesEqual } from '../bytes/compare.ts';
+import { sha256 } from '../encoding/hash.ts';
+import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
 import { x509 } from './x509-library.ts';
@@ -34,6 +36,8 @@ export interface UntrustedCertificate {
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly publicKey: KeyObject;
+  /** SHA-256 of the key's SubjectPublicKeyInfo DER. */
+  readonly publicKeyDigest: Uint8Array;
   readonly extensions: ReadonlyMap<string, UntrustedExtension>;
   /** Flags of `KeyUsageFlags`; undefined where the extension is missing. */
   readonly keyUsage: number | undefined;
@@ -49,12 +53,19 @@ export interface UntrustedCertificate {
 /** Bits of KeyUsage (RFC 5280 4.2.1.3), first bit lowest. */
 export const KEY_USAGE = { digitalSignature: 1, keyCertSign: 32, crlSign: 64 } as const;
 
+/** What was read lately, by digest: a certificate says the same each time, and each proof brings the same few. */
+const parsed = new Remembered<UntrustedCertificate>(limits.certificatesRememberedMax);
+
 /** Reads one DER certificate. Throws `certificate-invalid`, reason `malformed`. */
 export function parseCertificate(bytes: Uint8Array): UntrustedCertificate {
   if (bytes.byteLength > limits.certificateBytesMax) {
     throw certificateError('malformed', `a certificate of ${bytes.byteLength} bytes`);
   }
   const der = Uint8Array.from(bytes);
+  return parsed.get(hex(sha256(der)), () => parse(der));
+}
+
+function parse(der: Uint8Array): UntrustedCertificate {
   try {
     const native = new X509Certificate(der);
     if (!bytesEqual(native.raw, der)) throw new Error('not exactly one DER certificate');
@@ -78,23 +89,34 @@ function describe(
   const constraints = parsed.getExtension(library.BasicConstraintsExtension);
   const names = parsed.getExtension(library.SubjectAlternativeNameExtension)?.names.items ?? [];
   const { hash } = parsed.signatureAlgorithm as { hash?: { name?: string } };
+  const { publicKey } = native;
+  const signers = new WeakMap<KeyObject, boolean>();
   return {
     der,
-    digest: new Uint8Array(createHash('sha256').update(der).digest()),
+    digest: sha256(der),
     subject: new Uint8Array(parsed.subjectName.toArrayBuffer()),
     issuer: new Uint8Array(parsed.issuerName.toArrayBuffer()),
     notBefore: parsed.notBefore,
     notAfter: parsed.notAfter,
-    publicKey: native.publicKey,
+    publicKey,
+    publicKeyDigest: sha256(publicKey.export({ type: 'spki', format: 'der' })),
     extensions,
     keyUsage: parsed.getExtension(library.KeyUsagesExtension)?.usages,
     extendedKeyUsages: parsed.getExtension(library.ExtendedKeyUsageExtension)?.usages.map(String),
     basicConstraints:
       constraints === null ? undefined : { ca: constraints.ca, pathLength: constraints.pathLength },
     subjectAltNames: names.map(({ type, value }) => ({ kind: type, value })),
-    signedBy: (key) => signedBy(native, key),
+    signedBy: (key) => {
+      const known = signers.get(key) ?? signedBy(native, key);
+      signers.set(key, known);
+      return known;
+    },
     signatureHash: hash?.name,
   };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
 
 /** OpenSSL throws where the key is of another kind than the signature. */

@@ -13,6 +13,7 @@ import type {
 import { schema, schemaVersion, upgrades } from './schema.ts';
 import { SessionStore } from './session-store.ts';
 import type { SessionChange } from './session-store.ts';
+import { Statements } from './statements.ts';
 
 /** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
 export interface StoredChain {
@@ -33,12 +34,14 @@ export interface StoredChain {
  */
 export class Journal {
   readonly #db: Database.Database;
+  readonly #statements: Statements;
   readonly #sessions: SessionStore;
 
   /** Opens or creates the journal; `:memory:` for tests. */
   constructor(file: string) {
     this.#db = open(file);
-    this.#sessions = new SessionStore(this.#db);
+    this.#statements = new Statements(this.#db);
+    this.#sessions = new SessionStore(this.#statements);
   }
 
   close(): void {
@@ -47,22 +50,22 @@ export class Journal {
 
   /** Runs several changes as one durable write; a throw undoes all of them. */
   transaction<T>(change: () => T): T {
-    return this.#db.transaction(change).immediate();
+    return this.#statements.transaction(change);
   }
 
   // Virtual machines
 
   vm(uuid: string): VmRecord | null {
-    const row = this.#db.prepare<[string], VmRecord>('SELECT * FROM vm WHERE uuid = ?').get(uuid);
+    const row = this.#statements.prepare<[string], VmRecord>('SELECT * FROM vm WHERE uuid = ?').get(uuid);
     return row ?? null;
   }
 
   vms(): readonly VmRecord[] {
-    return this.#db.prepare<[], VmRecord>('SELECT * FROM vm ORDER BY name').all();
+    return this.#statements.prepare<[], VmRecord>('SELECT * FROM vm ORDER BY name').all();
   }
 
   putVm(vm: VmRecord): void {
-    this.#db
+    this.#statements
       .prepare(
         `INSERT OR REPLACE INTO vm VALUES (@uuid, @name, @state, @epoch, @sequence, @head, @facts, @vtpm, @secret, @sealed,
          @context, @holder)`,
@@ -71,16 +74,16 @@ export class Journal {
   }
 
   setVmState(uuid: string, state: VmState): void {
-    this.#db.prepare('UPDATE vm SET state = ? WHERE uuid = ?').run(state, uuid);
+    this.#statements.prepare('UPDATE vm SET state = ? WHERE uuid = ?').run(state, uuid);
   }
 
   /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
   removeVm(uuid: string): void {
     this.transaction(() => {
       for (const table of ['entry', 'summary', 'departure', 'credential', 'permit']) {
-        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
+        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
       }
-      this.#db.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
+      this.#statements.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
     });
   }
 
@@ -88,7 +91,7 @@ export class Journal {
 
   /** Signed entries in order of their sequence, from one on. */
   entries(uuid: string, first = 0): readonly Uint8Array[] {
-    return this.#db
+    return this.#statements
       .prepare<[string, number], { bytes: Uint8Array }>(
         'SELECT bytes FROM entry WHERE vm = ? AND sequence >= ? ORDER BY sequence',
       )
@@ -98,7 +101,7 @@ export class Journal {
 
   /** The signed entry with this sequence number. */
   entry(uuid: string, sequence: number): Uint8Array | null {
-    const row = this.#db
+    const row = this.#statements
       .prepare<[string, number], { bytes: Uint8Array }>(
         'SELECT bytes FROM entry WHERE vm = ? AND sequence = ?',
       )
@@ -108,7 +111,7 @@ export class Journal {
 
   /** From where on this host has every entry up to the head; null without any. Reads all of them. */
   historyBegins(uuid: string): number | null {
-    const row = this.#db
+    const row = this.#statements
       .prepare<[string], { first: number | null }>(
         `SELECT max(sequence) AS first FROM entry AS e WHERE vm = ? AND NOT EXISTS
          (SELECT 1 FROM entry WHERE vm = e.vm AND sequence = e.sequence - 1)`,
@@ -119,7 +122,7 @@ export class Journal {
 
   /** Summaries of checkpoints that are entries here, by sequence, the latest first (SPEC 4.1). */
   summaries(uuid: string): readonly { readonly sequence: number; readonly bytes: Uint8Array }[] {
-    return this.#db
+    return this.#statements
       .prepare<[string], { sequence: number; bytes: Uint8Array }>(
         'SELECT sequence, bytes FROM summary WHERE vm = ? ORDER BY sequence DESC LIMIT 64',
       )
@@ -128,7 +131,7 @@ export class Journal {
 
   /** Sequence number of the first checkpoint from here on whose summary is kept; null without one. */
   firstSummaryFrom(uuid: string, sequence: number): number | null {
-    const row = this.#db
+    const row = this.#statements
       .prepare<[string, number], { first: number | null }>(
         'SELECT min(sequence) AS first FROM summary WHERE vm = ? AND sequence >= ?',
       )
@@ -138,7 +141,7 @@ export class Journal {
 
   /** The summary of the checkpoint with this sequence number. */
   summary(uuid: string, sequence: number): Uint8Array | null {
-    const row = this.#db
+    const row = this.#statements
       .prepare<[string, number], { bytes: Uint8Array }>(
         'SELECT bytes FROM summary WHERE vm = ? AND sequence = ?',
       )
@@ -147,31 +150,31 @@ export class Journal {
   }
 
   putSummary(uuid: string, sequence: number, bytes: Uint8Array): void {
-    this.#db.prepare('INSERT OR REPLACE INTO summary VALUES (?, ?, ?)').run(uuid, sequence, bytes);
+    this.#statements.prepare('INSERT OR REPLACE INTO summary VALUES (?, ?, ?)').run(uuid, sequence, bytes);
   }
 
   /** Adds one signed entry; a sequence number that is taken is refused: chains do not fork here. */
   appendEntry(uuid: string, sequence: number, bytes: Uint8Array): void {
-    this.#db.prepare('INSERT INTO entry VALUES (?, ?, ?)').run(uuid, sequence, bytes);
+    this.#statements.prepare('INSERT INTO entry VALUES (?, ?, ?)').run(uuid, sequence, bytes);
   }
 
   /** Ends a VM's chain with `sequence`; what came after it in `session` is set aside, not deleted (SPEC 6.9). */
   rewindChain(uuid: string, sequence: number, session: Uint8Array): void {
     this.transaction(() => {
-      this.#db
+      this.#statements
         .prepare(
           `INSERT OR REPLACE INTO set_aside SELECT vm, @session, sequence, bytes FROM entry
            WHERE vm = @uuid AND sequence > @sequence`,
         )
         .run({ uuid, sequence, session });
       for (const table of ['entry', 'summary'])
-        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence > ?`).run(uuid, sequence);
+        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence > ?`).run(uuid, sequence);
     });
   }
 
   /** Signed entries that `rewindChain` set aside in a session, in order: evidence of what this host had signed. */
   setAside(session: Uint8Array): readonly Uint8Array[] {
-    return this.#db
+    return this.#statements
       .prepare<[Uint8Array], { bytes: Uint8Array }>(
         'SELECT bytes FROM set_aside WHERE session = ? ORDER BY sequence',
       )
@@ -184,10 +187,10 @@ export class Journal {
     this.transaction(() => {
       const kept = chain.continues ? chain.first : 0;
       for (const table of ['entry', 'summary'])
-        this.#db.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence >= ?`).run(uuid, kept);
+        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence >= ?`).run(uuid, kept);
       if (kept === 0)
         for (const table of ['departure', 'credential'])
-          this.#db.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
+          this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
       chain.entries.forEach((bytes, index) => {
         this.appendEntry(uuid, chain.first + index, bytes);
       });
@@ -199,18 +202,18 @@ export class Journal {
 
   /** Signed *departed* entries by the epoch that they end, ascending (SPEC 2). */
   departures(uuid: string): readonly Uint8Array[] {
-    return this.#db
+    return this.#statements
       .prepare<[string], { bytes: Uint8Array }>('SELECT bytes FROM departure WHERE vm = ? ORDER BY epoch')
       .all(uuid)
       .map((row) => row.bytes);
   }
 
   putDeparture(uuid: string, epoch: number, bytes: Uint8Array): void {
-    this.#db.prepare('INSERT OR REPLACE INTO departure VALUES (?, ?, ?)').run(uuid, epoch, bytes);
+    this.#statements.prepare('INSERT OR REPLACE INTO departure VALUES (?, ?, ?)').run(uuid, epoch, bytes);
   }
 
   credentials(uuid: string): readonly Credential[] {
-    return this.#db
+    return this.#statements
       .prepare<[string], Credential>(
         'SELECT kind, digest, bytes FROM credential WHERE vm = ? ORDER BY kind, digest',
       )
@@ -218,7 +221,7 @@ export class Journal {
   }
 
   putCredential(uuid: string, credential: Credential): void {
-    this.#db
+    this.#statements
       .prepare('INSERT OR IGNORE INTO credential (vm, digest, kind, bytes) VALUES (?, ?, ?, ?)')
       .run(uuid, credential.digest, credential.kind, credential.bytes);
   }
@@ -271,18 +274,20 @@ export class Journal {
   // Permits
 
   permit(vm: string): PermitRecord | null {
-    return this.#db.prepare<[string], PermitRecord>('SELECT * FROM permit WHERE vm = ?').get(vm) ?? null;
+    return (
+      this.#statements.prepare<[string], PermitRecord>('SELECT * FROM permit WHERE vm = ?').get(vm) ?? null
+    );
   }
 
   putPermit(permit: PermitRecord): void {
-    this.#db
+    this.#statements
       .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @verdict, @expires, @consumed)')
       .run(permit);
   }
 
   /** Uses the permit up; false when there is none, it is another session's, it has expired, or it was used (SPEC 8.1). */
   consumePermit(vm: string, session: Uint8Array, now: number): boolean {
-    const { changes } = this.#db
+    const { changes } = this.#statements
       .prepare(
         'UPDATE permit SET consumed = ? WHERE vm = ? AND session = ? AND consumed IS NULL AND expires > ?',
       )
@@ -291,13 +296,13 @@ export class Journal {
   }
 
   removePermit(vm: string): void {
-    this.#db.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
+    this.#statements.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
   }
 
   // What the operator reads
 
   addRefusal(refusal: RefusalRecord): void {
-    this.#db
+    this.#statements
       .prepare(
         `INSERT INTO refusal (time, vm, peer, operation, reason, verdict)
          VALUES (@time, @vm, @peer, @operation, @reason, @verdict)`,
@@ -307,7 +312,7 @@ export class Journal {
 
   /** Newest first. */
   refusals(countMax: number): readonly RefusalRecord[] {
-    return this.#db
+    return this.#statements
       .prepare<[number], RefusalRecord>(
         'SELECT time, vm, peer, operation, reason, verdict FROM refusal ORDER BY id DESC LIMIT ?',
       )
@@ -315,14 +320,14 @@ export class Journal {
   }
 
   setting(key: string): string | null {
-    const row = this.#db
+    const row = this.#statements
       .prepare<[string], { value: string }>('SELECT value FROM setting WHERE key = ?')
       .get(key);
     return row?.value ?? null;
   }
 
   putSetting(key: string, value: string): void {
-    this.#db.prepare('INSERT OR REPLACE INTO setting VALUES (?, ?)').run(key, value);
+    this.#statements.prepare('INSERT OR REPLACE INTO setting VALUES (?, ?)').run(key, value);
   }
 }
 

@@ -1,6 +1,6 @@
-import type Database from 'better-sqlite3';
 import { limits } from '../limits.ts';
 import type { SessionRecord, SessionRole, SessionState, SessionStep } from './records.ts';
+import type { Statements } from './statements.ts';
 
 /** What `change` may change of a session that is there already. */
 export interface SessionChange {
@@ -21,10 +21,10 @@ const over: ReadonlySet<SessionState> = new Set([
 
 /** The journal's part about sessions: where each stands, what kept it from going on, and the steps that it took. */
 export class SessionStore {
-  readonly #db: Database.Database;
+  readonly #statements: Statements;
 
-  constructor(db: Database.Database) {
-    this.#db = db;
+  constructor(statements: Statements) {
+    this.#statements = statements;
   }
 
   /**
@@ -34,9 +34,9 @@ export class SessionStore {
   open(session: Omit<SessionRecord, 'problem'>): boolean {
     const old = `SELECT id FROM session WHERE updated < ? AND state IN ('open', 'refused', 'departed', 'aborted', 'done')`;
     const before = session.started - limits.sessionIdMemoryMs;
-    this.#db.prepare(`DELETE FROM session_step WHERE session IN (${old})`).run(before);
-    this.#db.prepare(`DELETE FROM session WHERE id IN (${old})`).run(before);
-    const { changes } = this.#db
+    this.#statements.prepare(`DELETE FROM session_step WHERE session IN (${old})`).run(before);
+    this.#statements.prepare(`DELETE FROM session WHERE id IN (${old})`).run(before);
+    const { changes } = this.#statements
       .prepare(
         `INSERT OR IGNORE INTO session (id, vm, role, state, peer, address, started, updated)
          VALUES (@id, @vm, @role, @state, @peer, @address, @started, @updated)`,
@@ -48,7 +48,7 @@ export class SessionStore {
 
   /** A change of state is a step, and leaves the problem of the state before behind. */
   change(id: Uint8Array, change: SessionChange, now: number): void {
-    this.#db
+    this.#statements
       .prepare(
         `UPDATE session SET problem = iif(@state IS NULL, problem, ''), state = coalesce(@state, state),
          peer = coalesce(@peer, peer), address = coalesce(@address, address), updated = @now WHERE id = @id`,
@@ -65,7 +65,7 @@ export class SessionStore {
 
   /** Why it cannot go on now, or '' when that is over; noted as a step where it is news. */
   noteProblem(id: Uint8Array, problem: string, now: number): void {
-    const { changes } = this.#db
+    const { changes } = this.#statements
       .prepare('UPDATE session SET problem = @problem WHERE id = @id AND problem <> @problem')
       .run({ id, problem });
     if (changes === 1 && problem !== '') this.#step(id, now, problem);
@@ -78,15 +78,18 @@ export class SessionStore {
 
   get(id: Uint8Array): SessionRecord | null {
     return (
-      this.#db.prepare<[Uint8Array], SessionRecord>('SELECT * FROM session WHERE id = ?').get(id) ?? null
+      this.#statements.prepare<[Uint8Array], SessionRecord>('SELECT * FROM session WHERE id = ?').get(id) ??
+      null
     );
   }
 
   /** Newest first; all of them, or those of one VM. */
   all(vm?: string): readonly SessionRecord[] {
     return vm === undefined
-      ? this.#db.prepare<[], SessionRecord>('SELECT * FROM session ORDER BY started DESC, rowid DESC').all()
-      : this.#db
+      ? this.#statements
+          .prepare<[], SessionRecord>('SELECT * FROM session ORDER BY started DESC, rowid DESC')
+          .all()
+      : this.#statements
           .prepare<[string], SessionRecord>(
             'SELECT * FROM session WHERE vm = ? ORDER BY started DESC, rowid DESC',
           )
@@ -100,7 +103,7 @@ export class SessionStore {
 
   /** What happened to a session, in order. */
   steps(id: Uint8Array): readonly SessionStep[] {
-    return this.#db
+    return this.#statements
       .prepare<[Uint8Array], SessionStep>(
         'SELECT time, state, note FROM session_step WHERE session = ? ORDER BY id',
       )
@@ -108,12 +111,12 @@ export class SessionStore {
   }
 
   #step(session: Uint8Array, time: number, note: string): void {
-    this.#db
+    this.#statements
       .prepare(
         'INSERT INTO session_step (session, time, state, note) SELECT id, @time, state, @note FROM session WHERE id = @session',
       )
       .run({ session, time, note });
-    this.#db
+    this.#statements
       .prepare(
         `DELETE FROM session_step WHERE session = @session AND id <=
          (SELECT id FROM session_step WHERE session = @session ORDER BY id DESC LIMIT 1 OFFSET @kept)`,

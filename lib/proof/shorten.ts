@@ -1,6 +1,6 @@
 /** Which part of a chain travels: from a checkpoint on, with what its verification needs and no more (SPEC 4.1). */
-import { X509Certificate } from 'node:crypto';
 import { parseEnvelope } from '../appraisal/dsse.ts';
+import { parseCertificate } from '../certificates/untrusted-certificate.ts';
 import { sha256 } from '../encoding/hash.ts';
 import type { Entry } from './entry.ts';
 import { decodeEntry } from './entry.ts';
@@ -41,8 +41,7 @@ function neededBy(
 
 /** SHA-256 of a certificate's public key (SPKI), as envelopes name their signer. */
 function keyOf(der: Uint8Array): string {
-  const { publicKey } = new X509Certificate(der);
-  return hex(sha256(publicKey.export({ type: 'spki', format: 'der' })));
+  return hex(parseCertificate(der).publicKeyDigest);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -52,6 +52,19 @@ describe('signed policies', () => {
   });
   const check = (envelope: string, changes: object = {}): Policy =>
     verifySignedPolicy(envelope, { root: authority.root, signers: [authority.policySigner], at, ...changes });
+  it('ask again who signed, and until when he may, of a policy that was good before', async () => {
+    check(text);
+    const later = { at: new Date('2100-01-01T00:00:00Z') };
+    assert.throws(() => check(text, later), refused('untrusted-signer'));
+    const other = await makeTestAuthority();
+    assert.throws(
+      () => check(text, { signers: [other.policySigner], root: other.root }),
+      refused('bad-signature'),
+    );
+    assert.throws(() => check(text, { root: other.root }), refused('untrusted-signer'));
+    assert.equal(check(text).version, 1);
+  });
+
   /** The payload after a change to its text, signed again with the real policy key. */
   const resigned = (change: (payload: string) => string): string => {
     const { payload } = JSON.parse(text) as { payload: string };
