@@ -140,13 +140,13 @@ export const defences: readonly Defence[] = [
     name: 'sealing',
     sections: ['5.3'],
     says: 'The vTPM key is sealed to the receive key of the target.',
-    in: { attestation: [] },
+    in: { attestation: [], state: [] },
   },
   {
     name: 'seal-policy',
     sections: ['5.2'],
     says: 'The TPM uses the receive key only in a state that the policy key has approved.',
-    in: { attestation: [] },
+    in: { attestation: [], state: [] },
   },
   {
     name: 'revocation',
@@ -159,6 +159,30 @@ export const defences: readonly Defence[] = [
     sections: ['6.5'],
     says: 'TLS certificate, hello and AK certificate name one host.',
     in: { channel: ['exporter', 'tls-certificates'] },
+  },
+  {
+    name: 'state-at-rest',
+    sections: ['5.1'],
+    says: "swtpm encrypts the vTPM's state on the disk under the passphrase.",
+    in: { state: [] },
+  },
+  {
+    name: 'state-in-stream',
+    sections: ['5.1'],
+    says: "swtpm encrypts the vTPM's state in the migration stream under the passphrase.",
+    in: { state: [] },
+  },
+  {
+    name: 'tls-destination',
+    sections: ['13'],
+    says: 'tvmmp migrate has QEMU believe the certificate of the attested host alone.',
+    in: { state: [] },
+  },
+  {
+    name: 'stream-tls',
+    sections: ['6.6'],
+    says: "libvirt's migration stream goes through TLS.",
+    in: { state: [] },
   },
   {
     name: 'key-context',
