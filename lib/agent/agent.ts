@@ -8,6 +8,7 @@ import { limits } from '../limits.ts';
 import { Admission } from '../migration/admission.ts';
 import { diskFiles } from '../migration/files.ts';
 import type { Host, Log, PolicyInForce } from '../migration/host.ts';
+import { forgetLeftKeys } from '../migration/left-keys.ts';
 import { LifeCycle } from '../migration/life-cycle.ts';
 import { servicesOf } from '../migration/services.ts';
 import { Sessions } from '../migration/sessions.ts';
@@ -100,6 +101,7 @@ async function assemble(
   const services = servicesOf(host);
   const sessions = new Sessions(services);
   const lifeCycle = new LifeCycle(services);
+  await forgetLeftKeys(services);
   sessions.start();
   closers.push(() => {
     sessions.stop();

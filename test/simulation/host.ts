@@ -6,6 +6,7 @@ import { Admission } from '../../lib/migration/admission.ts';
 import { depart } from '../../lib/migration/departure.ts';
 import type { HostFiles } from '../../lib/migration/files.ts';
 import type { Host, Log } from '../../lib/migration/host.ts';
+import { forgetLeftKeys } from '../../lib/migration/left-keys.ts';
 import { LifeCycle } from '../../lib/migration/life-cycle.ts';
 import { protect } from '../../lib/migration/protection.ts';
 import { servicesOf } from '../../lib/migration/services.ts';
@@ -97,6 +98,7 @@ export class SimulatedHost {
   async #begin({ life, services, sessions }: Agent): Promise<void> {
     const lifeCycle = new LifeCycle(services);
     await services.host.hypervisor.versions();
+    await forgetLeftKeys(services);
     sessions.start();
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();

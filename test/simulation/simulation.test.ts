@@ -11,6 +11,7 @@ const found: readonly [number, string][] = [
     77,
     'a VM that came, and stopped before the agent saw it run, was taken for one that never came: its vTPM was thrown away',
   ],
+  [213, 'a key that a killed agent had given to libvirt for a start stayed there'],
 ];
 
 const actions = 40;

@@ -16,6 +16,8 @@ export interface Rules {
   readonly stagesDurably: boolean;
   /** What a crash left of a session that came to nothing is thrown away at the next start. */
   readonly sweeps: boolean;
+  /** An agent that starts takes keys out of libvirt that are there for no start (SPEC 8.3). */
+  readonly forgetsLeftKeys: boolean;
   /** libvirt has to agree that the VM left before *arrived* is believed. */
   readonly asksLibvirt: boolean;
   /** *abort*, *query* and *arrived* are said again until they are answered. */
@@ -29,6 +31,7 @@ export const shipped: Rules = {
   commitsAtOnce: true,
   stagesDurably: true,
   sweeps: true,
+  forgetsLeftKeys: true,
   asksLibvirt: true,
   repeats: true,
 };

@@ -278,7 +278,6 @@ function looks(world: World, rules: Rules, add: Add): void {
     const overdue = permit === 'expired' || permit === 'used';
     if (tag === 'staged' && targetQemu === 'off' && overdue) add(target(world, rules, { kind: 'lost' }));
     if (tag === 'arrived' && rules.repeats) add(says(world, 'arrived'));
-    if ((tag === 'arrived' || tag === 'done') && world.secret) add({ ...world, secret: false });
   }
   if (permit === 'fresh') add({ ...world, permit: 'expired' });
   if (world.unsynced) add({ ...world, unsynced: false });
@@ -307,7 +306,8 @@ function restarts(world: World, rules: Rules, add: Add): void {
     } as const;
     const sweep: readonly Todo[] = rules.sweeps ? [{ do: 'discard' }] : [];
     const todo: readonly Todo[] = targetJournal === 'arriving' ? [{ do: 'sign-arrived' }] : [];
-    if (resumed?.role === 'target') add({ ...world, target: resumed.state, targetTodo: todo });
-    else add({ ...world, target: over, targetJournal: over.tag, targetTodo: sweep });
+    const swept: World = rules.forgetsLeftKeys ? { ...world, secret: false } : world;
+    if (resumed?.role === 'target') add({ ...swept, target: resumed.state, targetTodo: todo });
+    else add({ ...swept, target: over, targetJournal: over.tag, targetTodo: sweep });
   }
 }

@@ -422,6 +422,10 @@ inline restart_target() {
   :: tj == j_done -> t = t_done
   :: tj == j_aborted -> t = t_aborted
   fi;
+#ifndef MUTANT_KEY_STAYS
+  /* A key that is in libvirt for no start (SPEC 8.3). */
+  t_secret = 0;
+#endif
 #ifndef MUTANT_NO_SWEEP
   /* What no session waits for is thrown away. */
   if
@@ -609,7 +613,6 @@ active proctype world() {
 #ifndef MUTANT_ARRIVED_SAID_ONCE
     :: T_UP && t == t_arrived && !(net & M_ARRIVED) -> SEND(M_ARRIVED)
 #endif
-    :: T_UP && (t == t_arrived || t == t_done) && t_secret -> t_secret = 0
     :: permit == p_fresh -> permit = p_expired
 
     /* ---- what was not committed fails: a deadline, a connection ---- */

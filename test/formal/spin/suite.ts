@@ -57,6 +57,11 @@ const mutants: readonly Mutant[] = [
     breaks: 'key left',
   },
   {
+    without: 'an agent that starts takes left keys out of libvirt',
+    switches: [oneFault, 'MUTANT_KEY_STAYS'],
+    breaks: 'key left',
+  },
+  {
     without: 'discard: decision and deletion in one durable write',
     switches: [oneFault, 'MUTANT_DISCARD_IN_TWO'],
     breaks: null,
