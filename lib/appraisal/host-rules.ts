@@ -1,8 +1,8 @@
 /** The members `forward` and `backward` of a policy (SPEC 10.1): what a host must be to receive a VM, and to have held it. */
 import type { HostAttributes } from '../certificates/attributes.ts';
 import { attributesText } from '../certificates/attributes.ts';
-import { JsonShapeError, arrayOf, textOf } from '../encoding/json-object.ts';
-import type { JsonObject } from '../encoding/json-object.ts';
+import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
+import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { check, skipped } from './check.ts';
 import { parseExpression } from './expression.ts';
@@ -34,55 +34,64 @@ export function asksOfEveryHolder({ backward }: HostRules): boolean {
   return backward?.attributes !== undefined;
 }
 
-const VERSION = /^\d{1,6}(?:\.\d{1,6}){0,3}$/;
+/** Members of a rule, in the order of SPEC 10.1. */
+export const hostRuleParts = ['attributes', 'versions', 'states'] as const;
 
-/** Reads the members of a policy that are there. Throws JsonShapeError, and `policy-invalid` for a condition. */
-export function readHostRules(policy: JsonObject, states: readonly string[]): HostRules {
+/** Forms of the texts in a rule. What else a condition has to be, its grammar says. */
+export const hostRuleForms = {
+  condition: /^[\x20-\x7e]{1,1000}$/,
+  version: /^\d{1,6}(?:\.\d{1,6}){0,3}$/,
+  stateName: /^[\x20-\x7e]{1,128}$/,
+} as const;
+
+/** Reads the members of a policy that are there. Throws JsonFaultError. */
+export function readHostRules(
+  policy: JsonMembers<never, HostRuleMember>,
+  states: readonly string[],
+): HostRules {
   return Object.fromEntries(
-    hostRuleMembers
-      .filter((member) => member in policy)
-      .map((member) => [member, readRule(policy[member], member, states)]),
+    hostRuleMembers.flatMap((member) => {
+      const rule = policy[member];
+      return rule === undefined ? [] : [[member, readRule(rule, states)]];
+    }),
   );
 }
 
-function readRule(value: unknown, member: string, states: readonly string[]): HostRule {
-  const rule = partsOf(value, member, ['attributes', 'versions', 'states']);
-  if (Object.keys(rule).length === 0) throw new JsonShapeError(`${member} is empty`);
+function readRule(place: JsonPlace, known: readonly string[]): HostRule {
+  const { attributes, versions, states } = place.someOf(hostRuleParts);
   return {
-    ...('attributes' in rule
-      ? { attributes: parseExpression(textOf(rule['attributes'], `${member}.attributes`, /^.+$/)).text }
-      : {}),
-    ...('versions' in rule ? { versions: readVersions(rule['versions'], member) } : {}),
-    ...('states' in rule ? { states: readStates(rule['states'], member, states) } : {}),
+    ...(attributes === undefined ? {} : { attributes: readCondition(attributes) }),
+    ...(versions === undefined ? {} : { versions: readVersions(versions) }),
+    ...(states === undefined ? {} : { states: readStates(states, known) }),
   };
 }
 
-function readVersions(value: unknown, member: string): NonNullable<HostRule['versions']> {
-  const versions = partsOf(value, `${member}.versions`, ruledComponents);
-  const named = ruledComponents.filter((name) => name in versions);
-  if (named.length === 0) throw new JsonShapeError(`${member}.versions is empty`);
+/** A condition that can be read, as it was written. Throws JsonFaultError. */
+export function readCondition(place: JsonPlace): string {
+  const text = place.text(hostRuleForms.condition);
+  try {
+    return parseExpression(text).text;
+  } catch (error) {
+    if (!(error instanceof TvmmpError)) throw error;
+    throw place.fault('inconsistent', `is no condition: ${error.message}`);
+  }
+}
+
+function readVersions(place: JsonPlace): NonNullable<HostRule['versions']> {
+  const versions = place.someOf(ruledComponents);
   return Object.fromEntries(
-    named.map((name) => [name, textOf(versions[name], `the version of ${name}`, VERSION)]),
+    ruledComponents.flatMap((name) => {
+      const version = versions[name];
+      return version === undefined ? [] : [[name, version.text(hostRuleForms.version)]];
+    }),
   );
 }
 
-function readStates(value: unknown, member: string, known: readonly string[]): readonly string[] {
-  const wanted = arrayOf(value, `${member}.states`, 1, limits.policyStatesMax);
-  const unknown = wanted.find((name) => typeof name !== 'string' || !known.includes(name));
-  if (unknown !== undefined) throw new JsonShapeError(`${member}.states names no state of the policy`);
-  if (new Set(wanted).size !== wanted.length)
-    throw new JsonShapeError(`${member}.states names a state twice`);
+function readStates(place: JsonPlace, known: readonly string[]): readonly string[] {
+  const wanted = place.texts(hostRuleForms.stateName, 1, limits.policyStatesMax, { once: true });
+  const unknown = wanted.findIndex((name) => !known.includes(name));
+  if (unknown >= 0) throw place.at(unknown).fault('inconsistent', 'names no state of the policy');
   return known.filter((name) => wanted.includes(name));
-}
-
-/** An object with some of these members and no others. */
-function partsOf(value: unknown, what: string, members: readonly string[]): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new JsonShapeError(`${what} is not an object`);
-  const unknown = Object.keys(value).find((name) => !members.includes(name));
-  if (unknown !== undefined)
-    throw new JsonShapeError(`${what} has an unknown member "${unknown.slice(0, 64)}"`);
-  return value as JsonObject;
 }
 
 /** What a rule is held against. */

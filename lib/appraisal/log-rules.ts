@@ -3,7 +3,7 @@
  * ruled is not judged; what is ruled has to be there.
  */
 import { createPublicKey } from 'node:crypto';
-import { JsonShapeError, arrayOf, someOf, textOf } from '../encoding/json-object.ts';
+import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { keyVariables } from './secure-boot.ts';
 import type { KeyVariable } from './secure-boot.ts';
@@ -47,12 +47,18 @@ export interface LogRules {
 /** The members of a policy that hold log rules, in the order of SPEC 10.2. */
 export const logRuleMembers = ['eventLog', 'ima'] as const;
 
-const SHA256_HEX = /^[0-9a-f]{64}$/;
-const DIGEST = /^(?:sha1|sha224|sha256|sha384|sha512|md5|sm3-256):[0-9a-f]{32,128}$/;
-const ANY_LINE = /^[^\p{Cc}]{1,4096}$/u;
-const PEM = /^-----BEGIN PUBLIC KEY-----\n[\s\S]{1,8192}\n-----END PUBLIC KEY-----\n?$/;
-const DIGEST_RULES = ['firmware', 'drivers', 'images', 'bootFiles'] as const;
-const EVENT_LOG_MEMBERS = [
+/** Forms of the texts in these rules; the policy's JSON Schema is written from them too. */
+export const logRuleForms = {
+  sha256: /^[0-9a-f]{64}$/,
+  /** A digest in an IMA list: the algorithm by the kernel's name, and as much hexadecimal as it makes. */
+  digest:
+    /^(?:(?:sha256|sm3-256):[0-9a-f]{64}|sha1:[0-9a-f]{40}|sha224:[0-9a-f]{56}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}|md5:[0-9a-f]{32})$/,
+  line: /^[^\p{Cc}]{1,4096}$/u,
+  pem: /^-----BEGIN PUBLIC KEY-----\n[\s\S]{1,8192}\n-----END PUBLIC KEY-----\n?$/,
+} as const;
+/** Rules that are lists of digests. */
+export const digestRules = ['firmware', 'drivers', 'images', 'bootFiles'] as const;
+export const eventLogMembers = [
   'secureBoot',
   'keys',
   'firmware',
@@ -61,14 +67,14 @@ const EVENT_LOG_MEMBERS = [
   'commandLines',
   'bootFiles',
 ] as const;
-const IMA_MEMBERS = ['files', 'excluded', 'keys', 'allowViolations'] as const;
+export const imaMembers = ['files', 'excluded', 'keys', 'allowViolations'] as const;
 
-/** Reads the rules from a policy's JSON. Throws JsonShapeError: unknown members are errors, and so is a rule without effect. */
-export function readLogRules(members: Readonly<Record<string, unknown>>): LogRules {
-  const { eventLog, ima } = members as { eventLog?: unknown; ima?: unknown };
+/** Reads the rules from a policy's JSON. Throws JsonFaultError: unknown members are errors, and so is a rule without effect. */
+export function readLogRules(members: JsonMembers<never, (typeof logRuleMembers)[number]>): LogRules {
+  const { eventLog, ima } = members;
   return {
-    ...(eventLog === undefined ? {} : { eventLog: readEventLog(eventLog) }),
-    ...(ima === undefined ? {} : { ima: readIma(ima) }),
+    ...(eventLog === undefined ? {} : { eventLog: readEventLogRules(eventLog) }),
+    ...(ima === undefined ? {} : { ima: readImaRules(ima) }),
   };
 }
 
@@ -86,70 +92,59 @@ export function pcrsOfRules({ eventLog, ima }: LogRules): readonly number[] {
   return pcrs.flatMap(([pcr, rule]) => (rule === undefined ? [] : [pcr]));
 }
 
-function readEventLog(value: unknown): EventLogRules {
-  const rules = someOf(value, 'eventLog', EVENT_LOG_MEMBERS);
-  const { secureBoot, keys, commandLines } = rules as {
-    secureBoot?: unknown;
-    keys?: unknown;
-    commandLines?: unknown;
-  };
-  if (Object.keys(rules).length === 0) throw new JsonShapeError('eventLog has no rule');
-  if (secureBoot !== undefined && typeof secureBoot !== 'boolean')
-    throw new JsonShapeError('secureBoot is neither true nor false');
-  const digests = DIGEST_RULES.filter((name) => rules[name] !== undefined).map((name) => [
-    name,
-    textsOf(rules[name], name, SHA256_HEX),
-  ]);
+/** Reads `eventLog`. Throws JsonFaultError. */
+export function readEventLogRules(place: JsonPlace): EventLogRules {
+  const rules = place.someOf(eventLogMembers);
+  const { secureBoot, keys, commandLines } = rules;
+  const digests = digestRules.flatMap((name) => {
+    const list = rules[name];
+    return list === undefined ? [] : [[name, textsOf(list, logRuleForms.sha256)] as const];
+  });
   return {
-    ...(secureBoot === undefined ? {} : { secureBoot }),
+    ...(secureBoot === undefined ? {} : { secureBoot: secureBoot.boolean() }),
     ...(keys === undefined ? {} : { keys: readKeys(keys) }),
-    ...(Object.fromEntries(digests) as Pick<EventLogRules, (typeof DIGEST_RULES)[number]>),
-    ...(commandLines === undefined ? {} : { commandLines: textsOf(commandLines, 'commandLines', ANY_LINE) }),
+    ...(Object.fromEntries(digests) as Pick<EventLogRules, (typeof digestRules)[number]>),
+    ...(commandLines === undefined ? {} : { commandLines: textsOf(commandLines, logRuleForms.line) }),
   };
 }
 
-function readKeys(value: unknown): NonNullable<EventLogRules['keys']> {
-  const keys = someOf(value, 'keys', keyVariables);
-  if (Object.keys(keys).length === 0) throw new JsonShapeError('keys names no variable');
+function readKeys(place: JsonPlace): NonNullable<EventLogRules['keys']> {
+  const keys = place.someOf(keyVariables);
   return Object.fromEntries(
-    Object.entries(keys).map(([name, of]) => [name, textsOf(of, `keys.${name}`, SHA256_HEX)]),
+    keyVariables.flatMap((name) => {
+      const list = keys[name];
+      return list === undefined ? [] : [[name, textsOf(list, logRuleForms.sha256)]];
+    }),
   );
 }
 
-function readIma(value: unknown): ImaRules {
-  const rules = someOf(value, 'ima', IMA_MEMBERS);
-  const { files, excluded, keys, allowViolations } = rules as Record<(typeof IMA_MEMBERS)[number], unknown>;
-  if (typeof files !== 'object' || files === null || Array.isArray(files))
-    throw new JsonShapeError('ima.files is not an object');
-  if (allowViolations !== undefined && typeof allowViolations !== 'boolean')
-    throw new JsonShapeError('allowViolations is neither true nor false');
-  const pems = keys === undefined ? undefined : textsOf(keys, 'ima.keys', PEM);
-  for (const pem of pems ?? []) assertRsa(pem);
+/** Reads `ima`. Throws JsonFaultError. */
+export function readImaRules(place: JsonPlace): ImaRules {
+  const { files, excluded, keys, allowViolations } = place.object(['files'], imaMembers);
+  const listed = files.names().map((path) => [path, textsOf(files.at(path), logRuleForms.digest)] as const);
   return {
-    files: Object.fromEntries(
-      Object.entries(files).map(([path, digests]) => [
-        path,
-        textsOf(digests, `ima.files of ${path}`, DIGEST),
-      ]),
-    ),
-    ...(excluded === undefined ? {} : { excluded: textsOf(excluded, 'ima.excluded', ANY_LINE) }),
-    ...(pems === undefined ? {} : { keys: pems }),
-    ...(allowViolations === undefined ? {} : { allowViolations }),
+    files: Object.fromEntries(listed),
+    ...(excluded === undefined ? {} : { excluded: textsOf(excluded, logRuleForms.line) }),
+    ...(keys === undefined ? {} : { keys: readPems(keys) }),
+    ...(allowViolations === undefined ? {} : { allowViolations: allowViolations.boolean() }),
   };
 }
 
-function assertRsa(pem: string): void {
-  let type: string | undefined;
-  try {
-    type = createPublicKey(pem).asymmetricKeyType;
-  } catch {
-    type = undefined;
-  }
-  if (type !== 'rsa') throw new JsonShapeError('a key of ima.keys is not an RSA public key in PEM');
+function readPems(place: JsonPlace): readonly string[] {
+  const pems = textsOf(place, logRuleForms.pem);
+  const wrong = pems.findIndex((pem) => keyTypeOf(pem) !== 'rsa');
+  if (wrong >= 0) throw place.at(wrong).fault('inconsistent', 'is not an RSA public key in PEM');
+  return pems;
 }
 
-function textsOf(value: unknown, what: string, pattern: RegExp): readonly string[] {
-  return arrayOf(value, what, 0, limits.policyRuleItemsMax).map((item) =>
-    textOf(item, `an item of ${what}`, pattern),
-  );
+function keyTypeOf(pem: string): string | undefined {
+  try {
+    return createPublicKey(pem).asymmetricKeyType;
+  } catch {
+    return undefined;
+  }
+}
+
+function textsOf(place: JsonPlace, form: RegExp): readonly string[] {
+  return place.texts(form, 0, limits.policyRuleItemsMax);
 }

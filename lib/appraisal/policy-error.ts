@@ -12,7 +12,12 @@ export type PolicyReason =
   | 'rollback'
   | 'version-conflict';
 
-/** Makes the error of a policy that is not accepted. */
-export function policyError(reason: PolicyReason, message: string, cause?: unknown): TvmmpError {
-  return new TvmmpError('policy-invalid', message, { cause, details: { reason } });
+/** Makes the error of a policy that is not accepted; `where` says more of one that is malformed. */
+export function policyError(
+  reason: PolicyReason,
+  message: string,
+  cause?: unknown,
+  where: { readonly fault?: string; readonly pointer?: string } = {},
+): TvmmpError {
+  return new TvmmpError('policy-invalid', message, { cause, details: { reason, ...where } });
 }

@@ -1,14 +1,7 @@
 /** The JSON of a policy (SPEC 10): what an operator writes, and what the authority signs. */
-import {
-  JsonShapeError,
-  arrayOf,
-  base64,
-  base64Of,
-  integerOf,
-  objectOf,
-  textOf,
-} from '../encoding/json-object.ts';
-import type { JsonObject } from '../encoding/json-object.ts';
+import { base64 } from '../encoding/json-object.ts';
+import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
+import type { JsonMembers } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { hostRuleMembers, readHostRules } from './host-rules.ts';
 import type { HostRules } from './host-rules.ts';
@@ -16,13 +9,19 @@ import { logRuleMembers, readLogRules } from './log-rules.ts';
 import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
 
-const FORMAT = 'tvmmp-policy/1';
-const ID = /^[a-z0-9][a-z0-9._-]{0,63}$/;
-const STATE_NAME = /^[\x20-\x7e]{1,128}$/;
-const SHA256_HEX = /^[0-9a-f]{64}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const PCR_MAX = 23;
-const APPROVAL_BYTES = 64;
+export const POLICY_FORMAT = 'tvmmp-policy/1';
+/** Forms of the texts of a policy; its JSON Schema is written from them too. */
+export const policyForms = {
+  id: /^[a-z0-9][a-z0-9._-]{0,63}$/,
+  stateName: /^[\x20-\x7e]{1,128}$/,
+  sha256: /^[0-9a-f]{64}$/,
+  time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+  /** 64 bytes in base64. */
+  approval: /^[A-Za-z0-9+/]{85}[AQgw]==$/,
+  /** Index of a PCR, as a member's name. */
+  pcr: /^(?:\d|1\d|2[0-3])$/,
+} as const;
+export const PCR_MAX = 23;
 
 /** A state as an operator states it: the value of each selected PCR of the SHA-256 bank. */
 export interface DraftState {
@@ -51,25 +50,25 @@ export interface PolicyDocument extends PolicyDraft {
 
 /**
  * Reads an operator's policy: `{"format":"tvmmp-policy/1","id","version","pcrs":{"sha256":[...]},"states":[{"name",
- * "pcrs":{"sha256":{"0":"hex"}}}]}`. Throws `policy-invalid`: too-large, malformed.
+ * "pcrs":{"sha256":{"0":"hex"}}}]}`. Throws `policy-invalid`: too-large, malformed (with `fault` and `pointer` of what is
+ * wrong).
  */
 export function parsePolicyText(text: string): PolicyDraft {
-  return parse(text, (value) => {
-    const members = policyMembers(value, ['format', 'id', 'version', 'pcrs', 'states']);
-    return readPolicy(members, ['name', 'pcrs'], (_, state) => state);
+  return parse(text, (document) => {
+    const members = document.object(draftMembers, ruleMembers);
+    return readPolicy(members, (state, pcrs) => draftState(state.object(['name', 'pcrs']), pcrs));
   });
 }
 
 /** Reads the payload of a signed policy; it must be the one text that `formatPolicy` writes. */
 export function parsePolicyDocument(text: string): PolicyDocument {
-  const document = parse(text, (value) => {
-    const members = policyMembers(value, ['format', 'id', 'version', 'issuedAt', 'pcrs', 'states']);
-    const issuedAt = new Date(textOf(members['issuedAt'], 'issuedAt', TIME));
-    if (Number.isNaN(issuedAt.getTime())) throw new JsonShapeError('issuedAt is no time');
-    const policy = readPolicy(members, ['name', 'pcrs', 'approval'], (state, draft) => {
-      const approval = base64Of(state['approval'], 'approval', APPROVAL_BYTES);
-      if (approval.byteLength !== APPROVAL_BYTES) throw new JsonShapeError('approval is not of 64 bytes');
-      return { ...draft, approval };
+  const document = parse(text, (place) => {
+    const members = place.object([...draftMembers, 'issuedAt'], ruleMembers);
+    const issuedAt = timeOf(members.issuedAt);
+    const policy = readPolicy(members, (state, pcrs) => {
+      const parts = state.object(['name', 'pcrs', 'approval']);
+      const approval = parts.approval.text(policyForms.approval);
+      return { ...draftState(parts, pcrs), approval: Uint8Array.from(Buffer.from(approval, 'base64')) };
     });
     return { ...policy, issuedAt };
   });
@@ -82,7 +81,7 @@ export function parsePolicyDocument(text: string): PolicyDocument {
 /** The payload's text: compact JSON, members in the order of SPEC 10, PCRs ascending. */
 export function formatPolicy(policy: PolicyDocument): string {
   return JSON.stringify({
-    format: FORMAT,
+    format: POLICY_FORMAT,
     id: policy.id,
     version: policy.version,
     issuedAt: policy.issuedAt.toISOString(),
@@ -104,81 +103,85 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
   const { id, version, pcrs } = policy;
-  return `${JSON.stringify({ format: FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts, ...policy.rules }, null, 2)}\n`;
+  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts, ...policy.rules }, null, 2)}\n`;
 }
 
-function parse<T>(text: string, read: (value: unknown) => T): T {
+const draftMembers = ['format', 'id', 'version', 'pcrs', 'states'] as const;
+const ruleMembers = [...hostRuleMembers, ...logRuleMembers] as const;
+type Members = JsonMembers<(typeof draftMembers)[number], (typeof ruleMembers)[number]>;
+
+function parse<T>(text: string, read: (document: JsonPlace) => T): T {
   if (Buffer.byteLength(text) > limits.policyBytesMax) {
     throw policyError('too-large', 'the policy is too large');
   }
   try {
-    return read(JSON.parse(text));
+    return read(new JsonPlace(JSON.parse(text)));
   } catch (cause) {
-    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
-    throw policyError('malformed', `the policy cannot be read: ${cause.message}`, cause);
+    if (cause instanceof SyntaxError)
+      throw policyError('malformed', `the policy cannot be read: ${cause.message}`, cause);
+    if (!(cause instanceof JsonFaultError)) throw cause;
+    const { fault, pointer } = cause;
+    throw policyError('malformed', `the policy cannot be read: ${cause.message}`, cause, { fault, pointer });
   }
 }
 
 function readPolicy<S extends DraftState>(
-  members: JsonObject,
-  stateMembers: readonly string[],
-  extend: (state: JsonObject, draft: DraftState) => S,
+  members: Members,
+  readState: (state: JsonPlace, pcrs: readonly number[]) => S,
 ): PolicyDraft & { readonly states: readonly S[] } {
-  if (members['format'] !== FORMAT) throw new JsonShapeError(`the format is not ${FORMAT}`);
-  const pcrs = readSelection(members['pcrs']);
-  const states = arrayOf(members['states'], 'states', 1, limits.policyStatesMax).map((value) => {
-    const state = objectOf(value, 'a state', stateMembers);
-    const name = textOf(state['name'], 'the name of a state', STATE_NAME);
-    return extend(state, { name, pcrs: readValues(state['pcrs'], pcrs) });
-  });
-  if (new Set(states.map(({ name }) => name)).size !== states.length) {
-    throw new JsonShapeError('two states have one name');
-  }
-  return {
-    id: textOf(members['id'], 'id', ID),
-    version: integerOf(members['version'], 'version', 1, Number.MAX_SAFE_INTEGER),
-    pcrs,
-    states,
-    ...(hostRuleMembers.some((name) => name in members)
-      ? {
-          rulesOfHosts: readHostRules(
-            members,
-            states.map(({ name }) => name),
-          ),
-        }
-      : {}),
-    ...(logRuleMembers.some((name) => name in members) ? { rules: readLogRules(members) } : {}),
-  };
+  members.format.constant(POLICY_FORMAT);
+  const id = members.id.text(policyForms.id);
+  const version = members.version.integer(1, Number.MAX_SAFE_INTEGER);
+  const pcrs = readSelection(members.pcrs);
+  const places = members.states.items(1, limits.policyStatesMax);
+  const states = places.map((state) => readState(state, pcrs));
+  const names = states.map(({ name }) => name);
+  const again = places.find((_, index) => names.indexOf(names[index] ?? '') !== index);
+  if (again !== undefined) throw again.at('name').fault('inconsistent', 'is the name of another state');
+  const rulesOfHosts = hostRuleMembers.some((name) => members[name] !== undefined)
+    ? { rulesOfHosts: readHostRules(members, names) }
+    : {};
+  const rules = logRuleMembers.some((name) => members[name] !== undefined)
+    ? { rules: readLogRules(members) }
+    : {};
+  return { id, version, pcrs, states, ...rulesOfHosts, ...rules };
 }
 
-/** All members that a policy must have, and those that it may have. */
-function policyMembers(value: unknown, required: readonly string[]): JsonObject {
-  const present = typeof value === 'object' && value !== null ? value : {};
-  const optional = [...hostRuleMembers, ...logRuleMembers].filter((name) => name in present);
-  return objectOf(value, 'the policy', [...required, ...optional]);
+function draftState(members: JsonMembers<'name' | 'pcrs'>, pcrs: readonly number[]): DraftState {
+  const name = members.name.text(policyForms.stateName);
+  return { name, pcrs: readValues(members.pcrs, pcrs) };
 }
 
-function readSelection(value: unknown): readonly number[] {
-  const { sha256 } = objectOf(value, 'pcrs', ['sha256']) as { sha256: unknown };
-  const pcrs = arrayOf(sha256, 'pcrs.sha256', 1, PCR_MAX + 1).map((pcr) =>
-    integerOf(pcr, 'a PCR', 0, PCR_MAX),
-  );
-  if (pcrs.some((pcr, i) => i > 0 && pcr <= (pcrs[i - 1] ?? PCR_MAX))) {
-    throw new JsonShapeError('the PCRs are not in ascending order');
+function timeOf(place: JsonPlace): Date {
+  const time = new Date(place.text(policyForms.time));
+  if (Number.isNaN(time.getTime())) throw place.fault('inconsistent', 'is no time');
+  return time;
+}
+
+function readSelection(place: JsonPlace): readonly number[] {
+  const items = place.object(['sha256']).sha256.items(1, PCR_MAX + 1);
+  const pcrs = items.map((item) => item.integer(0, PCR_MAX));
+  for (const [index, item] of items.entries()) {
+    if (pcrs.indexOf(pcrs[index] ?? 0) !== index) throw item.fault('repeated', 'is there twice');
   }
+  const step = items.find((_, index) => index > 0 && (pcrs[index] ?? 0) < (pcrs[index - 1] ?? 0));
+  if (step !== undefined) throw step.fault('inconsistent', 'is not above the PCR before it');
   return pcrs;
 }
 
 /** Exactly the selected PCRs, each with a SHA-256 value. */
-function readValues(value: unknown, pcrs: readonly number[]): ReadonlyMap<number, Uint8Array> {
-  const { sha256 } = objectOf(value, 'pcrs of a state', ['sha256']) as { sha256: unknown };
-  const values = objectOf(sha256, 'pcrs.sha256 of a state', pcrs.map(String));
-  return new Map(
-    pcrs.map((pcr) => {
-      const hex = textOf(values[String(pcr)], `PCR ${pcr}`, SHA256_HEX);
-      return [pcr, Uint8Array.from(Buffer.from(hex, 'hex'))];
-    }),
-  );
+function readValues(place: JsonPlace, pcrs: readonly number[]): ReadonlyMap<number, Uint8Array> {
+  const values = place.object(['sha256']).sha256;
+  const found = values.names().map((name): [number, Uint8Array] => {
+    const value = values.at(name);
+    if (!policyForms.pcr.test(name)) throw value.fault('unknown-member', 'is not a PCR');
+    return [Number(name), Uint8Array.from(Buffer.from(value.text(policyForms.sha256), 'hex'))];
+  });
+  const other = found.find(([pcr]) => !pcrs.includes(pcr));
+  if (other !== undefined) throw values.at(other[0]).fault('inconsistent', 'is not a PCR of this policy');
+  const missing = pcrs.find((pcr) => !found.some(([one]) => one === pcr));
+  if (missing !== undefined) throw values.fault('inconsistent', `lacks PCR ${missing}`);
+  return new Map(found.sort(([a], [b]) => a - b));
 }
 
 function hexOf(order: readonly number[], pcrs: ReadonlyMap<number, Uint8Array>): Record<string, string> {

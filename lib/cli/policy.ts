@@ -9,6 +9,7 @@ import { readText, writeOutput } from './files.ts';
 import { readState, restrictTo } from './measured-state.ts';
 import { hex, print, printJson, timeText } from './output.ts';
 import { addDiff } from './policy-diff.ts';
+import { addSchema } from './policy-schema.ts';
 import { addTest } from './policy-test.ts';
 
 interface OutputOptions extends CommonOptions {
@@ -26,6 +27,7 @@ export function addPolicy(program: Command): void {
   );
   addNew(policy);
   addCheck(policy);
+  addSchema(policy);
   addSign(policy);
   addInstall(policy);
   addShow(policy);

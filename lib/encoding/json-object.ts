@@ -22,13 +22,6 @@ export function objectOf(value: unknown, what: string, members: readonly string[
   return value as JsonObject;
 }
 
-/** The value as an object with none but these members, each of which may be missing. */
-export function someOf(value: unknown, what: string, members: readonly string[]): JsonObject {
-  const present =
-    typeof value === 'object' && value !== null ? members.filter((name) => name in value) : members;
-  return objectOf(value, what, present);
-}
-
 /** The value as an array of `min` to `max` items. */
 export function arrayOf(value: unknown, what: string, min: number, max: number): readonly unknown[] {
   if (!Array.isArray(value)) throw new JsonShapeError(`${what} is not an array`);

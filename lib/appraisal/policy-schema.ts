@@ -1,0 +1,130 @@
+/**
+ * The JSON Schema (draft 2020-12) of policies, for editors and other tools: it accepts what the parser accepts, but for what no
+ * schema can say (`inconsistent`). Written from the forms and bounds that the parser uses; lib/appraisal/policy.schema.json is
+ * its text.
+ */
+import { limits } from '../limits.ts';
+import { hostRuleForms, ruledComponents } from './host-rules.ts';
+import { logRuleForms } from './log-rules.ts';
+import { PCR_MAX, POLICY_FORMAT, policyForms } from './policy-text.ts';
+import { keyVariables } from './secure-boot.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const SCHEMA_ID = 'https://tvmmp.org/schema/policy/1';
+/** Of a signed policy's payload: the draft with what the signature adds. */
+export const SIGNED_POLICY_SCHEMA = `${SCHEMA_ID}#/$defs/signed`;
+
+/** The schema of a draft; under `$defs/signed` that of the payload of a signed policy. */
+export function policySchema(): Schema {
+  const draft = ['format', 'id', 'version', 'pcrs', 'states'];
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: SCHEMA_ID,
+    title: 'TVMMP policy, a draft',
+    description:
+      'What a host has to be. tvmmp policy check looks besides at what a schema cannot say: PCRs ascend, a state has exactly the ' +
+      'PCRs of the policy, names of states are unique and rules name none but these, conditions can be read, keys are RSA keys.',
+    ...object(draft, { ...members({ $ref: '#/$defs/state' }) }),
+    $defs: {
+      signed: {
+        title: 'TVMMP policy, the payload of a signed one',
+        ...object([...draft, 'issuedAt'], {
+          ...members({ $ref: '#/$defs/approvedState' }),
+          issuedAt: text(policyForms.time),
+        }),
+      },
+      state: object(['name', 'pcrs'], stateMembers),
+      approvedState: object(['name', 'pcrs', 'approval'], {
+        ...stateMembers,
+        approval: text(policyForms.approval),
+      }),
+      hostRule: {
+        description: 'At least one of the three.',
+        ...someOf({
+          attributes: {
+            ...text(hostRuleForms.condition),
+            description: 'Condition over the attributes of a host, such as region == "eu" and level >= 2.',
+          },
+          versions: someOf(
+            Object.fromEntries(ruledComponents.map((name) => [name, text(hostRuleForms.version)])),
+          ),
+          states: {
+            ...list(text(hostRuleForms.stateName), 1, limits.policyStatesMax),
+            uniqueItems: true,
+          },
+        }),
+      },
+      eventLog: someOf({
+        secureBoot: { type: 'boolean' },
+        keys: someOf(Object.fromEntries(keyVariables.map((name) => [name, digests]))),
+        firmware: digests,
+        drivers: digests,
+        images: digests,
+        commandLines: rule(text(logRuleForms.line)),
+        bootFiles: digests,
+      }),
+      ima: object(['files'], {
+        files: {
+          type: 'object',
+          description: 'Digests by path.',
+          additionalProperties: rule(text(logRuleForms.digest)),
+        },
+        excluded: rule(text(logRuleForms.line)),
+        keys: rule(text(logRuleForms.pem)),
+        allowViolations: { type: 'boolean' },
+      }),
+    },
+  };
+}
+
+const digests = rule(text(logRuleForms.sha256));
+const stateMembers = {
+  name: text(policyForms.stateName),
+  pcrs: object(['sha256'], {
+    sha256: {
+      type: 'object',
+      patternProperties: { [policyForms.pcr.source]: text(policyForms.sha256) },
+      additionalProperties: false,
+    },
+  }),
+};
+
+/** The members that a draft and a signed policy share. */
+function members(state: Schema): Schema {
+  const selection = list({ type: 'integer', minimum: 0, maximum: PCR_MAX }, 1, PCR_MAX + 1);
+  return {
+    format: { const: POLICY_FORMAT },
+    id: text(policyForms.id),
+    version: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    pcrs: object(['sha256'], { sha256: { ...selection, uniqueItems: true } }),
+    states: list(state, 1, limits.policyStatesMax),
+    forward: { $ref: '#/$defs/hostRule' },
+    backward: { $ref: '#/$defs/hostRule' },
+    eventLog: { $ref: '#/$defs/eventLog' },
+    ima: { $ref: '#/$defs/ima' },
+  };
+}
+
+/** An object with these members and no others. */
+function object(required: readonly string[], properties: Schema): Schema {
+  return { type: 'object', required, properties, additionalProperties: false };
+}
+
+/** An object with at least one of these members and no others. */
+function someOf(properties: Schema): Schema {
+  return { type: 'object', minProperties: 1, properties, additionalProperties: false };
+}
+
+function list(items: Schema, minItems: number, maxItems: number): Schema {
+  return { type: 'array', minItems, maxItems, items };
+}
+
+/** A list in a rule. */
+function rule(items: Schema): Schema {
+  return list(items, 0, limits.policyRuleItemsMax);
+}
+
+function text(form: RegExp): Schema {
+  return { type: 'string', pattern: form.source };
+}
