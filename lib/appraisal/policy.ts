@@ -74,9 +74,13 @@ export function policyRefOf(signerSpki: Uint8Array): Uint8Array {
 
 /** authPolicy of every receive key of an authority (SPEC 5.2), from the SPKI DER of its policy key. */
 export function receivePolicyOf(signerSpki: Uint8Array): Uint8Array {
-  const key = createPublicKey({ key: Buffer.from(signerSpki), format: 'der', type: 'spki' });
-  return policyAuthorize(nameOf(policyKeyPublicArea(key)), policyRefOf(signerSpki));
+  return receivePolicies.get(Buffer.from(signerSpki).toString('latin1'), () => {
+    const key = createPublicKey({ key: Buffer.from(signerSpki), format: 'der', type: 'spki' });
+    return policyAuthorize(nameOf(policyKeyPublicArea(key)), policyRefOf(signerSpki));
+  });
 }
+
+const receivePolicies = new Remembered<Uint8Array>(limits.policiesRememberedMax);
 
 /** Policies whose signature and approvals were good, by their envelope. Whose key it was, and until when it may sign, is asked each time. */
 const verified = new Remembered<Policy>(limits.policiesRememberedMax);

@@ -10,14 +10,10 @@ export interface SessionChange {
 }
 
 /** States in which nothing is left to be done: by the protocol, by a refusal, or by an administrator (SPEC 6.8, 6.9). */
-const over: ReadonlySet<SessionState> = new Set([
-  'refused',
-  'departed',
-  'aborted',
-  'done',
-  'resolved',
-  'given-up',
-]);
+const over: readonly SessionState[] = ['refused', 'departed', 'aborted', 'done', 'resolved', 'given-up'];
+
+const unfinished = `SELECT * FROM session WHERE state NOT IN (${over.map((state) => `'${state}'`).join(', ')})
+  ORDER BY started DESC, rowid DESC`;
 
 /** The journal's part about sessions: where each stands, what kept it from going on, and the steps that it took. */
 export class SessionStore {
@@ -98,7 +94,8 @@ export class SessionStore {
 
   /** Sessions that are not over: what has to be finished or undone. */
   unfinished(role?: SessionRole): readonly SessionRecord[] {
-    return this.all().filter((row) => !over.has(row.state) && (role === undefined || row.role === role));
+    const all = this.#statements.prepare<[], SessionRecord>(unfinished).all();
+    return role === undefined ? all : all.filter((row) => row.role === role);
   }
 
   /** What happened to a session, in order. */

@@ -2,7 +2,9 @@
  * What of a domain's XML matters for trust (SPEC 7.1): what runs, what it was booted from, what of the host it can touch, and which vTPM it has.
  * `facts` reads them for people and policies; canonical-facts.ts picks what both hosts see alike, which is what gets hashed into the proof.
  */
+import { Remembered } from '../encoding/remembered.ts';
 import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { deviceFacts } from './device-facts.ts';
 import type { DeviceFacts, TpmFacts } from './device-facts.ts';
 import { type VmMetadata, metadataOfDomain } from './metadata.ts';
@@ -81,6 +83,13 @@ const MEMORY_UNITS: Readonly<Record<string, number>> = {
  * well-formedness, and what every domain must have (UUID, name, type, memory, CPUs) present exactly once.
  */
 export function facts(xml: string): DomainFacts {
+  return known.get(xml, () => read(xml));
+}
+
+/** One hook asks several times about one description, and a migration has several hooks. */
+const known = new Remembered<DomainFacts>(limits.domainsRememberedMax);
+
+function read(xml: string): DomainFacts {
   const root = parseXml(xml, 'domain');
   const os = only(root, 'os');
   const osType = only(os, 'type');

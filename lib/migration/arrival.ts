@@ -39,6 +39,7 @@ export function recordArrival(services: Services, uuid: string, session: Uint8Ar
     journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
     journal.changeSession(session, { state: 'destroying' }, now());
   });
+  services.chains.adopt(step.head);
 }
 
 /** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */

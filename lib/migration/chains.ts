@@ -81,6 +81,11 @@ export class Chains {
     return state;
   }
 
+  /** What was verified of a chain that came from another host, and is in the journal now. */
+  adopt(state: ChainState): void {
+    this.#states.set(state.vm, state);
+  }
+
   /** From an entry on whose summary is known; `visit` is shown each of them. */
   #replay(
     uuid: string,

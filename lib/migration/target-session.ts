@@ -247,16 +247,17 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage, offer: Offer): TrustedPeer {
     const { host } = this.#services;
     const channel = requireChannel(this.channel);
+    const proof = decodeProof(offer.proof);
     const trusted = trustPeer(host, {
       channel,
       peer,
       claim: offer.claim,
       statement: statements(channel, own, peer).source(evidence),
-      requiredPolicyVersion: claimedPolicyVersion(offer),
+      requiredPolicyVersion: claimedPolicyVersion(proof),
     });
     const { name, akName, certificate } = trusted;
     const offerer = { name, akName, certificate: certificate.digest };
-    const accepted = this.#verifyProof(offer, offerer);
+    const accepted = this.#verifyProof(proof, offerer);
     this.#checkDeparting(accepted.verified.head, trusted);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
@@ -270,7 +271,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     return trusted;
   }
 
-  #verifyProof(offer: Offer, offerer: HostId): Accepted {
+  #verifyProof(proof: Proof, offerer: HostId): Accepted {
     const { host, chains } = this.#services;
     const record = host.journal.vm(this.uuid);
     if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
@@ -286,11 +287,10 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       throw new Refused('this host has not finished giving this VM away yet; try again in a moment');
     }
     const { rulesOfHosts } = host.policy().policy;
-    const proof = decodeProof(offer.proof);
     const known = chains.state(this.uuid);
     const birth = claimedBirth(proof);
     const continues = known !== null && birth !== null && bytesEqual(known.birth, birth);
-    const verified = verifyProof(offer.proof, {
+    const verified = verifyProof(proof, {
       root: host.identity.root,
       ...(asksOfEveryHolder(rulesOfHosts) ? {} : { checkpoints: { notOf: offerer } }),
       ...(continues ? { known } : {}),
@@ -348,6 +348,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       });
       host.journal.changeSession(this.session, { state: 'staged', peer: trusted.name }, host.now());
     });
+    this.#services.chains.adopt(head);
     if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);
     return head.head;
   }
@@ -489,7 +490,7 @@ function claimedBirth({ summary, entries }: Proof): Uint8Array | null {
 }
 
 /** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */
-function claimedPolicyVersion(offer: Offer): number {
-  const last = decodeProof(offer.proof).entries.at(-1);
+function claimedPolicyVersion(proof: Proof): number {
+  const last = proof.entries.at(-1);
   return last === undefined ? 0 : decodeEntry(last.entry).policy.version;
 }

@@ -14,10 +14,12 @@ import {
   uuid,
 } from '../encoding/shape.ts';
 import type { Of } from '../encoding/shape.ts';
+import { Remembered } from '../encoding/remembered.ts';
 import { H } from '../encoding/hash.ts';
 import { hostId, policyId } from '../evidence/identity.ts';
 import { attestBytes, signatureBytes } from '../evidence/claim.ts';
 import { leafHash, merklePath } from '../evidence/merkle.ts';
+import { limits } from '../limits.ts';
 
 export type { HostId, PolicyId } from '../evidence/identity.ts';
 
@@ -83,8 +85,13 @@ export function encodeEntry(entry: Entry): Uint8Array {
 
 /** Reads an entry; throws `encoding-invalid` or `limit-exceeded`. Says nothing about its truth. */
 export function decodeEntry(bytes: Uint8Array): Entry {
-  return decodeAs(entryShape, 'entry', bytes, { bytesMax: ENTRY_BYTES_MAX });
+  const read = (): Entry => decodeAs(entryShape, 'entry', bytes, { bytesMax: ENTRY_BYTES_MAX });
+  if (bytes.byteLength > ENTRY_BYTES_MAX) return read();
+  return decoded.get(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'), read);
 }
+
+/** The same entries are read at each step of a hand-over, and most of them again at the next one. Nobody changes what was read. */
+const decoded = new Remembered<Entry>(limits.entriesRememberedMax);
 
 /** `H("tvmmp/entry/1", entry bytes)`: names an entry in `previous` and in *staged*. */
 export function entryHash(entryBytes: Uint8Array): Uint8Array {

@@ -73,12 +73,12 @@ export interface VerifiedStep {
   readonly entry: VerifiedEntry;
 }
 
-/** Verifies a whole proof file. Throws nothing for bad input: what is wrong with it is the fault. */
-export function verifyProof(bytes: Uint8Array, trust: ProofTrust): VerifiedProof | ProofFault {
+/** Verifies a whole proof file, or one that was read. Throws nothing for bad input: what is wrong with it is the fault. */
+export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): VerifiedProof | ProofFault {
   let at: ProofFault['at'] = null;
   return judge(
     () => {
-      const proof = decodeProof(bytes);
+      const proof = told instanceof Uint8Array ? decodeProof(told) : told;
       const credentials = new Credentials(trust.root, proof);
       const entries: VerifiedEntry[] = [];
       const departures: VerifiedEntry[] = [];

@@ -3,7 +3,9 @@ import { createHash, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { ByteReader } from '../bytes/reader.ts';
 import { ByteWriter } from '../bytes/writer.ts';
+import { Remembered } from '../encoding/remembered.ts';
 import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { CURVES, HASHES, OBJECT_ATTRIBUTE, TPM_ALG, hashOfId } from './algorithms.ts';
 import type { CurveName } from './algorithms.ts';
 import type { PcrBank } from './port.ts';
@@ -120,12 +122,16 @@ export function nameOf(publicArea: Uint8Array): Uint8Array {
   return new ByteWriter().u16be(HASHES[nameHash].id).bytes(digest).finish();
 }
 
+/** OpenSSL takes longer to take in a key than to use it. */
+const keys = new Remembered<KeyObject>(limits.certificatesRememberedMax);
+
 /** The key of an RSA or ECC public area, for crypto.verify and friends. A point off the curve is refused. */
 export function keyObjectOf(area: PublicArea): KeyObject {
   if (area.type === 'keyedhash')
     throw new TvmmpError('tpm-structure-invalid', 'a keyed hash has no public key');
   try {
-    return createPublicKey({ key: jwkOf(area), format: 'jwk' });
+    const key = jwkOf(area);
+    return keys.get(JSON.stringify(key), () => createPublicKey({ key, format: 'jwk' }));
   } catch (cause) {
     throw new TvmmpError('tpm-structure-invalid', 'the public area holds no usable key', { cause });
   }
