@@ -7,14 +7,16 @@ import { runTool } from '../tool.ts';
 import type { ToolRun } from '../tool.ts';
 import { tptp } from './clauses.ts';
 import type { Theory } from './clauses.ts';
+import { sequentText } from './sequent.ts';
+import type { Sequent } from './sequent.ts';
 
 /** One question to one theory, for all provers. */
 export interface Case {
   readonly model: string;
   readonly query: string;
-  /** `holds`: not derivable. `attack`, and `reached` of a good end: derivable. */
-  readonly expected: 'holds' | 'attack' | 'reached';
-  readonly theory: () => Theory;
+  /** Of a theory, `holds`: not derivable. `attack`, and `reached` of a good end: derivable. Of a sequent, `holds`: it follows; or `not shown`. */
+  readonly expected: 'holds' | 'attack' | 'reached' | 'not shown';
+  readonly theory: () => Theory | Sequent;
   /** Of a mutant: what the attacker does. */
   readonly attack?: string;
 }
@@ -57,7 +59,8 @@ const provers: readonly Prover[] = [
 /** The checks of a case: one for each prover. */
 export function checksOf({ model, query, expected, theory, attack }: Case): readonly Check[] {
   return provers.map((prover) => {
-    const text = tptp(theory());
+    const asked = theory();
+    const text = 'goals' in asked ? tptp(asked) : sequentText(asked);
     const name = `${model} - ${query}`.replaceAll(/[^a-z0-9]+/gi, '-');
     return {
       tool: prover.tool,
@@ -74,7 +77,8 @@ export function checksOf({ model, query, expected, theory, attack }: Case): read
             run.timedOut ? `undecided after ${timeoutMs / 1000} s` : `undecided: ${lastLine(run)}`,
           );
         const derivable = expected === 'reached' ? 'reached' : 'attack';
-        return { found: verdict === 'derivable' ? derivable : 'holds', seconds: run.seconds };
+        const [shown, closed] = 'goals' in asked ? [derivable, 'holds'] : ['holds', 'not shown'];
+        return { found: verdict === 'derivable' ? shown : closed, seconds: run.seconds };
       },
     };
   });
