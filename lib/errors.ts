@@ -52,6 +52,7 @@ export type ErrorCode =
   | 'vm-protected'
   | 'vm-unknown'
   | 'vm-unsuitable'
+  | 'vtpm-state-changed'
   // internal
   | 'internal';
 

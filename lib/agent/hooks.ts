@@ -20,7 +20,7 @@ export interface HookParts {
  * never refused: libvirt ignores the answer, and must not wait for our TPM.
  */
 export function hookHandler(parts: HookParts): HookHandler {
-  const { services, sessions, admission, lifeCycle } = parts;
+  const { services, admission } = parts;
   return async (call: HookCall) => {
     switch (`${call.operation} ${call.subOperation}`) {
       case 'migrate begin':
@@ -37,20 +37,29 @@ export function hookHandler(parts: HookParts): HookHandler {
       case 'started begin':
         later(services, () => forgetSecret(services, call.xml));
         return;
-      case 'stopped end':
       case 'release end':
-        later(services, async () => {
-          const { uuid } = facts(call.xml);
-          await forgetSecret(services, call.xml);
-          await sessions.released(uuid);
-          sessions.look();
-          await lifeCycle.reconcile(uuid);
-        });
+        // Before libvirt can start it again. A file's digest and a write to the journal: no TPM, no libvirt.
+        cleanUp(parts, call.xml);
+        await services.vtpmStates.ended(facts(call.xml).uuid);
+        return;
+      case 'stopped end':
+        cleanUp(parts, call.xml);
         return;
       default:
         return;
     }
   };
+}
+
+/** QEMU is gone: takes the key away, and has sessions and the proof follow. */
+function cleanUp({ services, sessions, lifeCycle }: HookParts, xml: string): void {
+  later(services, async () => {
+    const { uuid } = facts(xml);
+    await forgetSecret(services, xml);
+    await sessions.released(uuid);
+    sessions.look();
+    await lifeCycle.reconcile(uuid);
+  });
 }
 
 /**

@@ -9,11 +9,13 @@ import type {
   SessionStep,
   VmRecord,
   VmState,
+  VtpmStateRecord,
 } from './records.ts';
 import { schema, schemaVersion, upgrades } from './schema.ts';
 import { SessionStore } from './session-store.ts';
 import type { SessionChange } from './session-store.ts';
 import { Statements } from './statements.ts';
+import { VtpmStore } from './vtpm-store.ts';
 
 /** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
 export interface StoredChain {
@@ -36,12 +38,14 @@ export class Journal {
   readonly #db: Database.Database;
   readonly #statements: Statements;
   readonly #sessions: SessionStore;
+  readonly #vtpms: VtpmStore;
 
   /** Opens or creates the journal; `:memory:` for tests. */
   constructor(file: string) {
     this.#db = open(file);
     this.#statements = new Statements(this.#db);
     this.#sessions = new SessionStore(this.#statements);
+    this.#vtpms = new VtpmStore(this.#statements);
   }
 
   close(): void {
@@ -80,7 +84,15 @@ export class Journal {
   /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
   removeVm(uuid: string): void {
     this.transaction(() => {
-      for (const table of ['entry', 'summary', 'departure', 'credential', 'permit']) {
+      for (const table of [
+        'entry',
+        'summary',
+        'departure',
+        'credential',
+        'permit',
+        'vtpm_state',
+        'vtpm_past',
+      ]) {
         this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
       }
       this.#statements.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
@@ -269,6 +281,31 @@ export class Journal {
   /** Sessions that are neither over nor refused: what has to be finished or undone. */
   unfinishedSessions(role?: SessionRole): readonly SessionRecord[] {
     return this.#sessions.unfinished(role);
+  }
+
+  // vTPM state files
+
+  /** What this host knows of a vTPM's state file; null where it never looked (SPEC 8.4). */
+  vtpmState(vm: string): VtpmStateRecord | null {
+    return this.#vtpms.get(vm);
+  }
+
+  putVtpmState(record: VtpmStateRecord): void {
+    this.transaction(() => {
+      this.#vtpms.put(record);
+    });
+  }
+
+  /** Whether a vTPM's state was this once, and is another one since. */
+  wasVtpmState(vm: string, digest: Uint8Array): boolean {
+    return this.#vtpms.isPast(vm, digest);
+  }
+
+  /** The state file is gone; what it was stays known. */
+  removeVtpmState(vm: string): void {
+    this.transaction(() => {
+      this.#vtpms.remove(vm);
+    });
   }
 
   // Permits

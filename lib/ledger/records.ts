@@ -26,6 +26,19 @@ export interface VmRecord {
   readonly holder: string;
 }
 
+/**
+ * What this host knows of a vTPM's state file (SPEC 8.4). `at-rest`: nothing runs on it, and its digest is this. `in-use`: swtpm was
+ * let start on it; the digest is that of the last look, null before there was one. `unclean`: as `in-use`, and that run is over,
+ * without the agent having seen its end.
+ */
+export interface VtpmStateRecord {
+  readonly vm: string;
+  readonly standing: 'at-rest' | 'in-use' | 'unclean';
+  /** SHA-256 of the file. */
+  readonly digest: Uint8Array | null;
+  readonly time: number;
+}
+
 export type SessionRole = 'source' | 'target';
 
 /** States of SPEC 6.8 that survive a restart; earlier ones die with the connection. */

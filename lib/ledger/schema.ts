@@ -2,7 +2,7 @@
  * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
  * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
  */
-export const schemaVersion = 3;
+export const schemaVersion = 4;
 
 /** Since version 2: what happened to sessions, and entries that were set aside when this host gave its copy up (SPEC 6.9). */
 const steps = `
@@ -33,10 +33,27 @@ CREATE TABLE summary (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Since version 4: what a vTPM's state was when it was last looked at, and what it was before (SPEC 8.4). */
+const vtpmStates = `
+CREATE TABLE vtpm_state (
+  vm TEXT PRIMARY KEY,
+  standing TEXT NOT NULL,
+  digest BLOB,
+  time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE vtpm_past (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  vm TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  UNIQUE (vm, digest)
+) STRICT;
+`;
+
 /** What leads from each earlier version to the next. */
 export const upgrades: Readonly<Record<number, string>> = {
   1: `ALTER TABLE session ADD COLUMN problem TEXT NOT NULL DEFAULT '';${steps}`,
   2: summaries,
+  3: vtpmStates,
 };
 
 export const schema = `
@@ -85,7 +102,7 @@ CREATE TABLE session (
   problem TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX session_vm ON session (vm, role, state);
-${steps}${summaries}CREATE TABLE permit (
+${steps}${summaries}${vtpmStates}CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,

@@ -60,6 +60,7 @@ export async function removeKeyAndState(services: Services, vm: VmRecord): Promi
   }
   await forgetSecret(host.hypervisor, vm);
   await host.files.removeVtpmState(vm.uuid);
+  host.journal.removeVtpmState(vm.uuid);
 }
 
 /** The record of a VM that this session gave away; one that has been taken up again is not to be touched. */

@@ -1,4 +1,5 @@
-import { access, constants, mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { access, constants, mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readOutgoingMigration } from '../libvirt/migration-job.ts';
 import type { OutgoingMigration } from '../libvirt/migration-job.ts';
@@ -22,6 +23,11 @@ export interface HostFiles {
   hasVtpmState(vm: string): Promise<boolean>;
   /** Whether the VM's vTPM was manufactured on this host, or came to it: swtpm's permanent state is there. */
   vtpmIsMade(vm: string): Promise<boolean>;
+  /**
+   * SHA-256 of swtpm's permanent state, or null without one. `durable`: the file is on disk as it was read before this resolves, so
+   * that no loss of power brings an earlier one back.
+   */
+  vtpmStateDigest(vm: string, options?: { readonly durable?: boolean }): Promise<Uint8Array | null>;
   removeVtpmState(vm: string): Promise<void>;
   /** Where vTPM state is (or will be), and on which type of file system (statfs f_type). */
   vtpmFileSystem(): Promise<{ readonly directory: string; readonly type: number }>;
@@ -38,6 +44,9 @@ export interface HostFiles {
   missingMigrationTls(): Promise<string | null>;
 }
 
+/** swtpm puts each new state beside it, and renames it over the old one. */
+const stateFile = 'tpm2-00.permall';
+
 /** The files of this machine. */
 export function diskFiles(directories: HostDirectories): HostFiles {
   const vtpm = (vm: string): string => join(directories.vtpmState, vm);
@@ -45,7 +54,8 @@ export function diskFiles(directories: HostDirectories): HostFiles {
   return {
     vtpmStateDirectory: (vm) => join(vtpm(vm), 'tpm2'),
     hasVtpmState: (vm) => exists(vtpm(vm)),
-    vtpmIsMade: (vm) => exists(join(vtpm(vm), 'tpm2', 'tpm2-00.permall')),
+    vtpmIsMade: (vm) => exists(join(vtpm(vm), 'tpm2', stateFile)),
+    vtpmStateDigest: (vm, options) => fileDigest(join(vtpm(vm), 'tpm2'), options?.durable === true),
     removeVtpmState: (vm) => rm(vtpm(vm), { recursive: true, force: true }),
     vtpmFileSystem: async () => ({
       directory: directories.vtpmState,
@@ -65,6 +75,36 @@ export function diskFiles(directories: HostDirectories): HostFiles {
       return null;
     },
   };
+}
+
+async function fileDigest(directory: string, durable: boolean): Promise<Uint8Array | null> {
+  try {
+    const file = await open(join(directory, stateFile));
+    try {
+      if (durable) {
+        await file.sync();
+        await syncDirectory(directory);
+      }
+      const hash = createHash('sha256');
+      for await (const chunk of file.createReadStream({ autoClose: false })) hash.update(chunk as Buffer);
+      return new Uint8Array(hash.digest());
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** Makes what was renamed in a directory durable. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 }
 
 async function exists(path: string, mode = constants.F_OK): Promise<boolean> {

@@ -64,6 +64,7 @@ export class LifeCycle {
       await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
     }
     if (now === 'running' && record.state !== 'running') await forgetSecret(host.hypervisor, record);
+    if (now === 'running' || now === 'paused') await this.#services.vtpmStates.look(uuid);
   }
 
   /** The definition that the VM was started with. */

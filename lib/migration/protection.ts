@@ -63,6 +63,7 @@ export async function protect(services: Services, vm: string): Promise<VmRecord>
   if (described?.secret !== key.secret)
     throw new TvmmpError('internal', 'libvirt did not keep the definition');
   await chains.create({ uuid: domain.uuid, name: domain.name, facts: described.facts, vtpm, ...key });
+  await services.vtpmStates.made(domain.uuid);
   host.journal.putSetting(pendingName(domain.uuid), '');
   return recordOf(services, domain.uuid);
 }

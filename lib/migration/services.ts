@@ -4,6 +4,7 @@ import type { Host } from './host.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
 import { StepTimings } from './timings.ts';
+import { VtpmStates } from './vtpm-states.ts';
 
 /** What every part of a move shares, made once per agent. */
 export interface Services {
@@ -11,6 +12,7 @@ export interface Services {
   readonly quotes: Quotes;
   readonly chains: Chains;
   readonly platform: Platform;
+  readonly vtpmStates: VtpmStates;
   /** VMs that were let in and whose `prepare begin` is still to come: each opens that gate once. */
   readonly admitted: Set<string>;
   /** How long the steps of sessions took. */
@@ -26,6 +28,12 @@ export function servicesOf(host: Host): Services {
     quotes,
     chains: new Chains(host, quotes),
     platform: new Platform(host),
+    vtpmStates: new VtpmStates({
+      journal: host.journal,
+      files: host.files,
+      now: host.now,
+      self: host.identity.id.name,
+    }),
     completedJobs: new Map(),
     timings: new StepTimings(),
     admitted: new Set(),

@@ -23,7 +23,10 @@ export async function admitStart(
     );
   }
   if (record.state === 'staged') {
-    if (operation === 'prepare' && services.admitted.delete(domain.uuid)) return;
+    if (operation === 'prepare' && services.admitted.delete(domain.uuid)) {
+      host.journal.removeVtpmState(domain.uuid);
+      return;
+    }
     throw new Refused(`${domain.name} is on its way from ${record.holder}; it starts when it arrives`);
   }
   if (record.holder !== host.identity.id.name || record.sealed === null) {
@@ -53,11 +56,10 @@ export async function admitStart(
       `the definition of ${domain.name} names another encryption secret than it was protected with`,
     );
   }
-  if (!(await host.files.vtpmIsMade(record.uuid))) {
-    throw new Refused(
-      `the vTPM state of ${domain.name} is gone from this host (virsh undefine takes it away without --keep-tpm); libvirt would ` +
-        'make another vTPM in its place: put the state back from a backup, or end the protection with tvmmp vm unprotect',
-    );
+  if (operation === 'restore') {
+    await services.vtpmStates.require(record);
+    return;
   }
-  if (operation === 'prepare') await giveKeyToLibvirt(services, record);
+  await services.vtpmStates.begin(record);
+  await giveKeyToLibvirt(services, record);
 }

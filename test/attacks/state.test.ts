@@ -1,6 +1,6 @@
 /** State at rest: what a vTPM keeps is taken away, replaced, copied, put back; and the VM is cloned from its files. */
 import assert from 'node:assert/strict';
-import { cpSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attackLab, victim } from '../support/attacker-lab.ts';
 
@@ -9,10 +9,14 @@ const neighbour = { name: 'neighbour', uuid: '7b1f4a52-91d3-4c0e-8a56-0d3c2e9f1a
 const plain = { name: 'plain', uuid: '7b1f4a52-91d3-4c0e-8a56-0d3c2e9f1a03' };
 const clone = { name: 'clone', uuid: '7b1f4a52-91d3-4c0e-8a56-0d3c2e9f1a04' };
 
+const notTheLast =
+  /tvmmp: refused: vtpm-state-changed: the vTPM state of ward is not the one that it stopped with/;
+const older = /tvmmp: refused: vtpm-state-changed: the vTPM state of ward is an older one/;
+
 describe('attacks: state at rest', function () {
   this.timeout(180_000);
   const world = attackLab();
-  /** The ward's own vTPM state, as it was when it was protected. */
+  /** The ward's own vTPM state, as it was at its last stop. */
   let own = '';
 
   before(async () => {
@@ -61,12 +65,40 @@ describe('attacks: state at rest', function () {
 
   it('does not start a VM with vTPM state in clear in the place of its own', async () => {
     replaceState(world().vtpm('alpha', plain.uuid));
-    assert.match(await startFails(ward.name), /tpm-emulator: TPM result for CMD_INIT/);
+    assert.match(await startFails(ward.name), notTheLast);
   });
 
   it('does not start a VM with the vTPM state of another protected VM', async () => {
     replaceState(world().vtpm('alpha', neighbour.uuid));
-    assert.match(await startFails(ward.name), /tpm-emulator: TPM result for CMD_INIT/);
+    assert.match(await startFails(ward.name), notTheLast);
+  });
+
+  it('does not start a VM with vTPM state that was changed while it was off', async () => {
+    appendFileSync(join(world().vtpm('alpha', ward.uuid), 'tpm2/tpm2-00.permall'), '\0');
+    assert.match(await startFails(ward.name), notTheLast);
+    // What was refused is not taken for the state of a stop.
+    assert.match(await startFails(ward.name), notTheLast);
+  });
+
+  it('does not start a VM with an older state of its vTPM in the place of the last one', async () => {
+    const kept = join(world().relayDirectory, 'ward.kept');
+    const last = join(world().relayDirectory, 'ward.last');
+    const virsh = (...words: readonly string[]): Promise<string> =>
+      world().lab.on('alpha', 'virsh', '-q', ...words);
+    cpSync(own, kept, { recursive: true });
+    await virsh('start', ward.name);
+    await world().lab.ticked(ward.name, 'alpha', 1);
+    await virsh('destroy', ward.name);
+    cpSync(world().vtpm('alpha', ward.uuid), last, { recursive: true });
+    own = last;
+    replaceState(kept);
+    assert.match(await startFails(ward.name), older);
+    assert.match(await startFails(ward.name), older);
+    replaceState(last);
+    await virsh('start', ward.name);
+    await virsh('destroy', ward.name);
+    own = join(world().relayDirectory, 'ward.own');
+    cpSync(world().vtpm('alpha', ward.uuid), own, { recursive: true });
   });
 
   it('does not start a clone of a VM and its vTPM under another UUID', async () => {
@@ -106,6 +138,8 @@ describe('attacks: state at rest', function () {
     const { status, stderr } = await world().exec('alpha', 'virsh', '-q', 'restore', kept);
     assert.equal(status, 1, 'the old saved state was restored');
     assert.match(stderr, /tvmmp: refused: the last entry of ward is not saved: this is an old saved state/);
+    own = join(relayDirectory, 'ward.restored');
+    cpSync(world().vtpm('alpha', ward.uuid), own, { recursive: true });
   });
 
   it('opens vTPM state to nobody who has the files and not the key', async () => {

@@ -9,6 +9,7 @@ const insider = 'test/attacks/insider.test.ts';
 const offer = 'test/attacks/offer.test.ts';
 const channel = 'test/attacks/channel.test.ts';
 const state = 'test/attacks/state.test.ts';
+const vtpmStates = 'test/unit/migration/vtpm-states.test.ts';
 
 export const migration = [
   ...mutantsOf('lib/migration/start-gate.ts', copies, [
@@ -37,14 +38,41 @@ export const migration = [
       title: 'does not restore a saved state once the VM has gone on',
       test: state,
     },
+  ]),
+  ...mutantsOf('lib/migration/vtpm-states.ts', state, [
     {
-      name: 'start/vtpm-is-there',
+      name: 'vtpm/is-there',
       defence: 'No new vTPM takes the place of one that is gone',
-      spec: '8.2',
-      find: '  if (!(await host.files.vtpmIsMade(record.uuid))) {',
-      replace: "  if (record.uuid === '') {",
+      spec: '8.4',
+      find: '    if (found === null) {',
+      replace: "    if (found === null) return new Uint8Array(32);\n    if (uuid === '') {",
       title: 'does not start a VM whose vTPM state was taken away',
-      test: state,
+    },
+    {
+      name: 'vtpm/last-state',
+      defence: 'A VM starts with the vTPM that it stopped with',
+      spec: '8.4',
+      find: '    if (!past && !other) return found;',
+      replace: '    if (!past || other) return found;',
+      title: 'does not start a VM with vTPM state that was changed while it was off',
+    },
+    {
+      name: 'vtpm/no-state-from-before',
+      defence: 'An earlier state is refused even where the end of the last run was not seen',
+      spec: '8.4',
+      find: '    if (!past && !other) return found;',
+      replace: '    if (!other) return found;',
+      title: 'refuses every earlier state, whether the end of the last run was seen or not',
+      test: vtpmStates,
+    },
+    {
+      name: 'vtpm/refused-is-no-stop',
+      defence: 'What lay there at a refused start is not taken for the state of a stop',
+      spec: '8.4',
+      find: "      if (standing === 'in-use') await this.#atRest(uuid);",
+      replace: '      await this.#atRest(uuid);',
+      title: 'takes nothing that lay there at a refused start for the state of a stop',
+      test: vtpmStates,
     },
   ]),
   ...mutantsOf('lib/migration/admission.ts', hooks, [

@@ -1,6 +1,7 @@
 /** A host: a machine, its TPM and disk, and an agent made of the shipped parts (as lib/agent/agent.ts puts them together). */
 import { followEvents } from '../../lib/agent/events.ts';
 import { hookHandler } from '../../lib/agent/hooks.ts';
+import { sha256 } from '../../lib/encoding/hash.ts';
 import { Journal } from '../../lib/ledger/journal.ts';
 import { Admission } from '../../lib/migration/admission.ts';
 import { depart } from '../../lib/migration/departure.ts';
@@ -190,6 +191,10 @@ export class SimulatedHost {
       vtpmStateDirectory: (vm) => `/vtpm/${vm}/tpm2`,
       hasVtpmState: (vm) => now(machine.vtpms.has(vm)),
       vtpmIsMade: (vm) => now(machine.vtpms.has(vm)),
+      vtpmStateDigest: (vm) => {
+        const state = machine.vtpms.get(vm);
+        return now(state === undefined ? null : sha256(Buffer.from(`${state.version} ${state.key ?? ''}`)));
+      },
       removeVtpmState: (vm) => now(void machine.vtpms.delete(vm)),
       vtpmFileSystem: () => now({ directory: '/vtpm', type: 0xef53 }),
       mark: (vm) => now(void machine.marks.add(vm)),

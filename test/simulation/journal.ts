@@ -31,6 +31,8 @@ const reads = new Set([
   'permit',
   'refusals',
   'setting',
+  'vtpmState',
+  'wasVtpmState',
 ]);
 
 export function journalOf(journal: Journal, mood: DiskMood, life: Life): Journal {

@@ -1,6 +1,6 @@
 /** What libvirt does with a protected VM between migrations, and what its proof says of it. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertRefused, withLab } from '../support/product-lab.ts';
 import type { Guest, ProductLab } from '../support/product-lab.ts';
@@ -141,6 +141,27 @@ describe('life of a protected VM', function () {
     await lab.endsWith('alpha', guest, 'stopped');
     assert.equal((await lab.boot('alpha', guest)).secret, secret);
     await lab.endsWith('alpha', guest, 'stopped', 'started');
+  });
+
+  it('does not start with an older vTPM after the host lost its power', async () => {
+    const directory = lab.vtpmDirectory('alpha', guest);
+    const [older, last] = [join(lab.directory, 'older.vtpm'), join(lab.directory, 'last.vtpm')];
+    await lab.halt('alpha', guest);
+    cpSync(directory, older, { recursive: true });
+    await lab.boot('alpha', guest);
+    await lab.halt('alpha', guest);
+    await lab.boot('alpha', guest);
+    await lab.must('reboot', 'alpha', '--hard');
+    await lab.must('start-agent', 'alpha');
+    await lab.endsWith('alpha', guest, 'stopped');
+    cpSync(directory, last, { recursive: true });
+    cpSync(older, directory, { recursive: true });
+    assertRefused(
+      await lab.exec('alpha', 'virsh', 'start', guest.name),
+      /vtpm-state-changed: .* is an older one/,
+    );
+    cpSync(last, directory, { recursive: true });
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
   });
 
   it('does not start while the agent is down, and starts when it is back', async () => {

@@ -19,14 +19,16 @@ export const state: readonly Attack[] = [
     row: 8,
     attack: 'Replaced NVRAM: vTPM state taken away, in clear, or of another VM in its place',
     dimensions: ['data integrity'],
-    defence: 'The start gate looks for the vTPM’s state; swtpm opens with the VM’s own key alone',
-    spec: '5.1, 8.2',
+    defence:
+      'The start gate takes the vTPM state of the last stop alone; swtpm opens with the VM’s own key alone',
+    spec: '5.1, 8.2, 8.4',
     tests: [
       tests(
         atRest,
         'does not start a VM whose vTPM state was taken away',
         'does not start a VM with vTPM state in clear in the place of its own',
         'does not start a VM with the vTPM state of another protected VM',
+        'opens vTPM state to nobody who has the files and not the key',
       ),
     ],
   },
@@ -34,10 +36,26 @@ export const state: readonly Attack[] = [
     row: 8,
     attack: 'Older vTPM state of the same VM is put back by root on the holder while the VM is off',
     dimensions: ['data integrity'],
-    defence: 'None in version 1: the key that opens the old state is the same',
-    spec: '13',
-    tests: [],
-    limit: 'Not defended: rollback of a host’s own disk needs a monotonic counter outside it (SPEC 13).',
+    defence:
+      'Digest of the vTPM’s state at each stop, and of earlier ones: only the last starts; none from before after a power cut either',
+    spec: '8.4',
+    tests: [
+      tests(
+        atRest,
+        'does not start a VM with an older state of its vTPM in the place of the last one',
+        'does not start a VM with vTPM state that was changed while it was off',
+      ),
+      tests(
+        'test/system/life-cycle.test.ts',
+        'does not start with an older vTPM after the host lost its power',
+      ),
+      tests(
+        'test/unit/migration/vtpm-states.test.ts',
+        'refuses every earlier state, whether the end of the last run was seen or not',
+      ),
+    ],
+    limit:
+      'A state copied between two looks at a running VM, put back after a power cut, is not noticed; nor is the whole disk with its journal (SPEC 13).',
   },
   {
     row: 9,

@@ -212,6 +212,7 @@ describe('SPEC 11', () => {
     "connections to the agent's port at once per address / in all": `${limits.connectionsPerAddressMax} / ${limits.connectionsMax}`,
     'hook deadline': `${seconds(client('MIGRATE'))} (\`migrate begin\`), ${seconds(client('GATE'))} (\`prepare begin\`), ${seconds(client('NOTICE'))} others`,
     'session ids remembered': `${limits.sessionIdMemoryMs / 86_400_000} days`,
+    'earlier vTPM states remembered, per VM': number(limits.vtpmStatesRememberedMax),
   };
 
   it('is what lib/limits.ts and the hook client hold', () => {

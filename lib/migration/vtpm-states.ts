@@ -1,0 +1,109 @@
+import { bytesEqual } from '../bytes/compare.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import type { Journal } from '../ledger/journal.ts';
+import type { HostFiles } from './files.ts';
+import { KeyedMutex } from './mutex.ts';
+import { Refused } from './refused.ts';
+
+/** What this needs of its host. */
+interface Parts {
+  readonly journal: Journal;
+  readonly files: Pick<HostFiles, 'vtpmStateDigest'>;
+  readonly now: () => number;
+  /** Name of this host. */
+  readonly self: string;
+}
+
+/**
+ * Keeps track of the state files of this host's vTPMs (SPEC 8.4): a VM starts with the vTPM that it stopped with. One thing at a
+ * time per VM, in the order in which libvirt's hooks say it.
+ */
+export class VtpmStates {
+  readonly #host: Parts;
+  readonly #mutex = new KeyedMutex();
+
+  constructor(host: Parts) {
+    this.#host = host;
+  }
+
+  /** Throws `Refused` unless the state file is the one that it must be. */
+  async require(vm: VmRecord): Promise<void> {
+    await this.#mutex.run(vm.uuid, () => this.#require(vm));
+  }
+
+  /** As `require`; from now on swtpm may write. A run whose end was not seen is over: libvirt begins another. */
+  begin(vm: VmRecord): Promise<void> {
+    return this.#mutex.run(vm.uuid, async () => {
+      const { journal, now } = this.#host;
+      const before = journal.vtpmState(vm.uuid);
+      if (before?.standing === 'in-use')
+        journal.putVtpmState({ ...before, standing: 'unclean', time: now() });
+      const digest = await this.#require(vm);
+      journal.putVtpmState({ vm: vm.uuid, standing: 'in-use', digest, time: now() });
+    });
+  }
+
+  /** QEMU and swtpm of a VM are gone: what lies there now is what it has to start with. */
+  ended(uuid: string): Promise<void> {
+    return this.#mutex.run(uuid, async () => {
+      if (!this.#holds(uuid)) return;
+      // Where nothing was let start, whatever lies there has to be what was known before.
+      const standing = this.#host.journal.vtpmState(uuid)?.standing ?? 'in-use';
+      if (standing === 'in-use') await this.#atRest(uuid);
+    });
+  }
+
+  /** The state file is as we made it ourselves. */
+  made(uuid: string): Promise<void> {
+    return this.#mutex.run(uuid, () => this.#atRest(uuid));
+  }
+
+  /** While it runs: what the state has been once it never is again, even if the end of this run is not seen. */
+  look(uuid: string): Promise<void> {
+    return this.#mutex.run(uuid, async () => {
+      const { journal, files, now } = this.#host;
+      const known = journal.vtpmState(uuid);
+      if (known !== null && known.standing !== 'in-use') return;
+      const found = await files.vtpmStateDigest(uuid);
+      if (found === null || (known?.digest != null && bytesEqual(found, known.digest))) return;
+      const digest = await files.vtpmStateDigest(uuid, { durable: true });
+      journal.putVtpmState({ vm: uuid, standing: 'in-use', digest, time: now() });
+    });
+  }
+
+  async #require({ uuid, name }: VmRecord): Promise<Uint8Array> {
+    const { journal, files } = this.#host;
+    const found = await files.vtpmStateDigest(uuid);
+    if (found === null) {
+      throw new Refused(
+        `the vTPM state of ${name} is gone from this host (virsh undefine takes it away without --keep-tpm); libvirt would ` +
+          'make another vTPM in its place: put the state back from a backup, or end the protection with tvmmp vm unprotect',
+      );
+    }
+    const known = journal.vtpmState(uuid);
+    const past = journal.wasVtpmState(uuid, found);
+    const other =
+      known?.standing === 'at-rest' && (known.digest === null || !bytesEqual(found, known.digest));
+    if (!past && !other) return found;
+    const when = known === null ? '' : ` (${new Date(known.time).toISOString().slice(0, 19)}Z)`;
+    throw new Refused(
+      past
+        ? `vtpm-state-changed: the vTPM state of ${name} is an older one: it was put back from a copy; put back the state that the ` +
+            `VM last had${when}`
+        : `vtpm-state-changed: the vTPM state of ${name} is not the one that it stopped with${when}; put that one back`,
+    );
+  }
+
+  async #atRest(uuid: string): Promise<void> {
+    const { journal, files, now } = this.#host;
+    const digest = await files.vtpmStateDigest(uuid, { durable: true });
+    if (digest !== null && this.#holds(uuid))
+      journal.putVtpmState({ vm: uuid, standing: 'at-rest', digest, time: now() });
+  }
+
+  #holds(uuid: string): boolean {
+    const record = this.#host.journal.vm(uuid);
+    if (record === null || record.state === 'staged') return false;
+    return record.holder === this.#host.self && record.sealed !== null;
+  }
+}
