@@ -1,6 +1,7 @@
 import { installPolicy } from '../authority/host-directory.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
+import { adopt } from '../migration/adoption.ts';
 import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
 import { protect, unprotect } from '../migration/protection.ts';
@@ -36,6 +37,11 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
     'vm.list': () => Promise.resolve(host.journal.vms().map(summary)),
     'vm.protect': async (params) => summary(await protect(services, text(params, 'vm'))),
     'vm.unprotect': async (params) => summary(await unprotect(services, text(params, 'vm'))),
+    'vm.adopt': async (params) => {
+      if (params['accepted'] !== true)
+        throw new TvmmpError('usage-invalid', 'a vTPM state can only be adopted with its risk accepted');
+      return summary(await adopt(services, find(services, text(params, 'vm'))));
+    },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));
       return Promise.resolve({

@@ -1,11 +1,11 @@
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
+import { acceptRisk } from './accept-risk.ts';
 import { askAgent } from './agent-client.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused, usageError } from './exit.ts';
 import type { Migration } from './migration.ts';
-import { paint, print, printJson, short } from './output.ts';
+import { print, printJson, short } from './output.ts';
 import { ProgressView } from './progress.ts';
 
 interface ResolveOptions extends CommonOptions {
@@ -83,21 +83,14 @@ async function resolve(session: string, options: ResolveOptions): Promise<void> 
   }
 }
 
-/** By the option that names the risk, or by the VM's name typed at a terminal. */
 async function accept(outcome: Outcome, found: Migration, options: ResolveOptions): Promise<void> {
   const stated = riskOf(outcome, found);
-  const accepted = outcome === 'keep' ? options.iAcceptTwoCopies : options.iAcceptLoss;
-  if (stated === null || accepted === true) return;
-  const { risk, option } = stated;
-  if (!process.stdin.isTTY || options.json === true)
-    throw usageError(`${risk} Say ${option} if you accept that`);
-  const name = found.name ?? found.vm;
-  process.stderr.write(`${paint('red', risk)}\nLook at ${found.peer} first.\n`);
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const typed = await terminal.question(`Type ${name} to go on: `);
-    if (typed.trim() !== name) throw refused('nothing was changed');
-  } finally {
-    terminal.close();
-  }
+  if (stated === null) return;
+  await acceptRisk({
+    ...stated,
+    accepted: (outcome === 'keep' ? options.iAcceptTwoCopies : options.iAcceptLoss) === true,
+    first: `Look at ${found.peer} first.`,
+    name: found.name ?? found.vm,
+    json: options.json === true,
+  });
 }

@@ -150,6 +150,7 @@ export function proofText(proof: VerifiedProof): readonly string[] {
   const { head } = proof;
   const holdings = holdingsOf(proof);
   const owing = holdings.filter(({ until, destroyed }) => until !== null && destroyed === null);
+  const adopted = proof.entries.filter(({ entry }) => entry.kind === 'adopted');
   return [
     paint(
       'green',
@@ -171,6 +172,12 @@ export function proofText(proof: VerifiedProof): readonly string[] {
       paint(
         'yellow',
         `${host.name} has not signed (in this proof) that its copy of epoch ${epoch} is destroyed`,
+      ),
+    ),
+    ...adopted.map(({ entry: { sequence, host, time } }) =>
+      paint(
+        'yellow',
+        `entry ${sequence}: an administrator of ${host.name} took up another vTPM state at ${timeText(time)}: it may have gone back`,
       ),
     ),
   ];

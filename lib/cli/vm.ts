@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { acceptRisk } from './accept-risk.ts';
 import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf, noun } from './command.ts';
@@ -17,6 +18,7 @@ export function addVm(program: Command): void {
   addList(vm);
   addProtect(vm);
   addUnprotect(vm);
+  addAdopt(vm);
 }
 
 function addList(vm: Command): void {
@@ -68,4 +70,41 @@ function addUnprotect(vm: Command): void {
     if (options.json === true) printJson(summary);
     else print(`${summary.name} is not protected any more`);
   });
+}
+
+interface AdoptOptions extends CommonOptions {
+  readonly iAcceptRollback?: boolean;
+}
+
+function addAdopt(vm: Command): void {
+  leaf(vm, {
+    usage: 'adopt <vm>',
+    summary: 'take up a vTPM state that is not the one that the VM stopped with',
+    description:
+      'A VM starts only with the vTPM state that it stopped with; an older or changed one is refused (vtpm-state-changed). Where ' +
+      'the last one is lost and a backup was put in its place, this takes up what is there. Only on the host that holds the ' +
+      'VM, while it is shut off or saved, and only a state of its own vTPM that its key opens. The proof gets an entry adopted: ' +
+      'whoever reads it sees that the vTPM may have gone back. Asks for the name of the VM, or for the option that accepts the risk.',
+    examples: [
+      ['tvmmp vm adopt web', 'After a backup of its vTPM was put back; asks for the name.'],
+      ['tvmmp vm adopt web --i-accept-rollback', 'Asks nothing.'],
+    ],
+    configured: true,
+  })
+    .option('--i-accept-rollback', 'do not ask: the vTPM may go back to an earlier state')
+    .action(async (name: string, options: AdoptOptions) => {
+      await acceptRisk({
+        risk:
+          `What the vTPM of ${name} holds may go back to an earlier time: secrets that were changed or destroyed since, ` +
+          'counters, limits of failed attempts.',
+        option: '--i-accept-rollback',
+        accepted: options.iAcceptRollback === true,
+        first: 'Put the last state back instead, if it is anywhere.',
+        name,
+        json: options.json === true,
+      });
+      const summary = (await askAgent(options, 'vm.adopt', { vm: name, accepted: true })) as VmSummary;
+      if (options.json === true) printJson(summary);
+      else print(`${summary.name} takes up the vTPM state that is there; its proof says so`);
+    });
 }

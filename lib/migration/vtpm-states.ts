@@ -71,27 +71,44 @@ export class VtpmStates {
     });
   }
 
-  async #require({ uuid, name }: VmRecord): Promise<Uint8Array> {
+  /** Digest of a state that `require` refuses; null where there is nothing to adopt. Throws `Refused` where there is no state. */
+  refusedState(vm: VmRecord): Promise<Uint8Array | null> {
+    return this.#mutex.run(vm.uuid, async () => {
+      const { digest, fault } = await this.#judge(vm);
+      return fault === null ? null : digest;
+    });
+  }
+
+  async #require(vm: VmRecord): Promise<Uint8Array> {
+    const { digest, fault } = await this.#judge(vm);
+    if (fault === null) return digest;
+    throw new Refused(
+      `vtpm-state-changed: the vTPM state of ${vm.name} is ${fault}; put back the last one, or take this one up as it is (tvmmp vm adopt)`,
+    );
+  }
+
+  /** What is wrong with the state that is there, if anything is. */
+  async #judge({ uuid, name }: VmRecord): Promise<{ digest: Uint8Array; fault: string | null }> {
     const { journal, files } = this.#host;
-    const found = await files.vtpmStateDigest(uuid);
-    if (found === null) {
+    const digest = await files.vtpmStateDigest(uuid);
+    if (digest === null) {
       throw new Refused(
         `the vTPM state of ${name} is gone from this host (virsh undefine takes it away without --keep-tpm); libvirt would ` +
           'make another vTPM in its place: put the state back from a backup, or end the protection with tvmmp vm unprotect',
       );
     }
     const known = journal.vtpmState(uuid);
-    const past = journal.wasVtpmState(uuid, found);
+    const past = journal.wasVtpmState(uuid, digest);
     const other =
-      known?.standing === 'at-rest' && (known.digest === null || !bytesEqual(found, known.digest));
-    if (!past && !other) return found;
-    const when = known === null ? '' : ` (${new Date(known.time).toISOString().slice(0, 19)}Z)`;
-    throw new Refused(
-      past
-        ? `vtpm-state-changed: the vTPM state of ${name} is an older one: it was put back from a copy; put back the state that the ` +
-            `VM last had${when}`
-        : `vtpm-state-changed: the vTPM state of ${name} is not the one that it stopped with${when}; put that one back`,
-    );
+      known?.standing === 'at-rest' && (known.digest === null || !bytesEqual(digest, known.digest));
+    if (!past && !other) return { digest, fault: null };
+    const when = known === null ? '' : `, of ${new Date(known.time).toISOString().slice(0, 19)}Z`;
+    return {
+      digest,
+      fault: past
+        ? `an older one than its last${when}: a copy was put back`
+        : `not the one that it stopped with${when}`,
+    };
   }
 
   async #atRest(uuid: string): Promise<void> {

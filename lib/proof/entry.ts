@@ -39,6 +39,7 @@ export const entryKinds = {
   destroyed: 12,
   resolved: 13,
   checkpoint: 14,
+  adopted: 15,
 } as const;
 
 /** One step of a VM's life. */

@@ -27,6 +27,7 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   resolved: { from: ['departing'], to: 'as-departed' },
   stopped: { from: ['running', 'paused', 'saved'], to: 'stopped' },
   checkpoint: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
+  adopted: { from: ['stopped', 'saved'], to: 'same' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
 
@@ -40,6 +41,7 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   aborted: ['session'],
   resolved: ['peer', 'session'],
   checkpoint: ['verdict'],
+  adopted: ['verdict'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */

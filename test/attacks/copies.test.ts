@@ -60,10 +60,14 @@ describe('attacks: copies and false arrivals', function () {
     for (const words of [
       ['migrate', victim, 'beta'],
       ['vm', 'unprotect', victim],
+      ['vm', 'adopt', victim, '--i-accept-rollback'],
     ]) {
       const { status, stderr } = await world().exec('alpha', 'tvmmp', ...words);
       assert.notEqual(status, 0, words.join(' '));
-      assert.match(stderr, /does not run on this host|failed to get domain|domain-not-found|not found/i);
+      assert.match(
+        stderr,
+        /does not run on this host|victim is held by beta|failed to get domain|domain-not-found|not found/i,
+      );
     }
     for (const operation of ['prepare', 'restore']) {
       const { status, stderr } = await world().hook('alpha', operation, xml);

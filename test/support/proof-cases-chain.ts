@@ -307,6 +307,30 @@ const holderCases: readonly ProofCase[] = [
     },
   },
   {
+    name: 'life-cycle-adopted-while-running',
+    why: 'a vTPM state is exchanged under a VM that runs',
+    expect: 'life-cycle',
+    at: entries(2),
+    build: (w) => chain(w).add('adopted', { verdict: other }).bytes(),
+  },
+  {
+    name: 'members-adopted-without-digest',
+    why: 'an adoption that does not say of what',
+    expect: 'members',
+    at: entries(3),
+    build: (w) => chain(w).live('stopped', 'adopted').bytes(),
+  },
+  {
+    name: 'holder-adopted-by-other-host',
+    why: 'a host that does not hold the VM takes up a vTPM state',
+    expect: 'holder',
+    at: entries(3),
+    build: (w) => {
+      const c = chain(w).live('stopped');
+      return c.append(c.sign(c.draft('adopted', { host: w.beta.id, verdict: other }), w.beta)).bytes();
+    },
+  },
+  {
     name: 'members-resolved-without-peer',
     why: 'a resolution that names nobody',
     expect: 'members',

@@ -115,6 +115,16 @@ const goodCases: readonly ProofCase[] = [
     },
   },
   {
+    name: 'good-adopted',
+    why: 'an administrator took up the vTPM state of a backup, of a VM that is off and of one that is saved',
+    expect: 'verified',
+    build: (w) => {
+      const adopted = { verdict: sha256(Buffer.from('the state of a backup')) };
+      const c = chain(w).live('created', 'started', 'stopped').add('adopted', adopted);
+      return c.live('started', 'saved').add('adopted', adopted).live('restored').migrate(w.beta).bytes();
+    },
+  },
+  {
     name: 'good-paused-migration',
     why: 'a paused VM arrives paused, so resumed may follow',
     expect: 'verified',

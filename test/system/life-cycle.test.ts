@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CommandResult } from '../../scripts/lab.d/lab.ts';
 import { assertRefused, withLab } from '../support/product-lab.ts';
 import type { Guest, ProductLab } from '../support/product-lab.ts';
 
@@ -162,6 +163,32 @@ describe('life of a protected VM', function () {
     );
     cpSync(last, directory, { recursive: true });
     assert.equal((await lab.boot('alpha', guest)).secret, secret);
+  });
+
+  it('starts with an older vTPM where an administrator adopts it, and the proof says so', async () => {
+    const directory = lab.vtpmDirectory('alpha', guest);
+    await lab.halt('alpha', guest);
+    const adopt = (...more: readonly string[]): Promise<CommandResult> =>
+      lab.exec('alpha', 'tvmmp', 'vm', 'adopt', guest.name, ...more);
+    const needless = await adopt('--i-accept-rollback');
+    assert.equal(needless.status, 1);
+    assert.match(needless.stderr, /there is nothing to adopt/);
+    cpSync(join(lab.directory, 'older.vtpm'), directory, { recursive: true });
+    assertRefused(
+      await lab.exec('alpha', 'virsh', 'start', guest.name),
+      /vtpm-state-changed: .*tvmmp vm adopt/,
+    );
+    const unasked = await adopt();
+    assert.equal(unasked.status, 2);
+    assert.match(unasked.stderr, /--i-accept-rollback/);
+    await lab.on('alpha', 'tvmmp', 'vm', 'adopt', guest.name, '--i-accept-rollback');
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.endsWith('alpha', guest, 'stopped', 'adopted', 'started');
+    await lab.moved('alpha', 'beta', guest);
+    const elsewhere = await adopt('--i-accept-rollback');
+    assert.equal(elsewhere.status, 1);
+    assert.match(elsewhere.stderr, /is held by beta: .* only its holder can adopt/);
+    await lab.moved('beta', 'alpha', guest);
   });
 
   it('does not start while the agent is down, and starts when it is back', async () => {

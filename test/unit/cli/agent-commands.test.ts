@@ -261,6 +261,22 @@ describe('tvmmp and the agent', () => {
     assert.deepEqual(json(await run('migration', 'list', '--open', '--json')), [rows[1]]);
   });
 
+  it('take up a vTPM state only with the risk accepted by name', async () => {
+    await agent.listen({ 'vm.adopt': [{ result: vm }] });
+    for (const more of [[], ['--json']]) {
+      const result = await run('vm', 'adopt', 'web', ...more);
+      assert.equal(result.code, 2);
+      assert.match(result.stderr, /may go back to an earlier time: .* Say --i-accept-rollback/);
+    }
+    assert.deepEqual(agent.requests, []);
+    const done = await run('vm', 'adopt', 'web', '--i-accept-rollback');
+    assert.deepEqual(
+      [done.code, done.stdout],
+      [0, 'web takes up the vTPM state that is there; its proof says so\n'],
+    );
+    assert.deepEqual(agent.requests, [{ method: 'vm.adopt', params: { vm: 'web', accepted: true } }]);
+  });
+
   describe('and a migration that cannot end', () => {
     const id = '5f'.repeat(32);
     const stuck = {

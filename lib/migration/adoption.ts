@@ -1,0 +1,61 @@
+import { bytesEqual } from '../bytes/compare.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { nameOf } from '../tpm/public-area.ts';
+import { isActive, lookAt } from './domain-view.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+import { isConflict } from './situation.ts';
+
+/**
+ * `tvmmp vm adopt` (SPEC 8.5): an administrator takes up the vTPM's state that lies there, although it is not the one that the VM stopped
+ * with; the proof says so. Throws `Refused` where this host may not, or where there is nothing to adopt.
+ */
+export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord> {
+  const { host, chains } = services;
+  requireHolder(services, vm);
+  if (isActive(await lookAt(host.hypervisor, vm.uuid)))
+    throw new Refused(`libvirt runs ${vm.name}; shut it down first`);
+  const digest = await services.vtpmStates.refusedState(vm);
+  if (digest === null)
+    throw new Refused(`the vTPM state of ${vm.name} is its last one: there is nothing to adopt`);
+  await requireItsOwn(services, vm);
+  if (!bytesEqual(digest, (await services.vtpmStates.refusedState(vm)) ?? new Uint8Array()))
+    throw new Refused(`the vTPM state of ${vm.name} changed a moment ago; try again`);
+  host.log.warn({ vm: vm.uuid }, 'an administrator takes up a vTPM state');
+  await chains.append(
+    vm.uuid,
+    { kind: 'adopted', verdict: digest },
+    {
+      journal: (next) => {
+        requireHolder(services, next);
+        host.journal.putVtpmState({ vm: vm.uuid, standing: 'at-rest', digest, time: host.now() });
+        return next;
+      },
+    },
+  );
+  return host.journal.vm(vm.uuid) ?? vm;
+}
+
+/** It never makes a second holder: whoever is not the holder now has nothing to adopt. */
+function requireHolder({ host }: Services, { uuid, name, state, holder, sealed }: VmRecord): void {
+  const { journal, identity } = host;
+  if (holder !== identity.id.name || sealed === null || state === 'staged')
+    throw new Refused(
+      `${name} is held by ${holder}: what lies here is an old copy; only its holder can adopt`,
+    );
+  const sessions = journal.sessions(uuid);
+  const unfinished = journal.unfinishedSessions('source').some(({ vm }) => vm === uuid);
+  if (unfinished || sessions.some(isConflict))
+    throw new Refused(`a migration of ${name} is not over; see tvmmp migration list`);
+  if (state !== 'stopped' && state !== 'saved')
+    throw new Refused(`${name} is ${state} according to its proof; shut it down first`);
+}
+
+/** The key has to open it, and it has to be this VM's vTPM. */
+async function requireItsOwn({ host, platform }: Services, vm: VmRecord): Promise<void> {
+  const { publicArea } = await platform.withKey(vm, (own) =>
+    host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(vm.uuid), own }),
+  );
+  if (vm.vtpm === null || bytesEqual(nameOf(publicArea), vm.vtpm)) return;
+  throw new Refused(`what lies there is not the vTPM of ${vm.name}: its endorsement key is another one`);
+}
