@@ -47,6 +47,9 @@ export async function prove(model: string): Promise<Proof> {
 /** The prover's `RESULT` lines, one per query in the model's order; those in parentheses say more about the one before. */
 export function readAnswers(model: string, output: string): Readonly<Record<string, Verdict>> {
   const queries = queriesOf(model);
+  const [query, ...others] = queries;
+  if (query !== undefined && others.length === 0 && output.includes('RESULT Observational equivalence'))
+    return { [query.name]: equivalenceOf(output) };
   const answers = output.split('\n').filter((line) => /^RESULT [^(]/.test(line));
   if (answers.length !== queries.length) {
     throw new Error(`${answers.length} answers to ${queries.length} queries`);
@@ -59,6 +62,14 @@ export function readAnswers(model: string, output: string): Readonly<Record<stri
       return [name, ({ holds: 'never reached', broken: 'reached', unproved: 'unproved' } as const)[verdict]];
     }),
   );
+}
+
+/** Of two worlds: `broken` where the prover has a run whose outcome differs. It may try more than once; the last answer counts. */
+function equivalenceOf(output: string): Verdict {
+  if (/RESULT Observational equivalence is true\.\s/.test(output)) return 'holds';
+  const differs =
+    /in the left-hand side is different from .* in the right-hand side\.\nA trace has been found\.\n/;
+  return differs.test(output) ? 'broken' : 'unproved';
 }
 
 function verdictOf(answer: string): 'holds' | 'broken' | 'unproved' {
