@@ -39,6 +39,8 @@ export const limits = {
   /** A signed policy: base64 of the payload, and the rest of the envelope. */
   policyEnvelopeBytesMax: 1536 * 1024,
   policyStatesMax: 1_000,
+  /** Reference values: about 140 bytes a file. */
+  referenceBytesMax: 32 * 1024 * 1024,
   /** A condition of a policy over attributes. */
   expressionCharactersMax: 1_000,
   expressionDepthMax: 32,

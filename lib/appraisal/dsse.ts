@@ -30,17 +30,24 @@ export function parseEnvelope(text: string): UntrustedEnvelope {
   if (Buffer.byteLength(text) > limits.policyEnvelopeBytesMax) {
     throw policyError('too-large', 'the policy envelope is too large');
   }
-  return parsed.get(text, () => parse(text));
+  return parsed.get(text, () => parse(text, limits.policyBytesMax));
 }
 
-function parse(text: string): UntrustedEnvelope {
+/** Reads an envelope whose payload may be larger than a policy, and which is not remembered. Throws `policy-invalid`. */
+export function parseLargeEnvelope(text: string, payloadBytesMax: number): UntrustedEnvelope {
+  if (Buffer.byteLength(text) > payloadBytesMax * 1.5)
+    throw policyError('too-large', 'the envelope is too large');
+  return parse(text, payloadBytesMax);
+}
+
+function parse(text: string, payloadBytesMax: number): UntrustedEnvelope {
   try {
     const envelope = objectOf(JSON.parse(text), 'the envelope', ['payloadType', 'payload', 'signatures']);
     const [only] = arrayOf(envelope['signatures'], 'signatures', 1, 1);
     const signature = objectOf(only, 'the signature', ['keyid', 'sig']);
     return {
       payloadType: textOf(envelope['payloadType'], 'payloadType', /^[\x21-\x7e]{1,128}$/),
-      payload: base64Of(envelope['payload'], 'payload', limits.policyBytesMax),
+      payload: base64Of(envelope['payload'], 'payload', payloadBytesMax),
       keyId: textOf(signature['keyid'], 'keyid', /^[0-9a-f]{64}$/),
       signature: base64Of(signature['sig'], 'sig', SIGNATURE_BYTES_MAX),
     };

@@ -83,7 +83,7 @@ export function judgeDigests(
   { mayBeEmpty }: { readonly mayBeEmpty: boolean },
 ): RuleFinding {
   const listed = new Set(digests);
-  const events = eventsOf(log, pcr).filter((event) => !isHarmless(event));
+  const events = judgedEvents(log, pcr);
   const others = events.filter((event) => !listed.has(sha256Of(event)));
   const flaws = others.map((event) => `${short(sha256Of(event))} (${eventText(event) || 'no description'})`);
   return {
@@ -104,26 +104,45 @@ export function judgeDigests(
  */
 export function judgeCommandLines(log: UntrustedEventLog, commandLines: readonly string[]): RuleFinding {
   const listed = new Set(commandLines);
-  const flaws: string[] = [];
-  let lines = 0;
-  for (const event of eventsOf(log, 8)) {
-    if (isHarmless(event)) continue;
+  const { lines, flaws: uncovered } = commandLinesOf(log);
+  const flaws = [...uncovered, ...lines.filter((line) => !listed.has(line)).map((line) => `"${line}"`)];
+  return {
+    pass: flaws.length === 0 && lines.length > 0,
+    expected: 'a kernel command line of the policy',
+    found:
+      flaws.length > 0
+        ? named(flaws)
+        : lines.length === 0
+          ? 'no command line was measured into PCR 8'
+          : 'those',
+  };
+}
+
+/** The kernel command lines of PCR 8, and what there cannot be believed. */
+export function commandLinesOf(log: UntrustedEventLog): {
+  readonly lines: readonly string[];
+  readonly flaws: readonly string[];
+} {
+  const [lines, flaws]: [string[], string[]] = [[], []];
+  for (const event of judgedEvents(log, 8)) {
     const text = labelledText(event.data);
     if (coverageOf(event) !== 'text' || text === undefined) {
       flaws.push(`event ${event.number} has a text that its digest does not cover`);
       continue;
     }
     const line = Buffer.from(text.covered).toString('utf8');
-    if (!/^[/(]/.test(line) && text.label !== 'kernel_cmdline:') continue;
-    lines += 1;
-    if (!listed.has(line)) flaws.push(`"${line}"`);
+    if (/^[/(]/.test(line) || text.label === 'kernel_cmdline:') lines.push(line);
   }
-  return {
-    pass: flaws.length === 0 && lines > 0,
-    expected: 'a kernel command line of the policy',
-    found:
-      flaws.length > 0 ? named(flaws) : lines === 0 ? 'no command line was measured into PCR 8' : 'those',
-  };
+  return { lines, flaws };
+}
+
+/** SHA-256 digests of the events of a PCR that a list of digests has to have. */
+export function measuredDigests(log: UntrustedEventLog, pcr: number): readonly string[] {
+  return judgedEvents(log, pcr).map(sha256Of);
+}
+
+function judgedEvents(log: UntrustedEventLog, pcr: number): readonly UntrustedEvent[] {
+  return eventsOf(log, pcr).filter((event) => !isHarmless(event));
 }
 
 function eventsOf(log: UntrustedEventLog, pcr: number): readonly UntrustedEvent[] {

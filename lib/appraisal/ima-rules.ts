@@ -60,7 +60,7 @@ export class ImaJudge {
         this.#raced.push(`entry ${entry.number} (said to be ${entry.path})`);
       return;
     }
-    if (entry.number === 0 && entry.path === BOOT_AGGREGATE) {
+    if (isBootAggregate(entry)) {
       this.#aggregate = entry.digest;
       return;
     }
@@ -112,9 +112,8 @@ export class ImaJudge {
   }
 
   #flawOf(entry: UntrustedImaEntry): string | undefined {
-    const { path, algorithm, value, buffer } = entry;
-    if (buffer !== null && !isDigestOf(algorithm, value, buffer))
-      return 'has a digest that is not that of its buffer';
+    const { path, algorithm, value } = entry;
+    if (!isDigestOf(entry)) return 'has a digest that is not that of its buffer';
     const listed = this.#rules.files.get(path);
     if (listed?.some((one) => one.value === value && one.algorithm === algorithm) === true) return undefined;
     if (this.#rules.excluded.some((glob) => glob.test(path))) return undefined;
@@ -130,12 +129,18 @@ function split(digest: string): Digest {
   return { algorithm: digest.slice(0, at), value: digest.slice(at + 1) };
 }
 
-function isDigestOf(algorithm: string, value: string, buffer: Uint8Array): boolean {
-  return algorithm in HASHES && hash(algorithm, buffer, 'hex') === value;
+/** Whether an entry is that which says what was booted. */
+export function isBootAggregate({ number, path }: UntrustedImaEntry): boolean {
+  return number === 0 && path === BOOT_AGGREGATE;
+}
+
+/** Whether the digest of an entry is that of its buffer, where it has one. */
+export function isDigestOf({ algorithm, value, buffer }: UntrustedImaEntry): boolean {
+  return buffer === null || (algorithm in HASHES && hash(algorithm, buffer, 'hex') === value);
 }
 
 /** `**` is anything, `*` anything but a slash; all else stands for itself. */
-function globOf(pattern: string): RegExp {
+export function globOf(pattern: string): RegExp {
   const parts = pattern.split(/(\*\*|\*)/).map((part) => {
     if (part === '**') return '.*';
     return part === '*' ? '[^/]*' : part.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');

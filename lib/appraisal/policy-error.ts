@@ -10,7 +10,8 @@ export type PolicyReason =
   | 'bad-signature'
   | 'bad-approval'
   | 'rollback'
-  | 'version-conflict';
+  | 'version-conflict'
+  | 'conflict';
 
 /** Makes the error of a policy that is not accepted; `where` says more of one that is malformed. */
 export function policyError(

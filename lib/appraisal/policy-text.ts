@@ -184,7 +184,11 @@ function readValues(place: JsonPlace, pcrs: readonly number[]): ReadonlyMap<numb
   return new Map(found.sort(([a], [b]) => a - b));
 }
 
-function hexOf(order: readonly number[], pcrs: ReadonlyMap<number, Uint8Array>): Record<string, string> {
+/** PCR values as a policy's JSON has them, in this order. */
+export function hexOf(
+  order: readonly number[],
+  pcrs: ReadonlyMap<number, Uint8Array>,
+): Record<string, string> {
   const text = (pcr: number): string => Buffer.from(pcrs.get(pcr) ?? []).toString('hex');
   return Object.fromEntries(order.map((pcr) => [String(pcr), text(pcr)]));
 }

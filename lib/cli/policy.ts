@@ -1,16 +1,18 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { Reference } from '../appraisal/reference.ts';
 import { limits } from '../limits.ts';
 import { AgentDown, askAgent } from './agent-client.ts';
 import { withAuthority, withPassphrase } from './authority-directory.ts';
-import { collect, configOf, leaf, noun, pcrList, positiveInteger } from './command.ts';
+import { collect, configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readText, writeOutput } from './files.ts';
-import { readState, restrictTo } from './measured-state.ts';
 import { hex, print, printJson, timeText } from './output.ts';
 import { addDiff } from './policy-diff.ts';
 import { addSchema } from './policy-schema.ts';
 import { addTest } from './policy-test.ts';
+import { addNew } from './policy-new.ts';
+import { filledFrom } from './reference.ts';
 
 interface OutputOptions extends CommonOptions {
   readonly output?: string;
@@ -33,50 +35,6 @@ export function addPolicy(program: Command): void {
   addShow(policy);
   addDiff(policy);
   addTest(policy);
-}
-
-interface NewOptions extends OutputOptions {
-  readonly id: string;
-  readonly version: number;
-  readonly pcrs: readonly number[];
-  readonly state: readonly string[];
-}
-
-function addNew(policy: Command): void {
-  leaf(policy, {
-    usage: 'new',
-    summary: 'write a draft from measured states',
-    description:
-      'Puts states that tvmmp host measure --json wrote together into a draft. A state has the name that is in its file. ' +
-      'The draft is JSON; edit it as you like before it is signed.',
-    examples: [
-      [
-        'tvmmp policy new --id fleet --version 1 --pcrs 0-7 --state alpha.json --state beta.json -o draft.json',
-        'Two hosts, each as it is now.',
-      ],
-    ],
-  })
-    .requiredOption('--id <id>', 'what the policy is called; it stays for all its versions')
-    .requiredOption(
-      '--version <number>',
-      'its version, above that of the policy it replaces',
-      positiveInteger,
-    )
-    .requiredOption(
-      '--state <file>',
-      'output of tvmmp host measure --json; may be given several times',
-      collect,
-    )
-    .option('--pcrs <list>', 'the PCRs that count', pcrList, pcrList('0-7'))
-    .option('-o, --output <file>', 'write it there instead of to standard output')
-    .action(async (options: NewOptions) => {
-      const { formatPolicyDraft, parsePolicyText } = await import('../appraisal/policy.ts');
-      const { id, version, pcrs } = options;
-      const states = options.state.map((file) => restrictTo(readState(file), pcrs));
-      const text = formatPolicyDraft({ id, version, pcrs, states });
-      parsePolicyText(text);
-      emit(text, options.output);
-    });
 }
 
 function addCheck(policy: Command): void {
@@ -104,6 +62,7 @@ function addCheck(policy: Command): void {
 
 interface SignOptions extends OutputOptions {
   readonly passphraseFile?: string;
+  readonly reference?: readonly string[];
 }
 
 function addSign(policy: Command): void {
@@ -118,14 +77,33 @@ function addSign(policy: Command): void {
       examples: [
         ['tvmmp policy sign /srv/authority draft.json -o policy.json', 'Into a file, for the hosts.'],
         ['tvmmp policy sign /srv/authority draft.json --json', 'Id, version and digest.'],
+        [
+          'tvmmp policy sign /srv/authority draft.json --reference fleet.json -o policy.json',
+          'With the states of the references, and with their values in the rules that the draft has.',
+        ],
       ],
-    }).option('-o, --output <file>', 'write the signed policy there instead of to standard output'),
+    })
+      .option(
+        '--reference <file>',
+        "reference values that fill the draft in; signed ones have to be this authority's; may be given several times",
+        collect,
+      )
+      .option('-o, --output <file>', 'write the signed policy there instead of to standard output'),
   ).action(async (directory: string, file: string, options: SignOptions) => {
     const { decodePolicy } = await import('./policy-view.ts');
     const draft = readText(file, limits.policyBytesMax);
-    const envelope = await withAuthority(directory, options, (authority) =>
-      Promise.resolve(authority.signPolicyText(draft)),
-    );
+    const envelope = await withAuthority(directory, options, async (authority) => {
+      const { formatPolicyDraft, parsePolicyText } = await import('../appraisal/policy.ts');
+      const { verifyReference } = await import('../appraisal/reference.ts');
+      const { root, signerCertificate } = authority;
+      const verify = (text: string): Reference =>
+        verifyReference(text, { root, signers: [signerCertificate], at: new Date() });
+      const { reference = [] } = options;
+      if (reference.length === 0) return authority.signPolicyText(draft);
+      return authority.signPolicyText(
+        formatPolicyDraft(await filledFrom(reference, parsePolicyText(draft), verify)),
+      );
+    });
     if (options.output !== undefined) writeOutput(options.output, envelope);
     const { id, version, digest } = decodePolicy(envelope);
     const wrote = options.output === undefined ? { envelope } : { file: options.output };
@@ -235,9 +213,4 @@ async function signatureOf(identity: string, envelope: string): Promise<string> 
   } catch (error) {
     return `NOT GOOD: ${(error as Error).message}`;
   }
-}
-
-function emit(text: string, file: string | undefined): void {
-  if (file === undefined) process.stdout.write(text);
-  else writeOutput(file, text);
 }

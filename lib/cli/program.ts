@@ -14,6 +14,7 @@ import { addMigrate } from './migrate.ts';
 import { addMigration } from './migration.ts';
 import { addPolicy } from './policy.ts';
 import { addProof } from './proof.ts';
+import { addReference } from './reference.ts';
 import { addRevocation } from './revocation.ts';
 import { addStatus } from './status.ts';
 import { addVm } from './vm.ts';
@@ -59,6 +60,7 @@ export function makeProgram(): Command {
   addHooks(program);
   addHost(program);
   addPolicy(program);
+  addReference(program);
   addRevocation(program);
   addAuthority(program);
   addCompletion(program);
