@@ -1,4 +1,4 @@
-/** Runs Spin on the hand-over's model: one set of switches, exhaustively, in a directory of its own. */
+/** Runs Spin on a model: one set of switches, exhaustively, in a directory of its own. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,8 @@ export const modelFile = fileURLToPath(new URL('handover.pml', import.meta.url))
 
 /** How a model is searched. */
 export interface Search {
+  /** The hand-over's where none is named. */
+  readonly model?: string;
   /** Preprocessor switches, such as `FAULTS=2`. */
   readonly switches: readonly string[];
   /** Look for runs that never end instead of states that must not be. */
@@ -27,13 +29,13 @@ const timeoutMs = 600_000;
 const depthMax = 1_000_000;
 
 /** Searches all states, or until the first error. Throws `MissingTool`, and for a search that could not be completed. */
-export async function search({ switches, cycles = false }: Search): Promise<Searched> {
+export async function search({ model = modelFile, switches, cycles = false }: Search): Promise<Searched> {
   const began = performance.now();
   const directory = await mkdtemp(join(tmpdir(), 'tvmmp-spin-'));
   try {
     const options = { timeoutMs, cwd: directory };
     const defines = switches.map((name) => `-D${name}`);
-    succeeded('spin', await runTool('spin', ['-a', ...defines, modelFile], options));
+    succeeded('spin', await runTool('spin', ['-a', ...defines, model], options));
     const kind = cycles ? ['-DNP'] : ['-DSAFETY'];
     const gcc = ['-O1', '-w', '-DNOREDUCE', ...kind, '-o', 'pan', 'pan.c'];
     succeeded('gcc', await runTool('gcc', gcc, options));

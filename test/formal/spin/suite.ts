@@ -2,6 +2,7 @@
 import type { Check, CheckResult } from '../check.ts';
 import { search } from './pan.ts';
 import type { Search, Searched } from './pan.ts';
+import { revocationChecks } from './revocation.ts';
 
 /** The properties by the names that pan gives them, each with the bit that looks for it alone (`ONLY` in the model). */
 const properties = {
@@ -137,6 +138,7 @@ export function checks(): Promise<readonly Check[]> {
       run: () => answer({ switches: [`FAULTS=${faults}`], cycles: true }),
     },
     ...mutants.map(check),
+    ...revocationChecks(),
   ]);
 }
 
