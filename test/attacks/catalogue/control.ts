@@ -121,7 +121,7 @@ export const control: readonly Attack[] = [
         'a certification for another key, another EK or other TLS keys, or a quote, is refused',
       ),
     ],
-    queries: ['proverif/attestation.pv: released-to-certified'],
+    queries: ['proverif/attestation.pv: released-to-certified', 'proverif/enrolment.pv: same-tpm'],
   },
   {
     row: 18,
@@ -158,6 +158,10 @@ export const control: readonly Attack[] = [
         'do not go together where a revoked key signed at that time or later',
       ),
     ],
+    queries: [
+      'spin/revocation.ts: none is accepted whom the newest list that either knows revokes',
+      'spin/revocation.ts: no host takes a list that is older than one it had',
+    ],
     limit:
       'Whoever has a manufacturer’s genuine EK in software can enrol it, if the operator agrees to the name; a revoked host is believed by peers that have not heard of the list yet (SPEC 13).',
   },
@@ -181,7 +185,10 @@ export const control: readonly Attack[] = [
         'good-departed-missing: the old holder may never be heard of again; the proof holds and says that its destruction was not stated',
       ),
     ],
-    queries: ['horn/exchange-queries.ts: no end without the destruction'],
+    queries: [
+      'horn/exchange-queries.ts: no end without the destruction',
+      'horn/chain-attacks.ts: no entry is accepted of a host that does not hold the VM',
+    ],
   },
   {
     row: 21,
@@ -248,6 +255,7 @@ export const control: readonly Attack[] = [
         'a second enrolment of a name, or of a TPM, is refused unless the operator replaces the first',
       ),
     ],
+    queries: ['proverif/hand-over.pv: one-enrolment'],
   },
   {
     row: 22,
@@ -261,6 +269,10 @@ export const control: readonly Attack[] = [
         'an answer of another length, or to another challenge, is refused',
         'messages out of turn are refused',
       ),
+    ],
+    queries: [
+      'proverif/enrolment.pv: same-tpm',
+      'horn/enrolment.ts: no certificate for an attestation key outside a TPM',
     ],
   },
   {
@@ -277,6 +289,7 @@ export const control: readonly Attack[] = [
         'lists all failures at once, the first one first in the reason',
       ),
     ],
+    queries: ['proverif/attestation.pv: quote-signature'],
   },
   {
     row: 22,
@@ -329,6 +342,7 @@ export const control: readonly Attack[] = [
     defence: 'What was booted is measured; versions that a hello tells are for the operator’s eyes',
     spec: '6, 13',
     tests: [],
+    queries: ['proverif/rules.pv: versions'],
     limit:
       'Not defended in version 1: no minimum version of a component is enforced; PCRs 0-7 do not measure programs of the running system (SPEC 13).',
   },
@@ -354,6 +368,12 @@ export const control: readonly Attack[] = [
         "stays when the destination's libvirtd is killed while memory travels",
         'stays when the destination loses its power while memory travels',
       ),
+    ],
+    queries: [
+      'spin/suite.ts: two runnable',
+      'spin/suite.ts: current lost',
+      'spin/suite.ts: stuck',
+      'spin/suite.ts: endless run',
     ],
   },
 ];

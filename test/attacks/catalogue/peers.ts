@@ -56,6 +56,7 @@ export const peers: readonly Attack[] = [
         'does not connect hosts of two authorities',
       ),
     ],
+    queries: ['proverif/state.pv: memory-enrolled', 'proverif/state.pv: state-secret'],
   },
   {
     row: 1,
@@ -115,6 +116,7 @@ export const peers: readonly Attack[] = [
         'starts nothing at a host that took its hook away: it has no key for the vTPM',
       ),
     ],
+    queries: ['proverif/state.pv: memory-named', 'proverif/state.pv: state-secret'],
     limit:
       'Plain `virsh migrate` to an enrolled host whose root took the hook away fails, but memory has travelled by then: nothing at the source can hold it back (SPEC 13).',
   },
@@ -211,6 +213,7 @@ export const peers: readonly Attack[] = [
     queries: [
       'horn/exchange-queries.ts: an offer serves one run of a target',
       'horn/exchange-queries.ts: destruction and arrival agree on session',
+      'spin/suite.ts: session number checked on every message',
     ],
   },
   {
@@ -227,6 +230,7 @@ export const peers: readonly Attack[] = [
       ),
       tests(state, 'does not restore a saved state once the VM has gone on'),
     ],
+    queries: ['spin/suite.ts: two runnable', 'proverif/state.pv: state-secret'],
   },
   {
     row: 5,
@@ -248,7 +252,11 @@ export const peers: readonly Attack[] = [
         'life-cycle-used-while-departing: the source uses the VM on after it committed to hand over',
       ),
     ],
-    queries: ['horn/exchange-queries.ts: no end without the destruction'],
+    queries: [
+      'horn/exchange-queries.ts: no end without the destruction',
+      'spin/suite.ts: key left',
+      'spin/suite.ts: start gate refuses a departing VM',
+    ],
     limit:
       'A former holder in an approved state whose root kept the open key, and who later gets the vTPM’s state, can read it: the key does not change by a move (SPEC 13).',
   },
@@ -263,7 +271,12 @@ export const peers: readonly Attack[] = [
       tests(copies, 'destroys nothing because a target says that the VM arrived while it runs here'),
       tests(offer, 'refuses to take a VM that it holds itself'),
     ],
-    queries: ['horn/exchange-queries.ts: no destruction without the arrival'],
+    queries: [
+      'horn/exchange-queries.ts: no destruction without the arrival',
+      'spin/suite.ts: two runnable',
+      'spin/suite.ts: forked',
+      'spin/suite.ts: libvirt asked before arrived is believed',
+    ],
   },
   {
     row: 6,
@@ -286,7 +299,12 @@ export const peers: readonly Attack[] = [
         'with one part of an entry taken from another entry, it is refused',
       ),
     ],
-    queries: ['horn/exchange-queries.ts: staging and offer agree on the chain'],
+    queries: [
+      'horn/exchange-queries.ts: staging and offer agree on the chain',
+      'horn/chain-attacks.ts: no entry is accepted that its host did not sign',
+      'horn/chain-attacks.ts: no entry is accepted in another life than its own',
+      'horn/checkpoint-attacks.ts: no past is taken that the offering host made up',
+    ],
   },
   {
     row: 6,
@@ -313,6 +331,7 @@ export const peers: readonly Attack[] = [
     queries: [
       'horn/exchange-queries.ts: staging and offer agree on the vTPM key',
       'horn/exchange-queries.ts: a start opens no key of another VM',
+      'spin/suite.ts: session number checked on every message',
     ],
   },
   {

@@ -31,6 +31,7 @@ export const state: readonly Attack[] = [
         'opens vTPM state to nobody who has the files and not the key',
       ),
     ],
+    queries: ['proverif/state.pv: state-own', 'spin/suite.ts: start gate asks for the vTPM’s state'],
   },
   {
     row: 8,
@@ -90,6 +91,11 @@ export const state: readonly Attack[] = [
       ),
       tests('test/unit/proof/verify.test.ts', 'convict a holder that signed two successors of one entry'),
     ],
+    queries: [
+      'horn/chain-suite.ts: two chains that begin with one entry do not part',
+      'horn/checkpoint-attacks.ts: nothing that the target knows is left out',
+      'spin/suite.ts: forked',
+    ],
   },
   {
     row: 11,
@@ -106,6 +112,7 @@ export const state: readonly Attack[] = [
       ),
       tests(sealedKey, 'does not open once a PCR has changed, until the authority approves the new state'),
     ],
+    queries: ['proverif/attestation.pv: key-secret', 'proverif/state.pv: state-secret'],
   },
   {
     row: 11,
@@ -125,7 +132,11 @@ export const state: readonly Attack[] = [
       ),
       tests(secrets, 'is in no heap, journal, log, file or argument of the agents that handed it on'),
     ],
-    queries: ['proverif/attestation.pv: key-secret', 'horn/exchange-queries.ts: the vTPM key is secret'],
+    queries: [
+      'proverif/attestation.pv: key-secret',
+      'horn/exchange-queries.ts: the vTPM key is secret',
+      'proverif/state.pv: state-secret',
+    ],
     limit:
       'Guest disks are not encrypted by us, and saved memory (`virsh save`) is a file in clear (SECURITY.md).',
   },
@@ -161,7 +172,10 @@ export const state: readonly Attack[] = [
         'is in no secret of libvirt once the VM runs, and cannot be read by anybody while it is',
       ),
     ],
-    queries: ['proverif/attestation.pv: key-secret'],
+    queries: [
+      'proverif/attestation.pv: key-secret',
+      'spin/suite.ts: an agent that starts takes left keys out of libvirt',
+    ],
     limit:
       'Out of scope: a hypervisor that is compromised at run time without its PCRs changing reads guest memory (SPEC 13).',
   },
