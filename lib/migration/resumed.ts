@@ -27,7 +27,7 @@ export function resumedState({ id: session, role, state, head, arrived }: Interr
     case 'staged':
       return role === 'source'
         ? { role: 'source', state: { tag: 'staged', session, head } }
-        : { role: 'target', state: { tag: 'staged', session } };
+        : { role: 'target', state: { tag: 'staged', session, head } };
     case 'declined':
       return { role: 'source', state: { tag: 'declined', session } };
     case 'aborting':

@@ -5,10 +5,11 @@ import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts'
 import { decodeEntry, decodeSignedEntry } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Arrived, Hello, Message } from '../protocol/messages.ts';
+import type { Arrived, Hello, Message, Question } from '../protocol/messages.ts';
 import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
 import { hasLeft, isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
-import { discardOrphans } from './incoming.ts';
+import { disclaim } from './disclaimers.ts';
+import { discardIncoming, discardOrphans } from './incoming.ts';
 import { resumedState } from './resumed.ts';
 import type { Services } from './services.ts';
 import type { Timer } from './timers.ts';
@@ -212,7 +213,7 @@ export class Sessions {
     return session;
   }
 
-  /** Before the commitment a restart is a refusal; after it, the journal says where to go on. */
+  /** Before the commitment a restart is a refusal; after it, the journal says where to go on, and where it cannot, nothing is said. */
   #resume(record: SessionRecord): void {
     const { journal, now, log } = this.#services.host;
     const vm = journal.vm(record.vm);
@@ -226,7 +227,8 @@ export class Sessions {
             arrived: () => arrivedOf(this.#services, vm.uuid, session),
           });
     if (vm === null || state === null) {
-      journal.changeSession(session, { state: 'refused' }, now());
+      if (record.state === 'open') journal.changeSession(session, { state: 'refused' }, now());
+      else journal.noteProblem(session, `internal: nothing more is known of what is ${record.state}`, now());
       return;
     }
     log.info({ vm: vm.uuid, role: record.role, state: record.state }, 'taking up an unfinished session');
@@ -249,7 +251,7 @@ export class Sessions {
     const live = this.#sources.get(key) ?? this.#targets.get(key);
     const record = this.#services.host.journal.session(message.session);
     if (record === null && (message.kind === 'abort' || message.kind === 'query')) {
-      await this.#neverHeardOf(channel, message.session);
+      await this.#neverHeardOf(channel, message);
       return;
     }
     if (record === null || (record.peer !== '' && record.peer !== channel.peerName)) {
@@ -271,11 +273,12 @@ export class Sessions {
     return { ...record, state: 'refused' };
   }
 
-  /** A session that this host has no trace of did not happen here, and will not: its id is used up before that is said. */
-  async #neverHeardOf(channel: Channel, session: Uint8Array): Promise<void> {
+  /** A session that this host has no trace of did not happen here, and will not: its id is used up before that is signed (SPEC 6.10). */
+  async #neverHeardOf(channel: Channel, question: Question): Promise<void> {
+    const { session } = question;
     this.#register({ id: session, vm: '', role: 'target', address: '' });
     this.#services.host.journal.changeSession(session, { state: 'refused' }, this.#services.host.now());
-    await channel.send({ kind: 'aborted', session });
+    await channel.send(await disclaim(this.#services, question));
     channel.close();
   }
 
@@ -305,10 +308,17 @@ export class Sessions {
       return;
     } else if (record.role === 'source' && record.state === 'resolved' && message.kind === 'arrived') {
       await this.#contradict(channel, message, record);
-    } else if (record.role === 'target' && (record.state === 'aborted' || record.state === 'refused')) {
-      await channel.send({ kind: 'aborted', session: record.id });
+    } else if (message.kind === 'abort' || message.kind === 'query') {
+      await this.#disclaimAgain(channel, message, record);
     }
     channel.close();
+  }
+
+  /** What a crash or a fault left of a session that came to nothing is thrown away before it is signed that nothing is left. */
+  async #disclaimAgain(channel: Channel, question: Question, record: SessionRecord): Promise<void> {
+    if (record.role !== 'target' || (record.state !== 'aborted' && record.state !== 'refused')) return;
+    await discardIncoming(this.#services, record.vm, record.id);
+    await channel.send(await disclaim(this.#services, question));
   }
 
   /** What an administrator gave up did arrive: *departed* can be signed now. */
@@ -342,10 +352,12 @@ export class Sessions {
   // libvirt's outcome
 
   async #lookSource(session: SourceSession): Promise<void> {
-    const { tag } = session.state;
-    if (redone.has(tag)) return session.redo();
-    if (tag === 'aborting') return this.#repeat(session, { kind: 'abort', session: session.session });
-    if ((tag !== 'offered' && tag !== 'staged' && tag !== 'declined') || !session.outcomeIsDue) return;
+    const { state } = session;
+    if (redone.has(state.tag)) return session.redo();
+    if (state.tag === 'aborting')
+      return this.#repeat(session, { kind: 'abort', session: session.session, head: state.head });
+    if (state.tag !== 'offered' && state.tag !== 'staged' && state.tag !== 'declined') return;
+    if (!session.outcomeIsDue) return;
     const { hypervisor, timers } = this.#services.host;
     // The job first: a move that ends between the two looks then shows as a VM that is gone, not as one that stays.
     if ((await jobOf(hypervisor, session.vm.uuid)) !== null) {
@@ -356,7 +368,7 @@ export class Sessions {
     if (!isRunningHere(domain)) {
       session.quietSince ??= timers.elapsed();
       if (timers.elapsed() < session.quietSince + quietMs) return;
-      if (hasLeft(domain) && tag !== 'declined') return this.#sayLeft(session);
+      if (hasLeft(domain) && state.tag !== 'declined') return this.#sayLeft(session, state.head);
     }
     // Our own migration call may have begun while we looked.
     if (session.move !== 'under-way') await session.input({ kind: 'stayed' });
@@ -380,9 +392,9 @@ export class Sessions {
   }
 
   /** Nothing of the VM is here, so the target must have it: asked again until it has answered. */
-  async #sayLeft(session: SourceSession): Promise<void> {
+  async #sayLeft(session: SourceSession, head: Uint8Array): Promise<void> {
     const { timers } = this.#services.host;
-    if (!session.connected) return this.#repeat(session, { kind: 'query', session: session.session });
+    if (!session.connected) return this.#repeat(session, { kind: 'query', session: session.session, head });
     if (timers.elapsed() < session.repeatedAt + repeatMs) return;
     session.repeatedAt = timers.elapsed();
     await session.input({ kind: 'left' });

@@ -6,7 +6,7 @@ import type { SessionState, VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
 import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
+import type { Aborted, Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
 import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
 import { unexpected } from '../protocol/step.ts';
@@ -14,6 +14,7 @@ import { recordArrival } from './arrival.ts';
 import { credentialsFor, ownCredentials } from './chains.ts';
 import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { deferred } from './deferred.ts';
+import { requireDisclaimer } from './disclaimers.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
@@ -206,6 +207,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
         return null;
       case 'verify-arrival':
         return await this.#acceptArrival(effect.arrived);
+      case 'verify-disclaimer':
+        return this.#acceptDisclaimer(effect.aborted);
       case 'destroy-copy':
         await destroyCopy(this.#services, this.vm.uuid, this.session);
         return { kind: 'destroyed' };
@@ -314,6 +317,17 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       await waitUntilLeft(this.#services, this.vm.uuid);
       recordArrival(this.#services, this.vm.uuid, this.session, arrived);
       return { kind: 'arrival-verified' };
+    } catch (error) {
+      this.disconnect();
+      throw error;
+    }
+  }
+
+  /** Any other word closes the connection: the target is asked again over a new one (SPEC 6.10). */
+  #acceptDisclaimer(aborted: Aborted): SourceInput {
+    try {
+      requireDisclaimer(this.#services, this.vm.uuid, aborted);
+      return { kind: 'disclaimer-verified' };
     } catch (error) {
       this.disconnect();
       throw error;

@@ -26,6 +26,7 @@ import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { cameHere, claimDefinition } from './incoming-definition.ts';
 import { deferred } from './deferred.ts';
+import { disclaim, offeredHead } from './disclaimers.ts';
 import { noteTrouble } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
@@ -213,6 +214,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'discard':
         await this.#discard();
         return null;
+      case 'disclaim':
+        await this.#disclaim(effect.of);
+        return null;
       case 'note-conflict':
         this.troubled(
           new TvmmpError(
@@ -230,6 +234,15 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   async #discard(): Promise<void> {
     await discardIncoming(this.#services, this.uuid, this.session);
     if (this.state.tag === 'aborted') this.#finish.resolve('aborted');
+  }
+
+  /** SPEC 6.10, where the source still listens; it asks again otherwise. Nobody departed with an offer that has no last entry. */
+  async #disclaim(of: Uint8Array | Offer): Promise<void> {
+    if (this.channel === null) return;
+    const { session } = this;
+    const head = of instanceof Uint8Array ? of : offeredHead(of);
+    if (head === null) await this.send({ kind: 'refused', session, hint: null });
+    else await this.send(await disclaim(this.#services, { session, head }));
   }
 
   /** SPEC 6.3: this host's statement, quoted. */

@@ -261,7 +261,7 @@ function demandIdentity(state: ChainState, entry: Entry): void {
 }
 
 /** A chain stays under one policy id, whose versions only rise; a version has one content. */
-function demandPolicy(before: PolicyId, { id, version, digest }: PolicyId): void {
+export function demandPolicy(before: PolicyId, { id, version, digest }: PolicyId): void {
   demand(id === before.id, 'policy-order', `policy ${id} in a chain under ${before.id}`);
   demand(version >= before.version, 'policy-order', `policy version ${version} after ${before.version}`);
   const consistent = version > before.version || bytesEqual(digest, before.digest);

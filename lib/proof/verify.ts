@@ -222,7 +222,7 @@ function demandKnownHead(head: ChainState, known: ChainState): void {
 }
 
 /** Runs a verification and turns its first failure into a fault; errors that are not the input's pass. */
-function judge<T>(verify: () => T, at: () => ProofFault['at']): T | ProofFault {
+export function judge<T>(verify: () => T, at: () => ProofFault['at']): T | ProofFault {
   try {
     return verify();
   } catch (error) {

@@ -19,17 +19,19 @@ import { claim } from '../evidence/claim.ts';
 import { limits } from '../limits.ts';
 import { policyId } from '../evidence/identity.ts';
 import { roleNumbers } from '../evidence/statement.ts';
+import { disclaimerShape } from '../proof/disclaimer.ts';
 import { signedEntryShape } from '../proof/entry.ts';
 import type {
+  Aborted,
   Arrived,
-  Bare,
-  BareOf,
   Departed,
   EvidenceMessage,
   Hello,
   Message,
   MessageKind,
   Offer,
+  Question,
+  QuestionOf,
   Staged,
   RefusedMessage,
   RevocationsMessage,
@@ -65,19 +67,29 @@ const offer: Shape<Offer> = record({
   sealed,
 });
 const staged: Shape<Staged> = record({ kind: literal('staged'), session: hash, head: hash });
+/** What is needed to verify a statement. */
+const credentials = {
+  certificates: listOf(certificate, { max: 8 }),
+  policies: listOf(textUpTo(limits.policyEnvelopeBytesMax), { max: 2 }),
+};
 /** A signed entry with what is needed to verify it. */
 const statement = <Kind extends 'arrived' | 'departed'>(kind: Kind) =>
   record({
     kind: literal(kind),
     session: hash,
     entry: signedEntryShape,
-    certificates: listOf(certificate, { max: 8 }),
-    policies: listOf(textUpTo(limits.policyEnvelopeBytesMax), { max: 2 }),
+    ...credentials,
   });
 const arrived: Shape<Arrived> = statement('arrived');
 const departed: Shape<Departed> = statement('departed');
-const bare = <Kind extends Bare['kind']>(kind: Kind): Shape<BareOf<Kind>> =>
-  record({ kind: literal(kind), session: hash });
+const aborted: Shape<Aborted> = record({
+  kind: literal('aborted'),
+  session: hash,
+  disclaimer: disclaimerShape,
+  ...credentials,
+});
+const question = <Kind extends Question['kind']>(kind: Kind): Shape<QuestionOf<Kind>> =>
+  record({ kind: literal(kind), session: hash, head: hash });
 
 const refused: Shape<RefusedMessage> = record({
   kind: literal('refused'),
@@ -99,9 +111,9 @@ const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>
   staged,
   arrived,
   departed,
-  abort: bare('abort'),
-  aborted: bare('aborted'),
-  query: bare('query'),
+  abort: question('abort'),
+  aborted,
+  query: question('query'),
   revocations,
   refused,
 };

@@ -1,6 +1,7 @@
 import type { Claim } from '../evidence/claim.ts';
 import type { PolicyId } from '../evidence/identity.ts';
 import type { Role } from '../evidence/statement.ts';
+import type { Disclaimer } from '../proof/disclaimer.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 
 /** First message of either side: who speaks, about which VM, and which keys (SPEC 6). UNVERIFIED until appraised. */
@@ -99,14 +100,34 @@ export interface RevocationsMessage {
   readonly list: string;
 }
 
-/** Messages that carry nothing but their session. */
-export interface BareOf<Kind extends 'abort' | 'aborted' | 'query'> {
+/** What the source asks after libvirt's outcome: *abort* where the VM stayed, *query* where it has left. */
+export interface QuestionOf<Kind extends 'abort' | 'query'> {
   readonly kind: Kind;
   readonly session: Uint8Array;
+  /** Hash of the *departing* entry. */
+  readonly head: Uint8Array;
 }
-export type Bare = BareOf<'abort'> | BareOf<'aborted'> | BareOf<'query'>;
+export type Question = QuestionOf<'abort'> | QuestionOf<'query'>;
+
+/** The target has nothing of the VM and will take nothing (SPEC 6.10). UNVERIFIED. */
+export interface Aborted {
+  readonly kind: 'aborted';
+  readonly session: Uint8Array;
+  readonly disclaimer: Disclaimer;
+  readonly certificates: readonly Uint8Array[];
+  readonly policies: readonly string[];
+}
 
 /** Everything that agents say to each other. */
 export type Message =
-  Hello | EvidenceMessage | Offer | Staged | Arrived | Departed | RefusedMessage | RevocationsMessage | Bare;
+  | Hello
+  | EvidenceMessage
+  | Offer
+  | Staged
+  | Arrived
+  | Departed
+  | Aborted
+  | RefusedMessage
+  | RevocationsMessage
+  | Question;
 export type MessageKind = Message['kind'];

@@ -1,6 +1,7 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import type {
+  Aborted,
   Arrived,
   EvidenceMessage,
   Hello,
@@ -27,7 +28,7 @@ export type SourceState =
   | { readonly tag: 'signing'; readonly own: Hello; readonly peer: Hello; readonly trusted: TrustedPeer }
   | { readonly tag: 'offered'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'staged'; readonly session: Uint8Array; readonly head: Uint8Array }
-  /** The target has said, durably, that it will not run the VM. */
+  /** The target has disclaimed the VM, by its signature (SPEC 6.10). */
   | { readonly tag: 'declined'; readonly session: Uint8Array }
   /** libvirt's job is over and the VM did not leave, as far as we see: the target has to say the same. */
   | { readonly tag: 'aborting'; readonly session: Uint8Array; readonly head: Uint8Array }
@@ -59,6 +60,8 @@ export type SourceInput =
   | { readonly kind: 'left' }
   /** *arrived* was verified against our chain. */
   | { readonly kind: 'arrival-verified' }
+  /** The target's disclaimer was verified: it is about this departure, and its AK's. */
+  | { readonly kind: 'disclaimer-verified' }
   /** Nothing of the VM is left here. */
   | { readonly kind: 'destroyed' }
   /** An administrator states the outcome (SPEC 6.9). */
@@ -82,9 +85,10 @@ export type SourceEffect =
   /** The target is ready: libvirt may move the VM. */
   | { readonly do: 'release' }
   | { readonly do: 'sign-aborted' }
-  /** The target says that it will not run the VM: ask libvirt now rather than later. */
+  /** The target will not run the VM: ask libvirt now rather than later. */
   | { readonly do: 'check-outcome' }
   | { readonly do: 'verify-arrival'; readonly arrived: Arrived }
+  | { readonly do: 'verify-disclaimer'; readonly aborted: Aborted }
   | { readonly do: 'destroy-copy' }
   | { readonly do: 'sign-departed' }
   | { readonly do: 'sign-resolved' }
@@ -181,7 +185,7 @@ function fromGreeted(state: Extract<SourceState, { tag: 'greeted' }>, input: Sou
   };
 }
 
-/** From the offer on, libvirt's outcome and *arrived* alone decide; the target's silence does not. */
+/** From the offer on, libvirt's outcome and what the target has signed decide; its silence does not, nor does *refused*. */
 function fromCommitted(
   state: Extract<SourceState, { tag: 'offered' | 'staged' }>,
   input: SourceInput,
@@ -190,14 +194,18 @@ function fromCommitted(
   if (input.kind === 'stayed') {
     return {
       state: { tag: 'aborting', session, head },
-      effects: [{ do: 'send', message: { kind: 'abort', session } }],
+      effects: [{ do: 'send', message: { kind: 'abort', session, head } }],
     };
   }
-  if (input.kind === 'left') return { state, effects: [{ do: 'send', message: { kind: 'query', session } }] };
+  if (input.kind === 'left')
+    return { state, effects: [{ do: 'send', message: { kind: 'query', session, head } }] };
   const resolved = fromAdministrator(state, input);
   if (resolved !== null) return resolved;
   if (input.kind === 'arrival-verified') {
     return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
+  }
+  if (input.kind === 'disclaimer-verified') {
+    return { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] };
   }
   if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
   requireSession(input.message, session);
@@ -208,9 +216,10 @@ function fromCommitted(
     if (!bytesEqual(input.message.head, head)) throw new ProtocolViolation('staged for another head');
     return { state: { tag: 'staged', session, head }, effects: [{ do: 'release' }] };
   }
-  if (input.message.kind === 'refused' || input.message.kind === 'aborted') {
-    return { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] };
+  if (input.message.kind === 'aborted') {
+    return { state, effects: [{ do: 'verify-disclaimer', aborted: input.message }] };
   }
+  if (input.message.kind === 'refused') return { state, effects: [] };
   throw unexpected(state.tag, nameOf(input));
 }
 
@@ -222,20 +231,23 @@ function fromDeclined(state: Extract<SourceState, { tag: 'declined' }>, input: S
   return ignoreRepeated(state, session, input);
 }
 
-/** Nobody discards alone once staged (SPEC 6.8): *aborted* is signed on the target's word, or *arrived* comes instead. */
+/** Nobody discards alone once staged (SPEC 6.8): *aborted* is signed on the target's signed word, or *arrived* comes instead. */
 function fromAborting(state: Extract<SourceState, { tag: 'aborting' }>, input: SourceInput): SourceStep {
   const { session, head } = state;
   if (input.kind === 'stayed')
-    return { state, effects: [{ do: 'send', message: { kind: 'abort', session } }] };
+    return { state, effects: [{ do: 'send', message: { kind: 'abort', session, head } }] };
   if (input.kind === 'arrival-verified') {
     return { state: { tag: 'destroying', session, head }, effects: [{ do: 'destroy-copy' }] };
+  }
+  if (input.kind === 'disclaimer-verified') {
+    return { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] };
   }
   const resolved = fromAdministrator(state, input);
   if (resolved !== null) return resolved;
   if (input.kind === 'message') {
     requireSession(input.message, session);
-    if (input.message.kind === 'aborted' || input.message.kind === 'refused') {
-      return { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] };
+    if (input.message.kind === 'aborted') {
+      return { state, effects: [{ do: 'verify-disclaimer', aborted: input.message }] };
     }
     if (input.message.kind === 'arrived') {
       return { state, effects: [{ do: 'verify-arrival', arrived: input.message }] };

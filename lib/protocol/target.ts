@@ -1,4 +1,5 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import { bytesEqual } from '../bytes/compare.ts';
 import { checkPeerHello } from './hello.ts';
 import type {
   Arrived,
@@ -10,7 +11,7 @@ import type {
   RefusalHint,
   RefusedMessage,
 } from './messages.ts';
-import { requireSession, unexpected } from './step.ts';
+import { ProtocolViolation, requireSession, unexpected } from './step.ts';
 import type { Step } from './step.ts';
 
 /** Where the target stands in one session (SPEC 6.8, right table). */
@@ -25,8 +26,9 @@ export type TargetState =
       readonly evidence: EvidenceMessage;
     }
   | { readonly tag: 'appraising'; readonly own: Hello; readonly offer: Offer }
-  | { readonly tag: 'staging'; readonly session: Uint8Array }
-  | { readonly tag: 'staged'; readonly session: Uint8Array }
+  | { readonly tag: 'staging'; readonly session: Uint8Array; readonly offer: Offer }
+  /** `head`: hash of the *departing* entry. */
+  | { readonly tag: 'staged'; readonly session: Uint8Array; readonly head: Uint8Array }
   | { readonly tag: 'arriving'; readonly session: Uint8Array }
   | { readonly tag: 'arrived'; readonly session: Uint8Array; readonly message: Arrived }
   | { readonly tag: 'done'; readonly session: Uint8Array }
@@ -90,6 +92,8 @@ export type TargetEffect =
   /** It has left the source: ask libvirt whether it came, and has stopped since. */
   | { readonly do: 'check-arrival' }
   | { readonly do: 'discard' }
+  /** Sign and say *aborted* (SPEC 6.10), of the *departing* entry with this hash, or of the one that the offer ends with. */
+  | { readonly do: 'disclaim'; readonly of: Uint8Array | Offer }
   /** The source does not believe *arrived*: its administrator has kept the VM there. */
   | { readonly do: 'note-conflict' }
   /** Journal that the copy is given up, then destroy it. */
@@ -119,13 +123,13 @@ export function stepTarget(state: TargetState, input: TargetInput): TargetStep {
     case 'appraising':
       if (input.kind !== 'accepted') throw unexpected(state.tag, nameOf(input));
       return {
-        state: { tag: 'staging', session: state.own.session },
+        state: { tag: 'staging', session: state.own.session, offer: state.offer },
         effects: [{ do: 'stage', offer: state.offer, trusted: input.trusted }],
       };
     case 'staging':
       if (input.kind !== 'stored') throw unexpected(state.tag, nameOf(input));
       return {
-        state: { tag: 'staged', session: state.session },
+        state: { tag: 'staged', session: state.session, head: input.head },
         effects: [
           { do: 'send', message: { kind: 'staged', session: state.session, head: input.head } },
           { do: 'admit' },
@@ -195,21 +199,28 @@ function fromAttested(state: Extract<TargetState, { tag: 'attested' }>, input: T
 
 /** Staged: only libvirt's outcome, or an abort of the source while nothing came in, ends it. */
 function fromStaged(state: Extract<TargetState, { tag: 'staged' }>, input: TargetInput): TargetStep {
-  const { session } = state;
+  const { session, head } = state;
   if (input.kind === 'moved')
     return { state: { tag: 'arriving', session }, effects: [{ do: 'sign-arrived' }] };
   const aborts = input.kind === 'message' && input.message.kind === 'abort';
-  if (input.kind === 'message') requireSession(input.message, session);
+  if (input.kind === 'message') requireDeparture(input.message, session, head);
   if (aborts || input.kind === 'lost') return { state, effects: [{ do: 'check-incoming' }] };
   if (input.kind === 'not-incoming') {
     return {
       state: { tag: 'aborted', session },
-      effects: [{ do: 'discard' }, { do: 'send', message: { kind: 'aborted', session } }],
+      effects: [{ do: 'discard' }, { do: 'disclaim', of: head }],
     };
   }
   if (input.kind === 'message' && input.message.kind === 'query')
     return { state, effects: [{ do: 'check-arrival' }] };
   throw unexpected(state.tag, nameOf(input));
+}
+
+/** A question about the VM that was staged here, and about no other departure. */
+function requireDeparture(message: Message, session: Uint8Array, head: Uint8Array): void {
+  requireSession(message, session);
+  if ((message.kind === 'abort' || message.kind === 'query') && !bytesEqual(message.head, head))
+    throw new ProtocolViolation(`${message.kind} for another head`);
 }
 
 function fromArrived(state: Extract<TargetState, { tag: 'arrived' }>, input: TargetInput): TargetStep {
@@ -249,12 +260,17 @@ function giveUp(state: TargetState, tell: Pick<RefusedMessage, 'kind' | 'hint'> 
     case 'appraising':
     case 'staging': {
       const session = state.tag === 'staging' ? state.session : state.own.session;
-      const told: TargetEffect[] = tell === null ? [] : [{ do: 'send', message: { ...tell, session } }];
+      const told: TargetEffect[] = tell === null ? [] : [refusal(state, { ...tell, session })];
       return { state: { tag: 'refused', session }, effects: [{ do: 'discard' }, ...told] };
     }
     default:
       return { state, effects: [] };
   }
+}
+
+/** Once the key has left the source, it is told nothing that it cannot verify (SPEC 6.10). */
+function refusal(state: TargetState, message: RefusedMessage): TargetEffect {
+  return 'offer' in state ? { do: 'disclaim', of: state.offer } : { do: 'send', message };
 }
 
 /** The peer says no before anything was committed: the session is over, and nothing is owed. */

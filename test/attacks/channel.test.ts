@@ -109,7 +109,7 @@ describe('attacks: the agent’s port', function () {
     ],
     [
       'a message of a session that nobody has',
-      () => frame(encodeMessage({ kind: 'aborted', session: fresh() })),
+      () => frame(encodeMessage({ kind: 'staged', session: fresh(), head: fresh() })),
       /not its own/,
     ],
   ] as const) {

@@ -4,7 +4,9 @@ import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { encodeEntry, decodeEntry, entryHash } from '../../lib/proof/entry.ts';
 import { decodeProof } from '../../lib/proof/proof.ts';
-import type { Message } from '../../lib/protocol/messages.ts';
+import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
+import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
+import type { Aborted, Message } from '../../lib/protocol/messages.ts';
 import { attackLab, victim } from '../support/attacker-lab.ts';
 import { expectMessage, fresh, targetStatement } from '../support/attacker.ts';
 import { AttackerChain } from '../support/attacker-chain.ts';
@@ -92,17 +94,7 @@ describe('attacks: copies and false arrivals', function () {
     const { mallory } = world();
     const from = world().log('alpha').length;
     const asked = world().tvmmpMigrate();
-    const channel = await mallory.accept();
-    const theirs = await expectMessage(channel, 'hello');
-    const { session } = theirs;
-    const own = mallory.hello('target', session, theirs.vm);
-    await channel.send(own);
-    const claim = await mallory.claim(targetStatement(channel, own, theirs));
-    await channel.send({ kind: 'evidence', session, claim });
-    const { proof } = await expectMessage(channel, 'offer');
-    // libvirt is let loose, and is refused by mallory's hook: so its outcome is soon clear.
-    const head = entryHash(decodeProof(proof).entries.at(-1)!.entry);
-    await channel.send({ kind: 'staged', session, head });
+    const { channel, session, head, proof } = await stagedAtMallory();
     await channel.send(await falseArrival(proof));
     await world().logged('alpha', /the target says that VM \S+ arrived, and libvirt runs it here/, from);
     channel.close();
@@ -112,12 +104,49 @@ describe('attacks: copies and false arrivals', function () {
     // alpha asks the target to give the VM up, and keeps it; its key is still there: the VM moves on with it.
     const later = await mallory.accept();
     await expectMessage(later, 'abort');
-    await later.send({ kind: 'aborted', session });
+    await later.send(await mallory.disclaim({ session, head }));
     assert.notEqual((await asked).status, 0);
     later.close();
     await world().becomes('alpha', 'running');
     await world().ticksOn('alpha');
     await world().roundTrip();
+    await world().ticksOn('alpha');
+  });
+
+  it('takes the word of the very target, about this very departure, signed by its TPM, and no other for aborted', async () => {
+    const { mallory } = world();
+    const asked = world().tvmmpMigrate();
+    const { channel, session, head } = await stagedAtMallory();
+    const about = { session, head };
+    // Who has mallory's TLS key, which is all that these answers come with, has the network too: it may ask other hosts.
+    const genuine = await mallory.disclaim(about);
+    const { signature } = genuine.disclaimer;
+    const unsigned = { ...genuine.disclaimer, signature: signature.map((byte, at) => byte ^ Number(at > 8)) };
+    const answers: readonly (readonly [Aborted, RegExp])[] = [
+      [{ ...genuine, disclaimer: unsigned }, /aborted does not verify: quote-signature/],
+      [await aboutAnother({ ...about, session: fresh() }, about), /aborted does not verify: quote-binding/],
+      [await aboutAnother({ ...about, head: fresh() }, about), /aborted does not verify: quote-binding/],
+      [
+        await disclaimedByBeta(about),
+        /aborted does not verify: holder: beta disclaims what departed to mallory/,
+      ],
+    ];
+    let asking = channel;
+    for (const [answer, reason] of answers) {
+      const from = world().log('alpha').length;
+      assert.deepEqual(await expectMessage(asking, 'abort'), { kind: 'abort', ...about });
+      await asking.send(answer);
+      await world().logged('alpha', reason, from);
+      asking.close();
+      await world().becomes('alpha', 'departing');
+      asking = await mallory.accept();
+    }
+    await expectMessage(asking, 'abort');
+    await asking.send({ kind: 'refused', session, hint: null });
+    await asking.send(genuine);
+    assert.notEqual((await asked).status, 0);
+    asking.close();
+    await world().becomes('alpha', 'running');
     await world().ticksOn('alpha');
   });
 
@@ -131,9 +160,9 @@ describe('attacks: copies and false arrivals', function () {
         arrived: { kind: 'arrived', session, entry, certificates: [], policies: [] },
         departed: { kind: 'departed', session, entry, certificates: [], policies: [] },
         staged: { kind: 'staged', session, head: fresh() },
-        abort: { kind: 'abort', session },
-        aborted: { kind: 'aborted', session },
-        query: { kind: 'query', session },
+        abort: { kind: 'abort', session, head: fresh() },
+        aborted: await world().mallory.disclaim({ session, head: fresh() }),
+        query: { kind: 'query', session, head: fresh() },
       };
       const from = world().log('alpha').length;
       const channel = await world().mallory.connect('alpha');
@@ -142,6 +171,38 @@ describe('attacks: copies and false arrivals', function () {
       await world().logged('alpha', /mallory speaks of a session that is not its own/, from);
       await world().ticksOn('alpha');
     });
+  }
+
+  /** alpha offers its VM to mallory, which says *staged*; libvirt is refused by mallory's hook: so its outcome is soon clear. */
+  async function stagedAtMallory(): Promise<Disclaimed & { channel: TlsChannel; proof: Uint8Array }> {
+    const { mallory } = world();
+    const channel = await mallory.accept();
+    const theirs = await expectMessage(channel, 'hello');
+    const { session } = theirs;
+    const own = mallory.hello('target', session, theirs.vm);
+    await channel.send(own);
+    const claim = await mallory.claim(targetStatement(channel, own, theirs));
+    await channel.send({ kind: 'evidence', session, claim });
+    const { proof } = await expectMessage(channel, 'offer');
+    const head = entryHash(decodeProof(proof).entries.at(-1)!.entry);
+    await channel.send({ kind: 'staged', session, head });
+    return { channel, session, head, proof };
+  }
+
+  /** A genuine disclaimer of something else, in a message of this session. */
+  async function aboutAnother(other: Disclaimed, { session }: Disclaimed): Promise<Aborted> {
+    return { ...(await world().mallory.disclaim(other)), session };
+  }
+
+  /** beta, which never heard of the session, disclaims it to whoever asks, and means it. */
+  async function disclaimedByBeta({ session, head }: Disclaimed): Promise<Aborted> {
+    const channel = await world().mallory.connect('beta');
+    try {
+      await channel.send({ kind: 'abort', session, head });
+      return await expectMessage(channel, 'aborted');
+    } finally {
+      channel.close();
+    }
   }
 
   /** *arrived*, signed by mallory's TPM for the VM that alpha offered, although nothing moved. */

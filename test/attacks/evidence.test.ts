@@ -8,7 +8,7 @@ import type { Claim } from '../../lib/evidence/claim.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
 import type { Channel } from '../../lib/protocol/channel.ts';
 import { encodeMessage } from '../../lib/protocol/codec.ts';
-import type { EvidenceMessage, Hello } from '../../lib/protocol/messages.ts';
+import type { EvidenceMessage, Hello, Message } from '../../lib/protocol/messages.ts';
 import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../lib/tpm/handles.ts';
 import { ecdsaFromP1363, formatSignature } from '../../lib/tpm/signature.ts';
 import { attackLab, victimUuid } from '../support/attacker-lab.ts';
@@ -308,9 +308,14 @@ describe('attacks: evidence of a destination', function () {
     it(`breaks off at ${kind} where evidence is due`, async () => {
       const said = await greeted({}, async ({ channel, theirs, own }) => {
         const { session } = theirs;
-        await channel.send(
-          kind === 'staged' ? { kind, session, head: fresh() } : kind === 'hello' ? own : { kind, session },
-        );
+        const head = fresh();
+        const words: Record<typeof kind, Message> = {
+          staged: { kind: 'staged', session, head },
+          query: { kind: 'query', session, head },
+          aborted: await world().mallory.disclaim({ session, head }),
+          hello: own,
+        };
+        await channel.send(words[kind]);
         await assert.rejects(channel.receive(60_000), /is gone/);
       });
       assert.match(said, new RegExp(`the peer broke the protocol: ${kind} has no place in state greeted`));

@@ -61,7 +61,7 @@ describe('attacks: offers of a source', function () {
       await channel.send({ kind: 'offer', session, claim, proof, sealed: new Uint8Array(126).fill(1) });
       const answer = await channel.receive(60_000);
       if (answer.kind === 'staged') {
-        await channel.send({ kind: 'abort', session });
+        await channel.send({ kind: 'abort', session, head: chain.head });
         await expectMessage(channel, 'aborted');
       }
       return answer;
@@ -75,7 +75,7 @@ describe('attacks: offers of a source', function () {
     attack: (attested: Attested) => Promise<Offered>,
     options: Parameters<typeof offer>[1] = {},
   ): Promise<string> {
-    assert.equal((await offer(attack, options)).kind, 'refused');
+    assert.equal((await offer(attack, options)).kind, 'aborted');
     const [row] = await world().refusals(options.to ?? 'beta');
     assert.equal(row?.operation, 'migrate-in');
     assert.equal(row.peer, 'mallory');
@@ -252,6 +252,15 @@ describe('attacks: offers of a source', function () {
     assert.equal((await offer(honest, { session })).kind, 'staged');
     await assert.rejects(offer(honest, { session }), /is gone/);
     await world().logged('beta', /session-replayed|a session id that was used before/, 0);
+  });
+
+  it('takes no part in a session that it has disclaimed', async () => {
+    const about = { session: fresh(), head: fresh() };
+    const channel = await world().mallory.connect('beta');
+    await channel.send({ kind: 'abort', ...about });
+    assert.equal((await expectMessage(channel, 'aborted')).disclaimer.host.name, 'beta');
+    channel.close();
+    await assert.rejects(offer(honest, { session: about.session }), /is gone/);
   });
 
   it('gives a VM to nobody who merely asks for it: libvirt has no migration under way', async () => {

@@ -183,6 +183,17 @@ export const migration = [
       title: 'destroys nothing because a target says that the VM arrived while it runs here',
       test: copies,
     },
+    {
+      name: 'source/disclaimer-verified',
+      defence: 'The target’s *aborted* is verified before anything is done about it',
+      spec: '6.10',
+      find: '      requireDisclaimer(this.#services, this.vm.uuid, aborted);\n',
+      replace:
+        '      if (aborted.session.length !== 32) requireDisclaimer(this.#services, this.vm.uuid, aborted);\n',
+      title:
+        'takes the word of the very target, about this very departure, signed by its TPM, and no other for aborted',
+      test: copies,
+    },
   ]),
   ...mutantsOf('lib/migration/departure.ts', insider, [
     {
@@ -247,8 +258,8 @@ export const migration = [
       name: 'target/required-policy',
       defence: 'The source’s policy is not older than its VM’s proof requires',
       spec: '6.5',
-      find: '      requiredPolicyVersion: claimedPolicyVersion(offer),',
-      replace: '      requiredPolicyVersion: 0 * claimedPolicyVersion(offer),',
+      find: '      requiredPolicyVersion: claimedPolicyVersion(proof),',
+      replace: '      requiredPolicyVersion: 0 * claimedPolicyVersion(proof),',
       title: 'refuses a source whose policy is older than its VM’s proof requires',
     },
     {
@@ -269,6 +280,14 @@ export const migration = [
       find: '    if (!this.#services.host.journal.openSession(record)) {',
       replace: '    if (!this.#services.host.journal.openSession(record) && record.vm === "") {',
       title: 'refuses a session id that was used before',
+    },
+    {
+      name: 'sessions/disclaimed-once',
+      defence: 'A session that was disclaimed unheard-of is used up',
+      spec: '6.10',
+      find: "    this.#register({ id: session, vm: '', role: 'target', address: '' });\n",
+      replace: '',
+      title: 'takes no part in a session that it has disclaimed',
     },
     {
       name: 'sessions/own-peer',

@@ -1,10 +1,85 @@
 /** Entries, chain, verification of proofs. */
 import { mutantsOf } from './mutant.ts';
 
+const disclaimers = 'test/vectors/disclaimer.test.ts';
 const vectors = 'test/vectors/proof.test.ts';
 const verify = 'test/unit/proof/verify.test.ts';
 
 export const proof = [
+  ...mutantsOf('lib/proof/disclaimer.ts', disclaimers, [
+    {
+      name: 'disclaimer/holder',
+      defence: 'The host that *departing* named disclaims, and no other',
+      spec: '6.10',
+      find: 'sameHost(host, to)',
+      replace: 'to !== null',
+      title: 'of-other-host: another enrolled host says that it has nothing of the VM',
+    },
+    {
+      name: 'disclaimer/quote-signature',
+      defence: 'A disclaimer is signed by the target’s AK: a TLS key is not enough',
+      spec: '6.10',
+      find: 'signedBy(publicKey, attest, signature)',
+      replace: 'publicKey !== null && signedBy !== null && signature !== null',
+      title: 'unsigned: who has the TLS key of the target alone signs nothing',
+    },
+    {
+      name: 'disclaimer/quote-type',
+      defence: 'A disclaimer is signed by a quote and nothing else',
+      spec: '6.10',
+      find: "demand(quote.type === 'quote', 'quote-type', quote.type === 'none' ? quote.why : '');",
+      replace: "if (quote.type !== 'quote') throw new Error('not looked at');",
+      title: 'certify: the AK certified a key whose qualifying data is the statement',
+    },
+    {
+      name: 'disclaimer/quote-binding',
+      defence: 'The quote was made for this disclaimer: an entry’s or evidence’s is none',
+      spec: '6.10',
+      find: "demand(bound, 'quote-binding', 'the quote was not made for this session and departure');",
+      replace: 'if (!bound) return { outcome: "verified" } as const;',
+      title: "of-arrived: the target's arrived entry is no disclaimer",
+    },
+    {
+      name: 'disclaimer/policy-order',
+      defence: 'A state that only an older policy approves is not good enough',
+      spec: '6.10',
+      find: '      demandPolicy(chain.policy, policy);\n',
+      replace: '',
+      title: 'old-policy: a state that only an older policy approves is not good enough',
+    },
+    {
+      name: 'disclaimer/pcr-selection',
+      defence: 'The quote covers the policy’s PCRs',
+      spec: '6.10',
+      find: "demand(selects(quote, approved.selection), 'pcr-selection', selected);",
+      replace: 'if (!selects(quote, approved.selection)) return { outcome: "verified" } as const;',
+      title: 'other-pcrs: the quote covers PCRs that nothing was measured into',
+    },
+    {
+      name: 'disclaimer/pcr-state',
+      defence: 'Who disclaims runs what was approved',
+      spec: '6.10',
+      find: 'demand(approvedState(quote, approved) !== undefined,',
+      replace: 'demand(approvedState !== undefined,',
+      title: 'bad-state: the target runs what nobody has approved',
+    },
+    {
+      name: 'disclaimer/departs',
+      defence: 'Nothing is disclaimed where nothing departs',
+      spec: '6.10',
+      find: "demand(chain.departure !== null, 'life-cycle', 'a disclaimer where no VM departs');",
+      replace: 'if (chain.departure === null) return { outcome: "verified" } as const;',
+      title: 'nothing-departs: the VM has not departed, or is back',
+    },
+    {
+      name: 'disclaimer/nothing-unused',
+      defence: 'A disclaimer brings nothing that nobody verified',
+      spec: '6.10',
+      find: '      credentials.demandAllUsed();\n',
+      replace: '',
+      title: 'unused: it brings a certificate that nothing needs',
+    },
+  ]),
   ...mutantsOf('lib/proof/verify.ts', vectors, [
     {
       name: 'proof/quote-signature',

@@ -40,7 +40,7 @@ export async function stageAt(
     uuid: chain.vm,
     xml,
     abort: async () => {
-      await channel.send({ kind: 'abort', session });
+      await channel.send({ kind: 'abort', session, head: chain.head });
       await expectMessage(channel, 'aborted');
       channel.close();
     },

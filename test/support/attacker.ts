@@ -14,10 +14,12 @@ import type { Claim } from '../../lib/evidence/claim.ts';
 import type { Role } from '../../lib/evidence/statement.ts';
 import { ownHello, statements } from '../../lib/migration/hello.ts';
 import type { Host, HostIdentity, PolicyInForce } from '../../lib/migration/host.ts';
+import { disclaimerStatement } from '../../lib/proof/disclaimer.ts';
+import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
 import type { SignedEntry } from '../../lib/proof/entry.ts';
 import type { Channel } from '../../lib/protocol/channel.ts';
-import type { Hello, Message, MessageKind } from '../../lib/protocol/messages.ts';
+import type { Aborted, Hello, Message, MessageKind } from '../../lib/protocol/messages.ts';
 import { AK_HANDLE } from '../../lib/tpm/handles.ts';
 import { openTpm } from '../../lib/tpm/open.ts';
 import type { PcrSelection, Tpm } from '../../lib/tpm/port.ts';
@@ -162,6 +164,21 @@ export class Attacker {
     const [claim] = (await this.sign([], [statement], selection)).claims;
     if (claim === undefined) throw new Error('a quote without its statement');
     return claim;
+  }
+
+  /** *aborted* as an honest target signs it (SPEC 6.10). */
+  async disclaim({ session, head }: Disclaimed): Promise<Aborted> {
+    const { identity } = this;
+    const { id, version, digest } = this.policy.policy;
+    const stated = { host: identity.id, policy: { id, version, digest }, time: Date.now() };
+    const { attest, signature, path } = await this.claim(disclaimerStatement({ session, head }, stated));
+    return {
+      kind: 'aborted',
+      session,
+      disclaimer: { ...stated, path, attest, signature },
+      certificates: [identity.akCertificate, ...identity.signerCertificates],
+      policies: [this.policy.envelope],
+    };
   }
 }
 

@@ -255,7 +255,6 @@ export const control: readonly Attack[] = [
         'a second enrolment of a name, or of a TPM, is refused unless the operator replaces the first',
       ),
     ],
-    queries: ['proverif/hand-over.pv: one-enrolment'],
   },
   {
     row: 22,

@@ -190,6 +190,7 @@ export const peers: readonly Attack[] = [
       tests(
         offer,
         'refuses a session id that was used before',
+        'takes no part in a session that it has disclaimed',
         'refuses a proof that hands the VM over in another session',
       ),
       tests(

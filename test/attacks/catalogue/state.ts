@@ -158,6 +158,36 @@ export const state: readonly Attack[] = [
     ],
   },
   {
+    row: 11,
+    attack:
+      'Insider: who has stolen the target’s TLS key keeps *arrived* from the source, and says *aborted* in the target’s place; or repeats the *aborted* of another session, or of another host',
+    dimensions: ['authentication', 'data integrity'],
+    defence:
+      '*aborted* is a quote of the AK that *departing* named, over session and *departing* entry, in an approved state; nothing unsigned ends a session after the offer',
+    spec: '6.8, 6.10',
+    tests: [
+      tests(
+        'test/attacks/copies.test.ts',
+        'takes the word of the very target, about this very departure, signed by its TPM, and no other for aborted',
+      ),
+      tests(
+        'test/vectors/disclaimer.test.ts',
+        'unsigned: who has the TLS key of the target alone signs nothing',
+        'of-other-session: it was signed in another session',
+        'of-other-departure: it was signed of another departing entry, under the same session id',
+        'of-other-host: another enrolled host says that it has nothing of the VM',
+        "of-arrived: the target's arrived entry is no disclaimer",
+      ),
+      tests('test/unit/protocol/source.test.ts', 'takes nothing that the target has not signed for its word'),
+    ],
+    queries: [
+      'proverif/hand-over.pv: abort-true',
+      'proverif/hand-over.pv: abort-arrival',
+      'horn/exchange-queries.ts: no aborted without word of the target',
+      'horn/exchange-queries.ts: aborted and disclaimer agree on target and session',
+    ],
+  },
+  {
     row: 12,
     attack: 'Theft by a compromised hypervisor',
     dimensions: ['data confidentiality', 'access control'],

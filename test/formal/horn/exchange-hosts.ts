@@ -196,7 +196,7 @@ function arrival(terms: Terms, run: string): readonly Clause[] {
   ];
 }
 
-/** SPEC 6.8: what ends a session: *arrived* at the source, *departed* at the target, abort; and the key at rest. */
+/** SPEC 6.8: what ends a session: *arrived* at the source, *departed* at the target; and the key at rest. */
 function outcomes(terms: Terms): readonly Clause[] {
   const run = 'srun(D,H,V,E,J,I)';
   const state = terms.checked('pcr-state', 'good', 'St');
@@ -249,13 +249,7 @@ function outcomes(terms: Terms): readonly Clause[] {
       'enrolled(P,A,Ka)',
       `claim(A,${state},lf(${departed('hid(P,A)', 'hid(H,ak(H))', 'E')}))`,
     ),
-    clause('6.8 a target gives a session up', 'later(H,word(S))', 'does_giveup(H)'),
-    clause(
-      "6.8 the source signs aborted on the target's word",
-      `aborted(${run},P)`,
-      `offered(${run},Ex,P,A,K,S,L,T2,Dep,Po)`,
-      'later(P,word(S))',
-    ),
+    ...disclaimers(terms, run),
     clause(
       '5.2 the form at rest: sealed to itself at protection',
       `blob(${terms.seal('rk(H)', 'V', 'E', 'null', 'key(V,J)')})`,
@@ -266,6 +260,27 @@ function outcomes(terms: Terms): readonly Clause[] {
       'opened(H,V,X)',
       'honest(H)',
       `blob(${terms.seal('rk(H)', 'V', 'E', 'S', 'X')})`,
+    ),
+  ];
+}
+
+/** SPEC 6.8, 6.10: a target gives up any session, whatever departure it is asked about; a source signs *aborted*. */
+function disclaimers(terms: Terms, run: string): readonly Clause[] {
+  const state = terms.checked('pcr-state', 'good', 'St');
+  const own = terms.disclaimer('S', 'Dep', 'hid(H,ak(H))');
+  const leaf = terms.disclaimer('S', 'Dep', 'hid(P,A)');
+  const word = terms.has('disclaimer-signature')
+    ? [...terms.where('ak-certificate', 'enrolled(P,A,Ka)'), `claim(A,${state},${leaf})`]
+    : ['later(P,word(S))'];
+  return [
+    clause('6.10 a target disclaims', `disclaimed(H,S,Dep,${own})`, 'does_giveup(H)'),
+    clause('6.10 it is signed', 'claim(ak(H),good,L)', 'disclaimed(H,S,Dep,L)'),
+    clause('6.1 it is said on a later connection', 'later(H,word(S))', 'disclaimed(H,S,Dep,L)'),
+    clause(
+      "6.8 the source signs aborted on the target's word",
+      `aborted(${run},P,S,${leaf})`,
+      `offered(${run},Ex,P,A,K,S,L,T2,Dep,Po)`,
+      ...word,
     ),
   ];
 }

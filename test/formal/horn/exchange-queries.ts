@@ -128,17 +128,19 @@ const questions = {
   'a start opens no key of another VM': {
     goals: [['opened(H,V,key(V2,J))', 'differs(V,V2)']],
   },
-  'no aborted without word of the target (TLS keys secret)': {
-    goals: [['aborted(R,b)']],
-    silent: 'give-up',
-    tlsKeys: 'secret',
+  'no aborted without word of the target': { goals: [['aborted(R,b,S,L)']], silent: 'give-up' },
+  'aborted and disclaimer agree on target and session': {
+    goals: ['P,H2', 'S,S2'].map((differing) => [
+      'aborted(R,P,S,L)',
+      'disclaimed(H2,S2,Dep2,L)',
+      `differs(${differing})`,
+    ]),
   },
-  'no aborted without word of the target': { goals: [['aborted(R,b)']], silent: 'give-up' },
   'an offer is made': { goals: [[offered({ P: 'b' })]], tlsKeys: 'secret' },
   'a VM is staged': { goals: [[staged({ P: 'a' })]], tlsKeys: 'secret' },
   'the copy of the source is destroyed': { goals: [['destroyed(R,En,b,S,Dep)']], tlsKeys: 'secret' },
   'a hand-over ends': { goals: [['done(R,a,En,Dp)']], tlsKeys: 'secret' },
-  'a session is aborted': { goals: [['aborted(R,b)']], tlsKeys: 'secret' },
+  'a session is aborted': { goals: [['aborted(R,b,S,L)']], tlsKeys: 'secret' },
 } satisfies Readonly<Record<string, Question>>;
 
 /** The name of a question is the text that the table shows. */

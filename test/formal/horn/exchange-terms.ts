@@ -29,7 +29,9 @@ export type ExchangeDefence =
   | 'previous'
   | 'facts'
   | 'signer'
-  | 'kind';
+  | 'kind'
+  | 'disclaimer-signature'
+  | 'disclaimer-session';
 
 /** An entry of the proof, its members in the order of SPEC 4. */
 export interface EntryTerms {
@@ -106,6 +108,11 @@ export class Terms {
   /** SPEC 6.3, 6.4: the leaf that a host states. */
   statement(role: 's' | 't', transcript: string): string {
     return `st(${this.kept('role', role)},${transcript})`;
+  }
+
+  /** SPEC 6.10: the leaf that a target states when it disclaims a departure. */
+  disclaimer(session: string, departing: string, host: string): string {
+    return `dis(${this.kept('disclaimer-session', session)},${departing},${host})`;
   }
 
   /** SPEC 5.3: a sealed key. */

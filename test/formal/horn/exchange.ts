@@ -15,7 +15,7 @@ export type Silence = 'attest' | 'arrive' | 'give-up' | 'offer' | 'destroy';
 export interface ExchangeOptions {
   readonly without: ReadonlySet<ExchangeDefence>;
   readonly silent?: Silence;
-  /** The attacker has every host's TLS key, but for queries about what TLS alone authenticates. */
+  /** The attacker has every host's TLS key; good ends are reached without that. */
   readonly tlsKeys: 'stolen' | 'secret';
 }
 

@@ -32,6 +32,17 @@ const mutants: readonly {
     breaks: 'two runnable',
   },
   {
+    without: 'the target’s signature under aborted',
+    rules: {
+      stepSource: (state, input) => {
+        const step = stepSource(state, input);
+        const unverified = step.effects.some((effect) => effect.do === 'verify-disclaimer');
+        return unverified ? stepSource(state, { kind: 'disclaimer-verified' }) : step;
+      },
+    },
+    breaks: 'two runnable',
+  },
+  {
     without: 'the staged copy on disk before it is acknowledged',
     rules: { stagesDurably: false },
     breaks: 'current lost',

@@ -7,7 +7,7 @@ import { evidence, offer, session, trusted } from '../../unit/protocol/session-w
 import { arrived, head, own } from '../spin/places.ts';
 import type { Rules } from './rules.ts';
 import { faultsOf, libvirtOf } from './surroundings.ts';
-import { bit, messages, nameOf, staleMessages, toSource, toTarget } from './world.ts';
+import { bit, forged, messages, nameOf, staleMessages, toSource, toTarget } from './world.ts';
 import type { MessageName, World } from './world.ts';
 
 type Todo = World['targetTodo'][number];
@@ -109,6 +109,8 @@ function delivery(world: World, rules: Rules, add: Add): void {
         if (!unheard) add(source(world, rules, { kind: 'message', message: messages[name] }));
       }
     for (const message of staleMessages) add(source(world, rules, { kind: 'message', message }));
+    const deceived = source(world, rules, { kind: 'message', message: forged });
+    if (deceived?.sourceTodo.some((effect) => effect.do === 'verify-disclaimer') === false) add(deceived);
     if (world.source?.tag === 'departed' && has(world, 'arrived')) add(says(world, 'departed'));
   }
   if (targetIsFree(world) && world.target?.tag !== 'idle') {
@@ -140,6 +142,9 @@ function sourceDriver(world: World, rules: Rules, add: Add): void {
       return;
     case 'sign-aborted':
       add({ ...rest, sourceRecord: 'holder', sourceJournal: 'aborted', signedAborted: true });
+      return;
+    case 'verify-disclaimer':
+      add(source(rest, rules, { kind: 'disclaimer-verified' }));
       return;
     case 'verify-arrival':
       add(

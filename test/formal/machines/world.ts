@@ -4,10 +4,10 @@
  * which this is the twin. States are values: a step makes a new one.
  */
 import type { SessionState } from '../../../lib/ledger/records.ts';
-import type { Message } from '../../../lib/protocol/messages.ts';
+import type { Aborted, Message } from '../../../lib/protocol/messages.ts';
 import type { SourceEffect, SourceState } from '../../../lib/protocol/source.ts';
 import type { TargetEffect, TargetState } from '../../../lib/protocol/target.ts';
-import { bytes, evidence, offer, session } from '../../unit/protocol/session-world.ts';
+import { abort, aborted, bytes, evidence, offer, query, session } from '../../unit/protocol/session-world.ts';
 import { arrived, departed, head, own } from '../spin/places.ts';
 
 /** Messages in flight, a bit each; sent once, they can be delivered late and again until they are lost. */
@@ -21,9 +21,9 @@ export const messages = {
   'refused-target': { kind: 'refused', session, hint: null },
   arrived,
   departed,
-  abort: { kind: 'abort', session },
-  aborted: { kind: 'aborted', session },
-  query: { kind: 'query', session },
+  abort,
+  aborted,
+  query,
 } as const satisfies Readonly<Record<string, Message>>;
 export type MessageName = keyof typeof messages;
 const names = Object.keys(messages) as MessageName[];
@@ -55,10 +55,13 @@ export function nameOf(message: Message, role: 'source' | 'target'): MessageName
 const stale = bytes(32);
 export const staleMessages: readonly Message[] = [
   { kind: 'staged', session: stale, head },
-  { kind: 'aborted', session: stale },
+  { ...aborted, session: stale },
   { kind: 'refused', session: stale, hint: null },
-  { kind: 'abort', session: stale },
+  { ...abort, session: stale },
 ];
+
+/** Who has the target's TLS key says *aborted* in its name, at any time, without its signature: it is never verified (SPEC 6.10). */
+export const forged: Aborted = aborted;
 
 /** libvirt's migration, as spin/handover.pml has it. */
 export type Phase = 'none' | 'begin' | 'admitted' | 'stream' | 'streamed' | 'finished';

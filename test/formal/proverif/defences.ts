@@ -338,7 +338,9 @@ export const defences: readonly Defence[] = [
     name: 'one-enrolment',
     sections: ['1.2'],
     says: 'A name is enrolled once.',
-    in: { 'hand-over': [] },
+    in: {},
+    outside:
+      'It is what a name means to people. In the exchange every statement that counts is signed by an AK, and entries name the AK beside the host: no query rests on a name alone.',
   },
   {
     name: 'holder',
@@ -424,18 +426,26 @@ export const defences: readonly Defence[] = [
     name: 'session-peer',
     sections: ['6.1'],
     says: 'A later message of a session comes from the host that the session is with.',
+    in: {},
+    outside:
+      'It keeps strangers from using the time of an agent. What a later message may end is signed by the host that the session is with (disclaimer-signature, holder), and TLS keys are the adversary here.',
+  },
+  {
+    name: 'disclaimer-signature',
+    sections: ['6.8', '6.10'],
+    says: "The target's word that it will not run the VM is signed by its AK.",
     in: { 'hand-over': [] },
   },
   {
-    name: 'message-tag',
-    sections: ['6'],
-    says: 'Every kind of message has its own tag.',
+    name: 'disclaimer-label',
+    sections: ['6.10'],
+    says: 'A disclaimer has a label of its own: no entry passes for one.',
     in: { 'hand-over': [] },
   },
   {
     name: 'message-session',
-    sections: ['6.1'],
-    says: 'A later message speaks of its session.',
+    sections: ['6.1', '6.10'],
+    says: 'A later message speaks of its session, and a disclaimer covers it.',
     in: { 'hand-over': [] },
   },
   {

@@ -81,6 +81,7 @@
 #define i_departure_verified 24
 #define i_lost 25
 #define i_not_incoming 26
+#define i_disclaimer_verified 27
 
 /* Effects, to be done by the driver before it takes the next input. */
 #define e_none 0
@@ -104,7 +105,7 @@
 #define e_send_staged_then_admit 18
 #define e_discard 19
 #define e_discard_then_send_refused 20
-#define e_discard_then_send_aborted 21
+#define e_discard_then_disclaim 21
 #define e_sign_arrived 22
 #define e_check_incoming 23
 #define e_send_arrived 24
@@ -118,6 +119,7 @@
 #define e_stage_rest 32
 #define e_write_rest 33
 #define e_check_arrival 34
+#define e_verify_disclaimer 35
 
 /* Messages in flight, a bit each: once sent, a message can be delivered again and again, late, in any order, until it is lost. */
 #define M_HELLO_S 1
@@ -224,8 +226,8 @@ inline source_step() {
   :: S(signing, refuse, refused, send_refused)                /* SPEC 6.6 */
   :: S(signing, failed, refused, none)                        /* SPEC 6.8 */
   :: S(offered, m_staged, staged, release)                    /* SPEC 6.7 */
-  :: S(offered, m_refused, declined, check_outcome)           /* SPEC 6.8 */
-  :: S(offered, m_aborted, declined, check_outcome)           /* SPEC 6.8 */
+  :: S(offered, m_aborted, offered, verify_disclaimer)        /* SPEC 6.10 */
+  :: S(offered, disclaimer_verified, declined, check_outcome) /* SPEC 6.8 */
   :: S(offered, m_arrived, offered, verify_arrival)           /* SPEC 6.8 */
   :: S(offered, arrival_verified, destroying, destroy_copy)   /* SPEC 8.3 */
 #ifndef MUTANT_LONE_SOURCE
@@ -237,14 +239,14 @@ inline source_step() {
 #endif
   :: S(offered, left, offered, send_query)                    /* SPEC 6.8 */
   :: S(staged, left, staged, send_query)                      /* SPEC 6.8 */
-  :: S(staged, m_refused, declined, check_outcome)            /* SPEC 6.8 */
-  :: S(staged, m_aborted, declined, check_outcome)            /* SPEC 6.8 */
+  :: S(staged, m_aborted, staged, verify_disclaimer)          /* SPEC 6.10 */
+  :: S(staged, disclaimer_verified, declined, check_outcome)  /* SPEC 6.8 */
   :: S(staged, m_arrived, staged, verify_arrival)             /* SPEC 6.8 */
   :: S(staged, arrival_verified, destroying, destroy_copy)    /* SPEC 8.3 */
   :: S(declined, stayed, aborted, sign_aborted)               /* SPEC 6.8 */
   :: S(aborting, stayed, aborting, send_abort)                /* SPEC 6.8 */
-  :: S(aborting, m_aborted, aborted, sign_aborted)            /* SPEC 6.8 */
-  :: S(aborting, m_refused, aborted, sign_aborted)            /* SPEC 6.8 */
+  :: S(aborting, m_aborted, aborting, verify_disclaimer)      /* SPEC 6.10 */
+  :: S(aborting, disclaimer_verified, aborted, sign_aborted)  /* SPEC 6.8 */
   :: S(aborting, m_arrived, aborting, verify_arrival)         /* SPEC 6.8 */
   :: S(aborting, arrival_verified, destroying, destroy_copy)  /* SPEC 8.3 */
   :: S(destroying, destroyed, departed, sign_departed)        /* SPEC 2, 8.3 */
@@ -280,16 +282,16 @@ inline target_step() {
   :: T(attested, failed, refused, discard)                    /* SPEC 6.8 */
   :: T(appraising, accepted, staging, stage)                  /* SPEC 6.7 */
   :: T(appraising, m_refused, refused, discard)               /* SPEC 6.8 */
-  :: T(appraising, refuse, refused, discard_then_send_refused) /* SPEC 6.5 */
+  :: T(appraising, refuse, refused, discard_then_disclaim)    /* SPEC 6.5, 6.10 */
   :: T(appraising, failed, refused, discard)                  /* SPEC 6.8 */
   :: T(staging, stored, staged, send_staged_then_admit)       /* SPEC 6.7, 8.1 */
-  :: T(staging, refuse, refused, discard_then_send_refused)   /* SPEC 6.7 */
+  :: T(staging, refuse, refused, discard_then_disclaim)       /* SPEC 6.7, 6.10 */
   :: T(staging, failed, refused, discard)                     /* SPEC 6.8 */
   :: T(staged, moved, arriving, sign_arrived)                 /* SPEC 6.8 */
   :: T(staged, m_abort, staged, check_incoming)               /* SPEC 6.8 */
   :: T(staged, m_query, staged, check_arrival)                /* SPEC 6.8 */
   :: T(staged, lost, staged, check_incoming)                  /* SPEC 6.8 */
-  :: T(staged, not_incoming, aborted, discard_then_send_aborted) /* SPEC 6.8 */
+  :: T(staged, not_incoming, aborted, discard_then_disclaim)  /* SPEC 6.8, 6.10 */
   :: T(arriving, arrival_signed, arrived, send_arrived)       /* SPEC 6.8 */
   :: T(arrived, m_departed, arrived, verify_departure)        /* SPEC 2 */
   :: T(arrived, departure_verified, done, none)               /* SPEC 2 */
@@ -526,6 +528,7 @@ active proctype world() {
     :: s_eff == e_send_abort -> SEND(M_ABORT); s_eff = e_none
     :: s_eff == e_send_query -> SEND(M_QUERY); s_eff = e_none
     :: s_eff == e_check_outcome -> s_eff = e_none
+    :: s_eff == e_verify_disclaimer -> s_eff = e_none; source(i_disclaimer_verified)
     :: s_eff == e_verify_arrival -> s_rec = r_keyed; sj = j_destroying; s_eff = e_none; source(i_arrival_verified)
 #ifndef MUTANT_SOURCE_BELIEVES
     :: s_eff == e_destroy_copy && sq == q_off -> s_vtpm = 0; s_eff = e_destroy_rest
@@ -564,22 +567,23 @@ active proctype world() {
     :: t_eff == e_stage_rest -> t_eff = e_none; target(i_refuse)
     :: t_eff == e_send_staged_then_admit -> SEND(M_STAGED); t_eff = e_admit
     :: t_eff == e_admit -> t_eff = e_none
-    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_send_aborted) && t_rec == r_staged && tq == q_off && (t_secret || t_vtpm) ->
+    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_disclaim) && t_rec == r_staged && tq == q_off && (t_secret || t_vtpm) ->
       t_secret = 0; t_vtpm = 0
-    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_send_aborted) && t_rec == r_staged && tq == q_off && !t_secret && !t_vtpm ->
+    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_disclaim) && t_rec == r_staged && tq == q_off && !t_secret && !t_vtpm ->
       tj = j_aborted;
 #ifndef MUTANT_DISCARD_IN_TWO
       t_rec = r_none; permit = p_none
-    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_send_aborted) && t_rec != r_staged ->
+    :: (t_eff == e_discard || t_eff == e_discard_then_send_refused || t_eff == e_discard_then_disclaim) && t_rec != r_staged ->
 #endif
       if
       :: t_eff == e_discard -> t_eff = e_none
       :: t_eff == e_discard_then_send_refused -> t_eff = e_tell_refused
-      :: t_eff == e_discard_then_send_aborted -> t_eff = e_tell_aborted
+      :: t_eff == e_discard_then_disclaim -> t_eff = e_tell_aborted
       fi
 #ifdef MUTANT_DISCARD_IN_TWO
     :: T_UP && tj == j_aborted && t_rec == r_staged -> t_rec = r_none; permit = p_none
     :: (t_eff == e_discard || t_eff == e_discard_then_send_refused) && t_rec == r_none -> t_eff = e_none
+    :: t_eff == e_discard_then_disclaim && t_rec == r_none -> t_eff = e_tell_aborted
 #endif
     :: t_eff == e_tell_refused -> SEND(M_REFUSED_T); t_eff = e_none
     :: t_eff == e_tell_aborted -> SEND(M_ABORTED); t_eff = e_none

@@ -2,9 +2,20 @@
 import type { Message, MessageKind } from '../../../lib/protocol/messages.ts';
 import type { SourceInput, SourceState } from '../../../lib/protocol/source.ts';
 import type { TargetInput, TargetState } from '../../../lib/protocol/target.ts';
-import { bytes, evidence, hello, offer, session, trusted } from '../../unit/protocol/session-world.ts';
+import {
+  abort,
+  aborted,
+  bytes,
+  evidence,
+  head,
+  hello,
+  offer,
+  query,
+  session,
+  trusted,
+} from '../../unit/protocol/session-world.ts';
 
-export const head = bytes(32);
+export { head };
 export const own = { source: hello('source'), target: hello('target') } as const;
 const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
 export const arrived = { kind: 'arrived', session, entry, certificates: [], policies: [] } as const;
@@ -39,8 +50,8 @@ export const targetPlaces: Places<TargetState> = {
   greeted: { tag: 'greeted', own: own.target, peer: own.source },
   attested: { tag: 'attested', own: own.target, peer: own.source, evidence },
   appraising: { tag: 'appraising', own: own.target, offer },
-  staging: { tag: 'staging', session },
-  staged: { tag: 'staged', session },
+  staging: { tag: 'staging', session, offer },
+  staged: { tag: 'staged', session, head },
   arriving: { tag: 'arriving', session },
   arrived: { tag: 'arrived', session, message: arrived },
   done: { tag: 'done', session },
@@ -61,9 +72,9 @@ function messagesFrom(role: 'source' | 'target'): readonly Message[] {
     arrived,
     departed,
     refused: { kind: 'refused', session, hint: null },
-    abort: { kind: 'abort', session },
-    aborted: { kind: 'aborted', session },
-    query: { kind: 'query', session },
+    abort,
+    aborted,
+    query,
     revocations: { kind: 'revocations', session, list: '{}' },
   };
   return Object.values(each);
@@ -82,6 +93,7 @@ const sourceInputs: Inputs<SourceInput> = {
   stayed: { kind: 'stayed' },
   left: { kind: 'left' },
   'arrival-verified': { kind: 'arrival-verified' },
+  'disclaimer-verified': { kind: 'disclaimer-verified' },
   destroyed: { kind: 'destroyed' },
   keep: { kind: 'keep' },
   'give-up': { kind: 'give-up' },

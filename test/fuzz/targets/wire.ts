@@ -8,6 +8,8 @@ import { decode, encode } from '../../../lib/encoding/cbor.ts';
 import { decodeAs, encodeAs } from '../../../lib/encoding/shape.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { claim } from '../../../lib/evidence/claim.ts';
+import { verifyDisclaimer } from '../../../lib/proof/disclaimer.ts';
+import type { DisclaimerInput } from '../../../lib/proof/disclaimer.ts';
 import { decodeEntry, decodeSignedEntry, encodeEntry, encodeSignedEntry } from '../../../lib/proof/entry.ts';
 import { decodeProof, encodeProof } from '../../../lib/proof/proof.ts';
 import { verifyProof } from '../../../lib/proof/verify.ts';
@@ -26,6 +28,16 @@ const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'ba
 const proofs = (): readonly ProofVector[] =>
   readdirSync(vectors).map((file) => JSON.parse(readFileSync(new URL(file, vectors), 'utf8')) as ProofVector);
 
+interface DisclaimerVector extends ProofVector {
+  readonly aborted: string;
+}
+
+const disclaimerVectors = new URL('../../vectors/disclaimer/', import.meta.url);
+const disclaimers = (): readonly DisclaimerVector[] =>
+  readdirSync(disclaimerVectors).map(
+    (file) => JSON.parse(readFileSync(new URL(file, disclaimerVectors), 'utf8')) as DisclaimerVector,
+  );
+
 const cbor: Target = {
   name: 'cbor',
   about: 'CBOR of any shape (SPEC 3): what is accepted encodes to itself',
@@ -41,19 +53,40 @@ const cbor: Target = {
 
 const message: Target = {
   name: 'message',
-  about: 'a message of a peer (SPEC 6): what is accepted encodes to itself',
-  seeds: () =>
-    (['abort', 'aborted', 'query'] as const).map((kind) =>
-      encodeMessage({ kind, session: new Uint8Array(32) }),
+  about:
+    'a message of a peer (SPEC 6): what is accepted encodes to itself, and whether a disclaimer holds is answered without throwing',
+  seeds: () => [
+    ...(['abort', 'query'] as const).map((kind) =>
+      encodeMessage({ kind, session: new Uint8Array(32), head: new Uint8Array(32) }),
     ),
+    ...disclaimers().map((vector) => bytes(vector.aborted)),
+  ],
   form: 'cbor',
   refusals: ['encoding-invalid', 'limit-exceeded'],
   bytesMax: 8192,
   executions: 20_000,
   run: (input) => {
-    assert.deepEqual(encodeMessage(decodeMessage(input)), input);
+    const read = decodeMessage(input);
+    assert.deepEqual(encodeMessage(read), input);
+    if (read.kind !== 'aborted') return;
+    const { disclaimer, certificates, policies } = read;
+    verifyDisclaimer({ ...disclaimed(), disclaimer, credentials: { certificates, policies } });
   },
 };
+
+/** The departure that the good disclaimer is about. */
+const disclaimed = (() => {
+  let known: Pick<DisclaimerInput, 'chain' | 'root'> | null = null;
+  return () => (known ??= departureOf(new URL('good.json', disclaimerVectors)));
+})();
+
+function departureOf(file: URL): Pick<DisclaimerInput, 'chain' | 'root'> {
+  const vector = JSON.parse(readFileSync(file, 'utf8')) as DisclaimerVector;
+  const trusted = parseRootCertificate(bytes(vector.root));
+  const verified = verifyProof(bytes(vector.proof), { root: trusted });
+  assert.ok(verified.outcome === 'verified');
+  return { chain: verified.head, root: trusted };
+}
 
 const proof: Target = {
   name: 'proof',

@@ -3,7 +3,7 @@ import { encode } from '../../../lib/encoding/cbor.ts';
 import { limits } from '../../../lib/limits.ts';
 import { decodeMessage, encodeMessage } from '../../../lib/protocol/codec.ts';
 import type { Message } from '../../../lib/protocol/messages.ts';
-import { bytes, evidence, hello, offer, session } from './session-world.ts';
+import { abort, aborted, bytes, evidence, hello, offer, query, session } from './session-world.ts';
 
 const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
 const messages: readonly Message[] = [
@@ -14,7 +14,9 @@ const messages: readonly Message[] = [
   { kind: 'staged', session, head: bytes(32) },
   { kind: 'arrived', session, entry, certificates: [bytes(10)], policies: ['{}'] },
   { kind: 'departed', session, entry, certificates: [], policies: [] },
-  ...(['abort', 'aborted', 'query'] as const).map((kind) => ({ kind, session })),
+  abort,
+  query,
+  { ...aborted, certificates: [bytes(10)], policies: ['{}'] },
   { kind: 'revocations', session, list: '{}' },
   { kind: 'refused', session, hint: null },
   { kind: 'refused', session, hint: 'no-tls' },
@@ -38,7 +40,9 @@ describe('messages on the wire (SPEC 6)', () => {
       [],
       'hello',
       ['abort'],
-      ['abort', session, 1],
+      ['abort', session],
+      ['abort', session, session, 1],
+      ['aborted', session],
       ['__proto__', session],
     ]) {
       assert.throws(() => decodeMessage(encode(value)), { code: 'encoding-invalid' });

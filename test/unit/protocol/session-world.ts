@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { TrustedPeer } from '../../../lib/appraisal/trusted-peer.ts';
 import type { Role } from '../../../lib/evidence/statement.ts';
-import type { EvidenceMessage, Hello, Message, Offer } from '../../../lib/protocol/messages.ts';
+import type {
+  Aborted,
+  EvidenceMessage,
+  Hello,
+  Message,
+  Offer,
+  Question,
+} from '../../../lib/protocol/messages.ts';
 
 /** Messages of one well-behaved session, and the pieces that the pure state machines only carry. */
 export const session = bytes(32);
@@ -34,6 +41,24 @@ const claim = { attest: bytes(100), signature: bytes(72), path: [], pcrs: [] };
 
 export const evidence: EvidenceMessage = { kind: 'evidence', session, claim };
 export const offer: Offer = { kind: 'offer', session, claim, proof: bytes(200), sealed: bytes(126) };
+/** Hash of the *departing* entry. */
+export const head = bytes(32);
+export const abort = { kind: 'abort', session, head } as const satisfies Question;
+export const query = { kind: 'query', session, head } as const satisfies Question;
+export const aborted: Aborted = {
+  kind: 'aborted',
+  session,
+  disclaimer: {
+    host: { name: 'beta', akName: bytes(34), certificate: bytes(32) },
+    policy: { id: 'lab', version: 1, digest: bytes(32) },
+    time: 1,
+    path: [],
+    attest: bytes(100),
+    signature: bytes(72),
+  },
+  certificates: [],
+  policies: [],
+};
 /** The state machines carry a TrustedPeer and never look into it. */
 export const trusted = Object.freeze({}) as unknown as TrustedPeer;
 

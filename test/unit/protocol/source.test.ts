@@ -2,9 +2,19 @@ import assert from 'node:assert/strict';
 import { sourceStart, stepSource } from '../../../lib/protocol/source.ts';
 import type { SourceInput, SourceState } from '../../../lib/protocol/source.ts';
 import { ProtocolViolation } from '../../../lib/protocol/step.ts';
-import { bytes, evidence, foreign, hello, offer, session, trusted } from './session-world.ts';
+import {
+  abort,
+  aborted,
+  bytes,
+  evidence,
+  foreign,
+  head,
+  hello,
+  offer,
+  session,
+  trusted,
+} from './session-world.ts';
 
-const head = bytes(32);
 const own = hello('source');
 const peer = hello('target');
 
@@ -54,15 +64,29 @@ describe('source state machine (SPEC 6.8)', () => {
     assert.deepEqual(effectsOf(appraising, { kind: 'refuse', hint: null }), ['send refused']);
   });
 
+  const refused = { kind: 'refused', session, hint: null } as const;
+
   it('signs aborted on the target’s word alone, and asks for it again', () => {
     const aborting = stepSource(after(toOffered), { kind: 'stayed' });
     assert.equal(aborting.state.tag, 'aborting');
-    assert.deepEqual(aborting.effects, [{ do: 'send', message: { kind: 'abort', session } }]);
+    assert.deepEqual(aborting.effects, [{ do: 'send', message: abort }]);
     assert.deepEqual(effectsOf(aborting.state, { kind: 'stayed' }), ['send abort']);
-    for (const answer of [{ kind: 'refused', hint: null }, { kind: 'aborted' }] as const) {
-      const step = stepSource(aborting.state, { kind: 'message', message: { ...answer, session } });
-      assert.deepEqual(step, { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] });
+    const told = stepSource(aborting.state, { kind: 'message', message: aborted });
+    assert.deepEqual(told, { state: aborting.state, effects: [{ do: 'verify-disclaimer', aborted }] });
+    const verified = stepSource(aborting.state, { kind: 'disclaimer-verified' });
+    assert.deepEqual(verified, { state: { tag: 'aborted', session }, effects: [{ do: 'sign-aborted' }] });
+  });
+
+  it('takes nothing that the target has not signed for its word', () => {
+    const offered = after(toOffered);
+    const staged = stepSource(offered, { kind: 'message', message: { kind: 'staged', session, head } }).state;
+    const aborting = stepSource(offered, { kind: 'stayed' }).state;
+    for (const state of [offered, staged, aborting]) {
+      assert.deepEqual(stepSource(state, { kind: 'message', message: refused }), { state, effects: [] });
+      const told = stepSource(state, { kind: 'message', message: aborted });
+      assert.deepEqual(told, { state, effects: [{ do: 'verify-disclaimer', aborted }] });
     }
+    assert.throws(() => stepSource(after(toGreeted), { kind: 'disclaimer-verified' }), ProtocolViolation);
   });
 
   it('takes arrived instead of aborted: the VM went after all', () => {
@@ -70,14 +94,13 @@ describe('source state machine (SPEC 6.8)', () => {
     assert.deepEqual(effectsOf(state, { kind: 'arrival-verified' }), ['destroy-copy']);
   });
 
-  it('does not take the target’s refusal for libvirt’s outcome', () => {
-    for (const answer of [{ kind: 'refused', hint: null }, { kind: 'aborted' }] as const) {
-      const step = stepSource(after(toOffered), { kind: 'message', message: { ...answer, session } });
-      assert.deepEqual(step, { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] });
-      assert.deepEqual(effectsOf(step.state, { kind: 'message', message: { ...answer, session } }), []);
-      assert.deepEqual(effectsOf(step.state, { kind: 'stayed' }), ['sign-aborted']);
-      assert.throws(() => stepSource(step.state, { kind: 'arrival-verified' }), ProtocolViolation);
-    }
+  it('does not take the target’s disclaimer for libvirt’s outcome', () => {
+    const step = stepSource(after(toOffered), { kind: 'disclaimer-verified' });
+    assert.deepEqual(step, { state: { tag: 'declined', session }, effects: [{ do: 'check-outcome' }] });
+    for (const message of [refused, aborted])
+      assert.deepEqual(effectsOf(step.state, { kind: 'message', message }), []);
+    assert.deepEqual(effectsOf(step.state, { kind: 'stayed' }), ['sign-aborted']);
+    assert.throws(() => stepSource(step.state, { kind: 'arrival-verified' }), ProtocolViolation);
   });
 
   it('ends in refused on failure before the offer, and stays committed after it', () => {
@@ -101,7 +124,6 @@ describe('source state machine (SPEC 6.8)', () => {
 
   it('takes the target’s refusal before the offer as the end, of its own session alone', () => {
     const greeted = after(toGreeted);
-    const refused = { kind: 'refused', session, hint: null } as const;
     assert.deepEqual(stepSource(greeted, { kind: 'message', message: refused }), {
       state: { tag: 'refused', session },
       effects: [],
@@ -120,11 +142,10 @@ describe('source state machine (SPEC 6.8)', () => {
     );
     const offered = after(toOffered);
     const aborting = stepSource(offered, { kind: 'stayed' }).state;
-    const aborted = { kind: 'aborted', session } as const;
-    const declined = stepSource(offered, { kind: 'message', message: aborted }).state;
+    const declined = stepSource(offered, { kind: 'disclaimer-verified' }).state;
     assert.deepEqual([aborting.tag, declined.tag], ['aborting', 'declined']);
     for (const state of [offered, aborting, declined])
-      for (const message of [{ kind: 'staged', session, head } as const, aborted])
+      for (const message of [{ kind: 'staged', session, head } as const, aborted, refused])
         assert.throws(
           () => stepSource(state, { kind: 'message', message: foreign(message) }),
           ProtocolViolation,
@@ -163,7 +184,7 @@ describe('source state machine (SPEC 6.8)', () => {
       assert.deepEqual([kept.state.tag, kept.effects], ['resolved', [{ do: 'sign-resolved' }]]);
       const given = stepSource(state, { kind: 'give-up' });
       assert.deepEqual([given.state.tag, given.effects], ['giving-up', [{ do: 'give-up' }]]);
-      assert.deepEqual(stepSource(given.state, { kind: 'message', message: { kind: 'aborted', session } }), {
+      assert.deepEqual(stepSource(given.state, { kind: 'message', message: aborted }), {
         state: given.state,
         effects: [],
       });
@@ -174,13 +195,13 @@ describe('source state machine (SPEC 6.8)', () => {
   it('gives up what was kept, where both hosts have it, and believes no message after it', () => {
     const kept = stepSource(offered, { kind: 'keep' }).state;
     assert.equal(stepSource(kept, { kind: 'give-up' }).state.tag, 'giving-up');
-    for (const message of [{ kind: 'aborted', session } as const, { kind: 'abort', session } as const])
+    for (const message of [aborted, abort])
       assert.throws(() => stepSource(kept, { kind: 'message', message }), ProtocolViolation);
     assert.throws(() => stepSource(kept, { kind: 'stayed' }), ProtocolViolation);
   });
 
   it('has nothing for an administrator to state before the offer, after the end, or while the target has declined', () => {
-    const declined = stepSource(offered, { kind: 'message', message: { kind: 'aborted', session } }).state;
+    const declined = stepSource(offered, { kind: 'disclaimer-verified' }).state;
     const destroying = stepSource(offered, { kind: 'arrival-verified' }).state;
     assert.deepEqual([declined.tag, destroying.tag], ['declined', 'destroying']);
     for (const state of [sourceStart, after(toGreeted), declined, destroying]) {

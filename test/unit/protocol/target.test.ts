@@ -3,9 +3,19 @@ import type { Arrived, Departed } from '../../../lib/protocol/messages.ts';
 import { ProtocolViolation } from '../../../lib/protocol/step.ts';
 import { stepTarget, targetStart } from '../../../lib/protocol/target.ts';
 import type { TargetInput, TargetState } from '../../../lib/protocol/target.ts';
-import { bytes, evidence, foreign, hello, offer, session, trusted } from './session-world.ts';
+import {
+  abort,
+  bytes,
+  evidence,
+  foreign,
+  head,
+  hello,
+  offer,
+  query,
+  session,
+  trusted,
+} from './session-world.ts';
 
-const head = bytes(32);
 const own = hello('target');
 const peer = hello('source');
 const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
@@ -17,11 +27,8 @@ const toAttested: readonly TargetInput[] = [
   { kind: 'message', message: peer },
   { kind: 'signed', evidence },
 ];
-const toStaging: readonly TargetInput[] = [
-  ...toAttested,
-  { kind: 'message', message: offer },
-  { kind: 'accepted', trusted },
-];
+const toAppraising: readonly TargetInput[] = [...toAttested, { kind: 'message', message: offer }];
+const toStaging: readonly TargetInput[] = [...toAppraising, { kind: 'accepted', trusted }];
 const toStaged: readonly TargetInput[] = [...toStaging, { kind: 'stored', head }];
 const toArrived: readonly TargetInput[] = [
   ...toStaged,
@@ -60,9 +67,27 @@ describe('target state machine (SPEC 6.8)', () => {
   });
 
   it('discards what it was given when it refuses or fails before it is staged', () => {
-    for (const inputs of [toAttested, toStaging]) {
-      assert.deepEqual(effectsOf(after(inputs), { kind: 'refuse', hint: null }), ['discard', 'send refused']);
+    assert.deepEqual(effectsOf(after(toAttested), { kind: 'refuse', hint: null }), [
+      'discard',
+      'send refused',
+    ]);
+    for (const inputs of [toAttested, toAppraising, toStaging])
       assert.deepEqual(effectsOf(after(inputs), { kind: 'failed' }), ['discard']);
+  });
+
+  it('disclaims by its signature what it refuses after the offer (SPEC 6.10)', () => {
+    for (const inputs of [toAppraising, toStaging])
+      assert.deepEqual(stepTarget(after(inputs), { kind: 'refuse', hint: null }), {
+        state: { tag: 'refused', session },
+        effects: [{ do: 'discard' }, { do: 'disclaim', of: offer }],
+      });
+  });
+
+  it('speaks of the departure that it staged, and of no other', () => {
+    for (const question of [abort, query]) {
+      const other = { ...question, head: bytes(32) };
+      const ask = () => stepTarget(after(toStaged), { kind: 'message', message: other });
+      assert.throws(ask, ProtocolViolation, question.kind);
     }
   });
 
@@ -76,21 +101,23 @@ describe('target state machine (SPEC 6.8)', () => {
 
   it('asks libvirt before it gives up a staged VM, and destroys and says so when nothing is here', () => {
     const staged = after(toStaged);
-    const abort = { kind: 'message', message: { kind: 'abort', session } } as const;
-    for (const input of [{ kind: 'lost' } as const, abort]) {
+    for (const input of [{ kind: 'lost' } as const, { kind: 'message', message: abort } as const]) {
       const step = stepTarget(staged, input);
       assert.deepEqual(step, { state: staged, effects: [{ do: 'check-incoming' }] });
     }
-    assert.deepEqual(effectsOf(staged, { kind: 'not-incoming' }), ['discard', 'send aborted']);
+    assert.deepEqual(stepTarget(staged, { kind: 'not-incoming' }).effects, [
+      { do: 'discard' },
+      { do: 'disclaim', of: head },
+    ]);
   });
 
   it('answers abort and query with arrived when the CPUs run here', () => {
-    for (const kind of ['abort', 'query'] as const) {
-      const step = stepTarget(after(toArrived), { kind: 'message', message: { kind, session } });
+    for (const message of [abort, query]) {
+      const step = stepTarget(after(toArrived), { kind: 'message', message });
       assert.equal(step.state.tag, 'arrived');
       assert.deepEqual(step.effects, [{ do: 'send', message: arrived }]);
       const arriving = after([...toStaged, { kind: 'moved' }]);
-      assert.deepEqual(stepTarget(arriving, { kind: 'message', message: { kind, session } }), {
+      assert.deepEqual(stepTarget(arriving, { kind: 'message', message }), {
         state: arriving,
         effects: [],
       });
@@ -111,12 +138,9 @@ describe('target state machine (SPEC 6.8)', () => {
       [[{ kind: 'open', own }], { kind: 'message', message: offer }],
       [toAttested, { kind: 'message', message: foreign(offer) }],
       [toAttested, { kind: 'message', message: peer }],
-      [toStaged, { kind: 'message', message: foreign({ kind: 'abort', session } as const) }],
+      [toStaged, { kind: 'message', message: foreign(abort) }],
       [toStaged, { kind: 'message', message: offer }],
-      [
-        [...toStaged, { kind: 'moved' }],
-        { kind: 'message', message: foreign({ kind: 'abort', session } as const) },
-      ],
+      [[...toStaged, { kind: 'moved' }], { kind: 'message', message: foreign(abort) }],
       [toArrived, { kind: 'message', message: foreign(departed) }],
     ];
     for (const [inputs, input] of wrong) {
