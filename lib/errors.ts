@@ -46,6 +46,9 @@ export type ErrorCode =
   | 'session-replayed'
   // ledger
   | 'journal-failed'
+  | 'ledger-conflict'
+  | 'ledger-invalid'
+  | 'ledger-unavailable'
   // virtual machines
   | 'destruction-incomplete'
   | 'hand-over-conflict'

@@ -88,6 +88,12 @@ export const limits = {
   /** What is kept of the steps of one session, for the operator. */
   sessionStepsMax: 200,
   sessionIdMemoryMs: 7 * 24 * 3600 * 1000,
+  /** A row of the ledger: hashes and names. */
+  ledgerRowBytesMax: 2 * 1024,
+  /** What the ledger has to answer in, whichever of its members does. */
+  ledgerDeadlineMs: 5_000,
+  /** Before the next member is asked. */
+  ledgerAttemptMs: 1_500,
   hookFrameBytesMax: 4 * 1024 * 1024,
   migrateHookDeadlineMs: 55_000,
   prepareHookDeadlineMs: 25_000,

@@ -21,6 +21,7 @@ import { followEvents } from './events.ts';
 import { serveHooks } from './hook-server.ts';
 import { hookHandler } from './hooks.ts';
 import { loadIdentity, loadPolicy, loadTlsIdentity } from './identity.ts';
+import { openLedger } from './ledger.ts';
 import { controlMethods } from './methods.ts';
 import { servePeers } from './peer-server.ts';
 import { Revocations } from './revocations.ts';
@@ -67,6 +68,8 @@ async function assemble(
   closers.push(() => {
     journal.close();
   });
+  const ledger = await openLedger(config.ledger, journal);
+  closers.push(() => ledger.close());
   const hypervisor = await connectHypervisor(config.libvirt.uri);
   closers.push(() => hypervisor.close());
   const { libvirt, hypervisor: qemu } = await hypervisor.versions();
@@ -86,6 +89,7 @@ async function assemble(
     hypervisor,
     bridge,
     journal,
+    ledger,
     files: diskFiles(directories),
     timers: systemTimers,
     log,
@@ -102,6 +106,8 @@ async function assemble(
   const sessions = new Sessions(services);
   const lifeCycle = new LifeCycle(services);
   await forgetLeftKeys(services);
+  services.custody.begin();
+  closers.push(() => services.custody.end());
   sessions.start();
   closers.push(() => {
     sessions.stop();

@@ -2,6 +2,21 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { TvmmpError } from '../errors.ts';
 
+/** Who keeps the record of who holds each VM (SPEC 8.6): this host's journal, or an etcd cluster that the fleet shares. */
+export type LedgerConfig =
+  | { readonly kind: 'sqlite' }
+  | {
+      readonly kind: 'etcd';
+      /** https://HOST:PORT of each member. */
+      readonly endpoints: readonly string[];
+      /** PEM files: who signed the members' certificates, and this host's own, whose common name is its user in etcd. */
+      readonly ca: string;
+      readonly certificate: string;
+      readonly key: string;
+      /** Begins and ends with a slash. */
+      readonly prefix: string;
+    };
+
 /** What an operator sets in `/etc/tvmmp/tvmmpd.json`; every member has a default. */
 export interface AgentConfig {
   /** Host name as enrolled; the machine's host name by default. */
@@ -29,6 +44,7 @@ export interface AgentConfig {
     /** libvirt's own status files of running domains. */
     readonly libvirtStatus: string;
   };
+  readonly ledger: LedgerConfig;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
 
@@ -36,11 +52,12 @@ export const defaultConfigFile = '/etc/tvmmp/tvmmpd.json';
 export const agentPort = 16515;
 
 const known: Readonly<Record<string, readonly string[]>> = {
-  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'log'],
+  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'ledger', 'log'],
   tpm: ['tcti'],
   libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
   directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
+  ledger: ['kind', 'endpoints', 'ca', 'certificate', 'key', 'prefix'],
   log: ['level'],
 };
 
@@ -89,8 +106,44 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
       vtpmState: directory('vtpmState', '/var/lib/libvirt/swtpm'),
       libvirtStatus: directory('libvirtStatus', '/run/libvirt/qemu'),
     },
+    ledger: ledgerOf(part('ledger')),
     log: { level: level(part('log')['level']) },
   };
+}
+
+const etcdEndpointsMax = 16;
+
+function ledgerOf(part: Readonly<Record<string, unknown>>): LedgerConfig {
+  const { kind = 'sqlite', endpoints } = part;
+  if (kind === 'sqlite') {
+    if (Object.keys(part).some((key) => key !== 'kind'))
+      throw invalid('ledger', 'only {"kind": "sqlite"}, or of kind etcd');
+    return { kind };
+  }
+  if (kind !== 'etcd') throw invalid('ledger.kind', 'sqlite or etcd');
+  const file = (key: string): string => {
+    if (part[key] === undefined) throw invalid(`ledger.${key}`, 'a file');
+    return string(part[key], `ledger.${key}`, '');
+  };
+  if (
+    !Array.isArray(endpoints) ||
+    endpoints.length < 1 ||
+    endpoints.length > etcdEndpointsMax ||
+    !endpoints.every(isEndpoint)
+  )
+    throw invalid('ledger.endpoints', `1 to ${etcdEndpointsMax} texts of the form https://HOST:PORT`);
+  const prefix = string(part['prefix'], 'ledger.prefix', '/tvmmp/');
+  if (!/^\/(?:[A-Za-z0-9._-]{1,64}\/){1,8}$/.test(prefix))
+    throw invalid('ledger.prefix', 'a path that begins and ends with a slash');
+  return { kind, endpoints, ca: file('ca'), certificate: file('certificate'), key: file('key'), prefix };
+}
+
+/** Nothing travels to a ledger in clear, and no part of a URL is silently left out. */
+function isEndpoint(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    /^https:\/\/(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}$/.test(value)
+  );
 }
 
 function parseJson(text: string, file: string): unknown {

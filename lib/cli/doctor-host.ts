@@ -12,6 +12,7 @@ import type { Finding } from './finding.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
 import { policyFrom } from './host-status.ts';
+import type { LedgerStatus } from './status.ts';
 
 const START = 'run systemctl start tvmmpd, and see journalctl -u tvmmpd';
 const NODE_MIN = [20, 19] as const;
@@ -20,6 +21,7 @@ interface Status {
   readonly version: string;
   readonly versions: Readonly<Record<string, string>>;
   readonly policy: { readonly id: string; readonly version: number };
+  readonly ledger: LedgerStatus;
   readonly migrations: readonly { readonly vm: string; readonly state: string; readonly peer: string }[];
 }
 
@@ -50,6 +52,7 @@ export async function agentFindings(
       const found = `the agent has ${id} version ${number}, on disk is ${onDisk.id} version ${onDisk.version}`;
       return bad('policy-in-force', found, 'restart tvmmpd');
     }),
+    ledgerFinding(status.ledger),
     migrations.length === 0
       ? good('hand-overs', 'none is unfinished')
       : warning(
@@ -58,6 +61,25 @@ export async function agentFindings(
           'where no migration runs: see that the agent of the other host can be reached; tvmmp explain',
         ),
   ];
+}
+
+/** Without its ledger, a fleet's host starts and moves nothing. */
+function ledgerFinding({ place, problem, behind, conflicts }: LedgerStatus): Finding {
+  if (problem !== '')
+    return bad(
+      'ledger',
+      `${place}: ${problem}`,
+      'see that etcd has a quorum, and that the files of "ledger" in the configuration are its own',
+    );
+  if (conflicts.length > 0)
+    return bad(
+      'ledger',
+      conflicts.map((one) => one.problem).join('; '),
+      'shut the VM down where it is the old copy; tvmmp proof verify says which',
+    );
+  if (behind.length > 0)
+    return warning('ledger', `${behind.length} VMs still have to be written to ${place}`, 'wait a moment');
+  return good('ledger', place);
 }
 
 function nodeFinding(): Finding {
@@ -108,6 +130,7 @@ export async function secretFindings(
   libvirtSecrets = '/etc/libvirt/secrets',
 ): Promise<readonly Finding[]> {
   const { identity, migrationTls, state } = config.directories;
+  const { ledger } = config;
   const keys = [
     { path: join(identity, AGENT_FILES.agentKey), bits: 0o077, mode: '600' },
     ...['server-key.pem', 'client-key.pem'].map((name) => ({
@@ -115,6 +138,7 @@ export async function secretFindings(
       bits: 0o037,
       mode: '640',
     })),
+    ...(ledger.kind === 'etcd' ? [{ path: ledger.key, bits: 0o077, mode: '600' }] : []),
     // The agent makes these at its first start.
     ...[
       { path: state, bits: 0o022, mode: '700' },

@@ -5,6 +5,18 @@ import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { fields, paint, print, printJson, short, table } from './output.ts';
 
+/** How the agent and the ledger get on. */
+export interface LedgerStatus {
+  readonly kind: string;
+  readonly place: string;
+  /** Why it does not answer; '' where it does. */
+  readonly problem: string;
+  /** UUIDs of VMs of which it has not heard the latest yet. */
+  readonly behind: readonly string[];
+  /** VMs of which it says something else than this host's proof. */
+  readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
+}
+
 /** What the agent tells of itself. */
 export interface Status {
   readonly version: string;
@@ -13,6 +25,7 @@ export interface Status {
   readonly policy: { readonly id: string; readonly version: number; readonly digest: string };
   /** Version 0: no list. `ownReason`: why this host itself is revoked. */
   readonly revocations: { readonly version: number; readonly ownReason: string | null };
+  readonly ledger: LedgerStatus;
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
@@ -51,6 +64,7 @@ function statusText({
   advertise,
   policy,
   revocations,
+  ledger,
   vms,
   migrations,
 }: Status): readonly string[] {
@@ -64,12 +78,16 @@ function statusText({
         ? `list version ${revocations.version}`
         : paint('red', `THIS HOST IS REVOKED: ${revocations.ownReason}`),
     ],
+    ['ledger', ledgerText(ledger)],
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);
   const names = new Map(vms.map(({ uuid, name }) => [uuid, name]));
   return [
     ...about,
+    ...(ledger.conflicts.length === 0
+      ? []
+      : ['', ...ledger.conflicts.map(({ problem }) => paint('red', problem))]),
     ...(vms.length === 0 ? [] : ['', ...vmTable(vms)]),
     ...(migrations.length === 0
       ? []
@@ -88,6 +106,14 @@ function statusText({
           ),
         ]),
   ];
+}
+
+function ledgerText({ place, problem, behind, conflicts }: LedgerStatus): string {
+  if (problem !== '')
+    return `${paint('red', 'DOES NOT ANSWER')}: protected VMs run on, and neither start nor move (${problem})`;
+  const late = behind.length === 0 ? '' : `; ${behind.length} VMs still have to be written there`;
+  const disputed = conflicts.length === 0 ? '' : `; it contradicts ${conflicts.length} VMs`;
+  return `${place}${late}${disputed}`;
 }
 
 /** Protected VMs as a table. */

@@ -336,6 +336,26 @@ export class Journal {
     this.#statements.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
   }
 
+  // The ledger, where it is this host's own (sqlite-ledger.ts)
+
+  ledgerRow(vm: string): Uint8Array | null {
+    const found = this.#statements
+      .prepare<[string], { row: Uint8Array }>('SELECT row FROM ledger WHERE vm = ?')
+      .get(vm);
+    return found?.row ?? null;
+  }
+
+  /** Puts a row in the place of exactly `expected` (null: none); false where something else is there. */
+  swapLedgerRow(vm: string, expected: Uint8Array | null, next: Uint8Array): boolean {
+    const { changes } =
+      expected === null
+        ? this.#statements.prepare('INSERT OR IGNORE INTO ledger VALUES (?, ?)').run(vm, next)
+        : this.#statements
+            .prepare('UPDATE ledger SET row = ? WHERE vm = ? AND row = ?')
+            .run(next, vm, expected);
+    return changes === 1;
+  }
+
   // What the operator reads
 
   addRefusal(refusal: RefusalRecord): void {

@@ -2,7 +2,7 @@
  * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
  * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
  */
-export const schemaVersion = 4;
+export const schemaVersion = 5;
 
 /** Since version 2: what happened to sessions, and entries that were set aside when this host gave its copy up (SPEC 6.9). */
 const steps = `
@@ -49,11 +49,20 @@ CREATE TABLE vtpm_past (
 ) STRICT;
 `;
 
+/** Since version 5: rows of the ledger, where it is this host's own (SPEC 8.6). */
+const ledger = `
+CREATE TABLE ledger (
+  vm TEXT PRIMARY KEY,
+  row BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
 /** What leads from each earlier version to the next. */
 export const upgrades: Readonly<Record<number, string>> = {
   1: `ALTER TABLE session ADD COLUMN problem TEXT NOT NULL DEFAULT '';${steps}`,
   2: summaries,
   3: vtpmStates,
+  4: ledger,
 };
 
 export const schema = `
@@ -102,7 +111,7 @@ CREATE TABLE session (
   problem TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX session_vm ON session (vm, role, state);
-${steps}${summaries}${vtpmStates}CREATE TABLE permit (
+${steps}${summaries}${vtpmStates}${ledger}CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,

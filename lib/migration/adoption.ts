@@ -18,6 +18,7 @@ export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord>
   const digest = await services.vtpmStates.refusedState(vm);
   if (digest === null)
     throw new Refused(`the vTPM state of ${vm.name} is its last one: there is nothing to adopt`);
+  await services.custody.requireHolder(vm);
   await requireItsOwn(services, vm);
   if (!bytesEqual(digest, (await services.vtpmStates.refusedState(vm)) ?? new Uint8Array()))
     throw new Refused(`the vTPM state of ${vm.name} changed a moment ago; try again`);

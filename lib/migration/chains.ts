@@ -64,6 +64,8 @@ export class Chains {
   readonly #quotes: Quotes;
   readonly #mutex = new KeyedMutex();
   readonly #states = new Map<string, ChainState>();
+  /** Called within the durable write that makes a chain grow. */
+  onGrown: (state: ChainState) => void = () => undefined;
 
   constructor(host: Host, quotes: Quotes) {
     this.#host = host;
@@ -271,6 +273,7 @@ export class Chains {
         if (index === 0 && summary !== null) journal.putSummary(record.uuid, sequence, summary);
       });
       this.#putCredentials(record.uuid);
+      this.onGrown(next);
     });
     this.#states.set(record.uuid, next);
     return { ...signed, entry: signedEntry, head };

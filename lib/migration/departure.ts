@@ -83,6 +83,7 @@ async function preflight(services: Services, { vm }: DepartureRequest): Promise<
     throw new TvmmpError('not-enrolled', `QEMU's migration TLS needs ${missing}; enrol this host again`);
   if ((await host.hypervisor.jobInfo(vm.uuid)) !== null)
     throw new Refused(`libvirt has a job on ${vm.name} under way already`);
+  await services.custody.requireHolder(vm);
 }
 
 async function move(

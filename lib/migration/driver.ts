@@ -32,6 +32,8 @@ export abstract class SessionDriver<
   #pending = 0;
   /** When the peer was last told again what it has not answered, by `Timers.elapsed`. */
   repeatedAt = -Infinity;
+  /** Since when there is the connection that there is, by `Timers.elapsed`. */
+  attachedAt = -Infinity;
   /** What the peer's refusal hints at. */
   protected hint: RefusalHint | null = null;
   /** Why the session ended before it was committed; for the operator. */
@@ -99,6 +101,7 @@ export abstract class SessionDriver<
   attach(channel: Channel): void {
     if (this.channel !== channel) this.channel?.close();
     this.channel = channel;
+    this.attachedAt = this.#host.timers.elapsed();
     this.#lists = new ListExchange(this.#host);
     void this.listen();
   }
@@ -130,7 +133,7 @@ export abstract class SessionDriver<
   }
 
   /** Closes the connection, if there is one. */
-  protected disconnect(): void {
+  disconnect(): void {
     const { channel } = this;
     this.channel = null;
     channel?.close();

@@ -3,6 +3,7 @@ import type { RevocationList } from '../appraisal/revocation.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { Journal } from '../ledger/journal.ts';
+import type { Ledger } from '../ledger/ledger.ts';
 import type { Hypervisor } from '../libvirt/port.ts';
 import type { Bridge } from '../native/bridge.ts';
 import type { Channel } from '../protocol/channel.ts';
@@ -66,6 +67,8 @@ export interface Host {
   readonly hypervisor: Hypervisor;
   readonly bridge: Bridge;
   readonly journal: Journal;
+  /** Who holds each VM, as far as one host cannot know alone (SPEC 8.6). */
+  readonly ledger: Ledger;
   readonly files: HostFiles;
   readonly timers: Timers;
   readonly log: Log;

@@ -43,6 +43,7 @@ export async function protect(services: Services, vm: string): Promise<VmRecord>
   const domain = await host.hypervisor.domain(vm);
   const restored = await restoreMark(services, domain);
   if (restored !== null) return restored;
+  await services.custody.requireUnheld(domain.uuid, domain.name);
   const key = await keyFor(services, domain);
   await checkSuitable(services, domain, key);
   await host.files.mark(domain.uuid);
@@ -79,6 +80,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
       `${domain.name} is ${record.state}; shut it down on the host that holds it (${record.holder}) first`,
     );
   }
+  await services.custody.requireHolder(record);
   // Where virsh undefine took the vTPM away there is nothing to decrypt, and the start gate sends the operator here.
   if (await host.files.vtpmIsMade(domain.uuid)) {
     await platform.withKey(record, (own) =>

@@ -56,6 +56,7 @@ export async function giveUpCopy(services: Services, uuid: string, session: Uint
         holder: row.peer,
       });
       host.journal.changeSession(session, { state: 'giving-up' }, host.now());
+      services.custody.gaveUp(uuid, { epoch, sequence, head });
     });
   }
   await removeAndCheck(services, uuid, () => {
@@ -107,6 +108,8 @@ async function requireKeepable(services: Services, session: SessionRecord, recor
       `there is nothing of ${record.name} to keep: it does not run here, and its vTPM state is gone; libvirt moved it to ${session.peer}`,
     );
   }
+  // The target may have told the ledger what it could not tell us.
+  await services.custody.requireHolder(record);
 }
 
 async function requireGivable(services: Services, session: SessionRecord, record: VmRecord): Promise<void> {

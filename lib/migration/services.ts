@@ -1,5 +1,6 @@
 import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Chains } from './chains.ts';
+import { Custody } from './custody.ts';
 import type { Host } from './host.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
@@ -11,6 +12,8 @@ export interface Services {
   readonly host: Host;
   readonly quotes: Quotes;
   readonly chains: Chains;
+  /** What the ledger says of this host's VMs, and what it is told. */
+  readonly custody: Custody;
   readonly platform: Platform;
   readonly vtpmStates: VtpmStates;
   /** VMs that were let in and whose `prepare begin` is still to come: each opens that gate once. */
@@ -23,10 +26,16 @@ export interface Services {
 
 export function servicesOf(host: Host): Services {
   const quotes = new Quotes(host.tpm, host.timers);
+  const chains = new Chains(host, quotes);
+  const custody = new Custody(host, chains);
+  chains.onGrown = (state) => {
+    custody.noted(state);
+  };
   return {
     host,
     quotes,
-    chains: new Chains(host, quotes),
+    chains,
+    custody,
     platform: new Platform(host),
     vtpmStates: new VtpmStates({
       journal: host.journal,

@@ -26,6 +26,8 @@ const incomingGraceMs = 60_000;
 const sweepMs = 60_000;
 /** Between two attempts to tell a peer something that it has not answered. */
 const repeatMs = 5_000;
+/** How long a connection may bring no answer to what was said over it. */
+const silentMs = 30_000;
 /** How long a VM may be neither here nor reported as arrived before the target is asked. */
 const quietMs = 5_000;
 
@@ -411,6 +413,8 @@ export class Sessions {
   /** What the peer must hear: over a new connection when the first one is gone, until it has answered. */
   async #repeat(session: SourceSession | TargetSession, message: Message): Promise<void> {
     const { host } = this.#services;
+    // A host that lost its power, or one that repeats old words, leaves a connection over which nothing comes.
+    if (session.connected && host.timers.elapsed() > session.attachedAt + silentMs) session.disconnect();
     if (session.connected || host.timers.elapsed() < session.repeatedAt + repeatMs) return;
     session.repeatedAt = host.timers.elapsed();
     const record = host.journal.session(session.session);

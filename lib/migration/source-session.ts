@@ -254,6 +254,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const { session, vm } = this;
     await checkSourceMayLeave(this.#services, vm, session, this.opening);
     trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
+    await this.#services.custody.announce(vm, session, hostIdOf(trusted));
     const channel = requireChannel(this.channel);
     const { blob } = await platform.withKey(vm, (key) =>
       host.bridge.resealForDestination({

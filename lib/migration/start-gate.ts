@@ -56,6 +56,7 @@ export async function admitStart(
       `the definition of ${domain.name} names another encryption secret than it was protected with`,
     );
   }
+  await services.custody.requireHolder(record);
   if (operation === 'restore') {
     await services.vtpmStates.require(record);
     return;

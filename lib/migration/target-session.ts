@@ -31,6 +31,7 @@ import { noteTrouble } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { keyContext } from './key-context.ts';
+import type { Lineage } from './lineage.ts';
 import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
@@ -248,6 +249,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   /** SPEC 6.3: this host's statement, quoted. */
   async #attest(own: Hello, peer: Hello): Promise<EvidenceMessage> {
     const { host, quotes, platform } = this.#services;
+    await this.#services.custody.requireAnswer();
     const statement = statements(requireChannel(this.channel), own, peer).target;
     const signed = await quotes.sign(host.policy().policy.selection, [], [statement]);
     const { attest, signature } = signed;
@@ -346,6 +348,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const { head } = accepted.verified;
     const record = this.#recordOf(accepted, offer);
     await this.#requireOwnPlace(record);
+    await this.#services.custody.requireCurrent(record.name, offeredLineage(accepted));
     await claimDefinition(host, this.uuid);
     await host.files.mark(this.uuid);
     host.journal.transaction(() => {
@@ -360,6 +363,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         consumed: null,
       });
       host.journal.changeSession(this.session, { state: 'staged', peer: trusted.name }, host.now());
+      this.#services.custody.noted(head);
     });
     this.#services.chains.adopt(head);
     if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);
@@ -453,6 +457,12 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
 /** *arrived* with what is needed to verify it. */
 export function arrivedMessage(services: Services, session: Uint8Array, entry: SignedEntry): Arrived {
   return { kind: 'arrived', session, entry, ...credentialsFor(services.host, entry) };
+}
+
+/** The chain that a proof tells of. */
+function offeredLineage({ verified }: Accepted): Lineage {
+  const hashes = new Map(verified.entries.map(({ entry, hash }) => [entry.sequence, hash]));
+  return { state: verified.head, hashAt: (sequence) => hashes.get(sequence) ?? null };
 }
 
 /** A verified proof in the form of the journal, with every *departed* of a hand-over in it that this host knows and the proof lacks. */

@@ -7,6 +7,7 @@
 # LAB/hosts/NAME/   pid (of host-init, with its start time), address, measure (extra boot events), log/
 #                   fs/ (what is mounted on the host), tpm/ (state of its TPM)
 # LAB/switch.pid    the process that holds the namespace of the bridge
+# LAB/etcd/        the cluster of `up --etcd`: certificates, data and process of each member, in the namespace of the bridge
 # LAB/tpm-ca/, LAB/tpm-roots/root.pem   the lab's TPM manufacturer
 # LAB/shared/       storage that all hosts share
 
@@ -33,12 +34,13 @@ with_lock() {
 }
 
 lab_up() {
-  local hosts=alpha,beta certs=none name
+  local hosts=alpha,beta certs=none etcd=no name
   local -a extra=()
   while (($#)); do
     case $1 in
       --hosts) hosts=${2?}; shift 2 ;;
       --certs) certs=${2?}; shift 2 ;;
+      --etcd) etcd=yes; shift ;;
       --extra-measure) extra+=("${2?}"); shift 2 ;;
       *) die "up: unknown argument '$1'" ;;
     esac
@@ -71,6 +73,7 @@ lab_up() {
   make_tpm_manufacturer
   [[ $certs != self ]] || make_migration_certificates "${names[@]}"
   power_on_switch
+  [[ $etcd == no ]] || power_on_etcd
   each_host provision_host "${names[@]}"
   each_host power_on "${names[@]}"
   trap - EXIT
@@ -248,6 +251,7 @@ lab_down() {
     for host in "$LAB"/hosts/*/; do
       [[ ! -d $host ]] || power_off "$(basename "$host")"
     done
+    power_off_etcd
     if live "$LAB/switch.pid"; then
       kill -KILL "$LIVE_PID"
       while live "$LAB/switch.pid"; do sleep 0.01; done

@@ -28,6 +28,7 @@ configure_agent() {
   local config=$LAB/hosts/$1/fs/etc-tvmmp/tvmmpd.json
   jq '.libvirt.migrationUri = "qemu+tcp://{host}/system"' "$config" >"$config.new"
   mv "$config.new" "$config"
+  [[ ! -d $LAB/etcd ]] || configure_etcd "$1"
 }
 
 enroll_host() {

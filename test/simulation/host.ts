@@ -3,6 +3,7 @@ import { followEvents } from '../../lib/agent/events.ts';
 import { hookHandler } from '../../lib/agent/hooks.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
 import { Journal } from '../../lib/ledger/journal.ts';
+import { SqliteLedger } from '../../lib/ledger/sqlite-ledger.ts';
 import { Admission } from '../../lib/migration/admission.ts';
 import { depart } from '../../lib/migration/departure.ts';
 import type { HostFiles } from '../../lib/migration/files.ts';
@@ -17,6 +18,8 @@ import type { WorldHost, World } from '../support/proof-world.ts';
 import { pcrsOf, worldStart } from '../support/proof-world.ts';
 import { hypervisorOf } from './hypervisor.ts';
 import { journalOf } from './journal.ts';
+import { SharedLedger } from './ledger.ts';
+import type { SharedRows } from './ledger.ts';
 import type { DiskMood } from './journal.ts';
 import { Life } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
@@ -39,6 +42,8 @@ export interface Surroundings {
   readonly network: Network;
   readonly seals: Seals;
   readonly world: World;
+  /** The ledger that all hosts share; null: each has its own. */
+  readonly rows: SharedRows | null;
   readonly host: (name: string) => SimulatedHost;
   readonly log: (host: string, level: string, fields: object, message: string) => void;
 }
@@ -100,6 +105,7 @@ export class SimulatedHost {
     const lifeCycle = new LifeCycle(services);
     await services.host.hypervisor.versions();
     await forgetLeftKeys(services);
+    services.custody.begin();
     sessions.start();
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();
@@ -139,8 +145,9 @@ export class SimulatedHost {
   }
 
   #host(life: Life): Host {
-    const { kernel, network, seals, world } = this.#around;
+    const { kernel, network, seals, world, rows } = this.#around;
     const { id, certificate, tpm } = this.#enrolled;
+    const journal = journalOf(this.journal, this.disk, life);
     const log: Log = {
       debug: (fields, message) => {
         this.#around.log(this.name, 'debug', fields, message);
@@ -174,7 +181,8 @@ export class SimulatedHost {
         migrate(network, this.machine, uuid, this.#around.host(destination).machine),
       ),
       bridge: bridgeOf(this.machine, seals, this.tpm, life),
-      journal: journalOf(this.journal, this.disk, life),
+      journal,
+      ledger: rows === null ? new SqliteLedger(journal) : new SharedLedger(rows, network, this.name, life),
       files: this.#files(),
       timers: life.timers(),
       log,

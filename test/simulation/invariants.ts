@@ -4,6 +4,7 @@ import { verifyProof } from '../../lib/proof/verify.ts';
 import { Chains } from '../../lib/migration/chains.ts';
 import type { VmTruth } from './domain.ts';
 import type { SimulatedHost } from './host.ts';
+import type { SharedRows } from './ledger.ts';
 
 /** Something that must never be. */
 export class Violation extends Error {
@@ -64,6 +65,31 @@ export function checkRest(hosts: readonly SimulatedHost[], vm: VmTruth): Simulat
   }
   checkChains(hosts, vm, holder);
   return holder;
+}
+
+/** Once it can be reached again, the ledger knows what the holder of each VM knows, and contradicts nobody. */
+export function checkLedger(
+  hosts: readonly SimulatedHost[],
+  vms: readonly VmTruth[],
+  rows: SharedRows,
+): void {
+  for (const vm of vms) {
+    const holder = checkRest(hosts, vm);
+    const [row, record] = [rows.row(vm.uuid), holder.journal.vm(vm.uuid)];
+    if (row?.holder.name !== holder.name || Buffer.compare(row.head, record?.head ?? Buffer.of()) !== 0)
+      throw new Violation(
+        'ledger-true',
+        `the ledger has ${row?.holder.name ?? 'nobody'} at entry ${row?.sequence ?? '-'} for ${vm.name}, and ${holder.name} is at ${record?.sequence ?? '-'}`,
+      );
+  }
+  for (const { name, agent } of hosts) {
+    const { conflicts, behind } = agent?.services.custody.status() ?? { conflicts: [], behind: [] };
+    const [conflict] = conflicts;
+    if (conflict !== undefined)
+      throw new Violation('ledger-true', `at ${name}, of ${conflict.vm}: ${conflict.problem}`);
+    if (behind.length > 0)
+      throw new Violation('ledger-true', `${name} has not told it of ${behind.join(', ')}`);
+  }
 }
 
 function checkNothingAt(host: SimulatedHost, vm: VmTruth): void {

@@ -29,6 +29,7 @@ const reads = new Set([
   'sessions',
   'unfinishedSessions',
   'permit',
+  'ledgerRow',
   'refusals',
   'setting',
   'vtpmState',

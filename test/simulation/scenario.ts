@@ -5,7 +5,8 @@ import type { World } from '../support/proof-world.ts';
 import { domainXml } from './domain.ts';
 import type { VmTruth } from './domain.ts';
 import { SimulatedHost } from './host.ts';
-import { checkInstant, checkRest } from './invariants.ts';
+import { checkInstant, checkLedger, checkRest } from './invariants.ts';
+import { SharedRows, ledgerPlace } from './ledger.ts';
 import { Kernel, randomOf } from './kernel.ts';
 import { migrate } from './migration.ts';
 import { Network } from './network.ts';
@@ -106,6 +107,8 @@ class Simulation {
   readonly #observer: Observer;
   readonly #kernel: Kernel;
   readonly #network: Network;
+  /** Every other world has a ledger that its hosts share. */
+  readonly #rows: SharedRows | null;
   readonly #hosts: readonly SimulatedHost[];
   readonly #vms: readonly VmTruth[];
   #attempts = 0;
@@ -118,10 +121,12 @@ class Simulation {
     this.#observer = observer;
     this.#kernel = new Kernel(plan.seed);
     this.#network = new Network(this.#kernel);
+    this.#rows = plan.seed % 2 === 0 ? null : new SharedRows();
     const around = {
       kernel: this.#kernel,
       network: this.#network,
       seals: new Seals(),
+      rows: this.#rows,
       world,
       host: (name: string): SimulatedHost => this.#named(name),
       log: (host: string, level: string, fields: object, message: string): void => {
@@ -152,6 +157,7 @@ class Simulation {
     }
     await this.#rest();
     const migrations = this.#vms.map((vm) => checkRest(this.#hosts, vm).journal.departures(vm.uuid).length);
+    if (this.#rows !== null) checkLedger(this.#hosts, this.#vms, this.#rows);
     for (const vm of this.#vms) await this.#useful(vm);
     for (const host of this.#hosts) {
       host.killAgent();
@@ -358,10 +364,12 @@ class Simulation {
       case 'link-one-way':
         this.#network.link(host.name, elsewhere.name, false);
         if (kind === 'link-down') this.#network.link(elsewhere.name, host.name, false);
+        this.#network.link(host.name, ledgerPlace, false);
         {
           later(() => {
             this.#network.link(host.name, elsewhere.name, true);
             this.#network.link(elsewhere.name, host.name, true);
+            this.#network.link(host.name, ledgerPlace, true);
           });
           return;
         }

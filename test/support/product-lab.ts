@@ -19,6 +19,8 @@ const logLinesShown = 25;
 export interface LabOptions {
   readonly hosts?: readonly string[];
   readonly installed?: readonly string[];
+  /** With an etcd cluster for a ledger. */
+  readonly etcd?: boolean;
 }
 
 /** A guest of the lab. */
@@ -44,6 +46,12 @@ export interface AgentStatus {
   readonly policy: { readonly id: string; readonly version: number };
   readonly vms: readonly Vm[];
   readonly migrations: readonly { readonly vm: string; readonly role: string; readonly state: string }[];
+  readonly ledger: {
+    readonly kind: string;
+    readonly problem: string;
+    readonly behind: readonly string[];
+    readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
+  };
 }
 
 /** `tvmmp proof verify --json`. */
@@ -105,7 +113,7 @@ export class ProductLab extends Lab {
     const hosts = options.hosts ?? ['alpha', 'beta'];
     const lab = new ProductLab(hosts);
     try {
-      await lab.must('up', '--hosts', hosts.join(','));
+      await lab.must('up', '--hosts', hosts.join(','), ...(options.etcd === true ? ['--etcd'] : []));
       await lab.must('install', ...(options.installed ?? hosts));
       return lab;
     } catch (error) {

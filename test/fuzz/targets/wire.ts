@@ -8,6 +8,7 @@ import { decode, encode } from '../../../lib/encoding/cbor.ts';
 import { decodeAs, encodeAs } from '../../../lib/encoding/shape.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { claim } from '../../../lib/evidence/claim.ts';
+import { decodeRow, encodeRow } from '../../../lib/ledger/ledger-row.ts';
 import { verifyDisclaimer } from '../../../lib/proof/disclaimer.ts';
 import type { DisclaimerInput } from '../../../lib/proof/disclaimer.ts';
 import { decodeEntry, decodeSignedEntry, encodeEntry, encodeSignedEntry } from '../../../lib/proof/entry.ts';
@@ -15,6 +16,7 @@ import { decodeProof, encodeProof } from '../../../lib/proof/proof.ts';
 import { verifyProof } from '../../../lib/proof/verify.ts';
 import { decodeMessage, encodeMessage } from '../../../lib/protocol/codec.ts';
 import { keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { later, ledgerHost, ledgerRow } from '../../support/ledger-rows.ts';
 import { samples } from '../../unit/tpm/samples.ts';
 import type { Target } from '../target.ts';
 
@@ -100,6 +102,26 @@ const proof: Target = {
   run: (input) => {
     verifyProof(input, { root });
     assert.deepEqual(encodeProof(decodeProof(input)), input);
+  },
+};
+
+const row = ledgerRow({ vm: '5b0c9c0e-2f5e-4f4b-9d2a-0f3f1f7a1c11' });
+
+const ledger: Target = {
+  name: 'ledger-row',
+  about:
+    'a row of the ledger, which anybody with access to it may have written (SPEC 8.6): what is accepted encodes to itself',
+  seeds: () => [
+    encodeRow(row),
+    encodeRow(later(row, { leaving: { to: ledgerHost('beta'), session: row.head } })),
+    encodeRow(later(row, { withdrawn: { epoch: 0, sequence: 0, head: row.head }, life: 'ended' })),
+  ],
+  form: 'cbor',
+  refusals: ['ledger-invalid'],
+  bytesMax: 4096,
+  executions: 20_000,
+  run: (input) => {
+    assert.deepEqual(encodeRow(decodeRow(row.vm, input)), input);
   },
 };
 
@@ -196,4 +218,4 @@ function outcomeOf<T>(read: () => T): T | null {
   }
 }
 
-export const wireTargets: readonly Target[] = [cbor, message, proof, entry, evidence, frames];
+export const wireTargets: readonly Target[] = [ledger, cbor, message, proof, entry, evidence, frames];

@@ -19,6 +19,7 @@ const status = {
   advertise: 'alpha:16515',
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
   revocations: { version: 4, ownReason: null },
+  ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
   vms: [vm],
   migrations: [
     {

@@ -196,6 +196,7 @@ describe('SPEC 11', () => {
     );
   const expected: Readonly<Record<string, string>> = {
     frame: bytes(limits.frameBytesMax),
+    'row of the ledger': `${bytes(limits.ledgerRowBytesMax)}; an answer ${seconds(limits.ledgerDeadlineMs)}, of one member ${seconds(limits.ledgerAttemptMs)}`,
     'hello, evidence': bytes(limits.helloBytesMax),
     'entries in a proof': `${number(limits.proofEntriesMax)}, ${bytes(limits.proofBytesMax)}`,
     'summary of a checkpoint': `${bytes(limits.summaryBytesMax)}, ${limits.summaryHandoversMax} hand-overs, ${limits.summaryMarksMax} marks; one due after ${limits.checkpointEntries} entries`,

@@ -1,0 +1,160 @@
+/**
+ * `scripts/bench --ledger`: hand-overs a second that a ledger takes. SQLite: the two durable writes of a hand-over (*departing*, *arrived*) as a journal makes
+ * them, row of the ledger included, one after another. etcd: a three-member cluster on this machine, three compare-and-swaps a hand-over (SPEC 8.6), so many
+ * hand-overs at once as hosts of a fleet make, beside transactions that compare nothing through the same client, and etcd's own benchmark.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { EtcdLedger } from '../../lib/ledger/etcd-ledger.ts';
+import { EtcdMembers } from '../../lib/ledger/etcd-members.ts';
+import { Journal } from '../../lib/ledger/journal.ts';
+import type { LedgerRow } from '../../lib/ledger/ledger-row.ts';
+import { encodeRow } from '../../lib/ledger/ledger-row.ts';
+import type { VmRecord } from '../../lib/ledger/records.ts';
+import { SqliteLedger } from '../../lib/ledger/sqlite-ledger.ts';
+import { EtcdCluster } from '../../test/support/etcd-cluster.ts';
+import { digest, later, ledgerHost, ledgerRow } from '../../test/support/ledger-rows.ts';
+
+const sqliteHandovers = 5_000;
+const etcdHandovers = 3_000;
+const atOnce = 64;
+/** A signed entry has about so many bytes. */
+const entryBytes = 700;
+
+const hosts = [ledgerHost('alpha'), ledgerHost('beta')] as const;
+
+/** The rows that a hand-over goes through. */
+function* handover(row: LedgerRow, announce: boolean): Generator<LedgerRow> {
+  const to = row.holder.name === 'alpha' ? hosts[1] : hosts[0];
+  const leaving = { to, session: new Uint8Array(randomBytes(32)) };
+  const announced = announce ? { ...row, leaving } : row;
+  if (announce) yield announced;
+  const departing = later(announced, { leaving });
+  yield departing;
+  yield later(departing, { epoch: row.epoch + 1, holder: to, leaving: null });
+}
+
+function sqlite(): number {
+  const directory = mkdtempSync(join(tmpdir(), 'tvmmp-bench-'));
+  const journal = new Journal(join(directory, 'journal.sqlite'));
+  try {
+    const ledger = new SqliteLedger(journal);
+    let row = ledgerRow({ vm: randomUUID() });
+    ledger.swapNow(null, row);
+    const began = performance.now();
+    for (let count = 0; count < sqliteHandovers; count += 1) {
+      const id = randomBytes(32);
+      const session = {
+        id,
+        vm: row.vm,
+        role: 'source',
+        state: 'open',
+        peer: '',
+        address: '',
+        started: 1,
+        updated: 1,
+      } as const;
+      for (const next of handover(row, false)) {
+        journal.transaction(() => {
+          if (next.leaving === null) journal.changeSession(id, { state: 'departed' }, 1);
+          else journal.openSession(session);
+          journal.putVm(recordOf(next));
+          journal.appendEntry(next.vm, next.sequence, randomBytes(entryBytes));
+          if (!ledger.swapNow(row, next).written) throw new Error('somebody else writes this journal');
+        });
+        row = next;
+      }
+    }
+    return perSecond(sqliteHandovers, began);
+  } finally {
+    journal.close();
+    rmSync(directory, { recursive: true });
+  }
+}
+
+function recordOf({ vm, epoch, sequence, head, holder }: LedgerRow): VmRecord {
+  const facts = digest('facts');
+  return {
+    uuid: vm,
+    name: 'bench',
+    state: 'departing',
+    ...{ epoch, sequence, head, facts },
+    vtpm: null,
+    secret: '',
+    sealed: null,
+    context: null,
+    holder: holder.name,
+  };
+}
+
+async function etcd() {
+  const cluster = await EtcdCluster.start();
+  const ledger = new EtcdLedger(cluster.access());
+  const members = new EtcdMembers(cluster.access());
+  try {
+    const swaps = await rate(etcdHandovers, async (count) => {
+      let row = ledgerRow();
+      await ledger.compareAndSwap(null, row);
+      for (let done = 0; done < count; done += 1) {
+        for (const next of handover(row, true)) {
+          if (!(await ledger.compareAndSwap(row, next)).written)
+            throw new Error('somebody else writes this row');
+          row = next;
+        }
+      }
+    });
+    const value = Buffer.from(encodeRow(ledgerRow()));
+    const bare = await rate(3 * etcdHandovers, async (count) => {
+      const key = `/tvmmp/bench/${randomUUID()}`;
+      for (let done = 0; done < count; done += 1)
+        await members.ask((client) =>
+          client.if(key, 'Version', '>', -1).then(client.put(key).value(value)).commit(),
+        );
+    });
+    note("etcd's own benchmark takes a minute");
+    const own = await cluster
+      .run('ctl', 'check', 'perf', '--load', 'l')
+      .catch((error: unknown) => String((error as { stdout?: unknown }).stdout));
+    const writes = Number(/Throughput (?:is|too low:) (\d+) writes\/s/.exec(own)?.[1]);
+    return {
+      handoversPerSecond: swaps,
+      swapsPerSecond: 3 * swaps,
+      bareTransactionsPerSecond: bare,
+      etcdctlWritesPerSecond: writes,
+    };
+  } finally {
+    members.close();
+    await ledger.close();
+    await cluster.close();
+  }
+}
+
+/** How many a second, where so many do their share at once. */
+async function rate(total: number, work: (count: number) => Promise<void>): Promise<number> {
+  const share = Math.ceil(total / atOnce);
+  const began = performance.now();
+  await Promise.all(Array.from({ length: atOnce }, () => work(share)));
+  return perSecond(share * atOnce, began);
+}
+
+function perSecond(count: number, began: number): number {
+  return Math.round(count / ((performance.now() - began) / 1000));
+}
+
+function note(text: string): void {
+  process.stderr.write(`bench: ${text}\n`);
+}
+
+const { values } = parseArgs({ options: { json: { type: 'boolean' } } });
+const embedded = sqlite();
+note(`SQLite: ${embedded} hand-overs a second, one after another, each of two durable writes`);
+const shared = await etcd();
+note(
+  `etcd, ${atOnce} at once: ${shared.handoversPerSecond} hand-overs a second, of ${shared.swapsPerSecond} compare-and-swaps; ` +
+    `${shared.bareTransactionsPerSecond} bare transactions by the same client; ${shared.etcdctlWritesPerSecond} writes by etcdctl check perf`,
+);
+if (values.json === true)
+  process.stdout.write(`${JSON.stringify({ sqliteHandoversPerSecond: embedded, etcd: shared })}\n`);
