@@ -1,8 +1,9 @@
-/** A copy of the repository in which one file at a time is changed, built and tested; the original is never touched. */
+/** A copy of the repository in which one defence at a time is taken out, built and tested; the original is never touched. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { changesOf } from '../../test/mutants/mutant.ts';
 import type { Mutant } from '../../test/mutants/mutant.ts';
 import { runMocha } from '../test.d/mocha.ts';
 import type { TestResult } from '../test.d/mocha.ts';
@@ -40,7 +42,9 @@ export class Workspace {
       cwd: repository,
       encoding: 'utf8',
     });
-    for (const file of listed.split('\0').filter((name) => name !== '')) {
+    for (const file of listed
+      .split('\0')
+      .filter((name) => name !== '' && existsSync(join(repository, name)))) {
       mkdirSync(dirname(join(this.directory, file)), { recursive: true });
       cpSync(join(repository, file), join(this.directory, file), { preserveTimestamps: true });
     }
@@ -57,21 +61,21 @@ export class Workspace {
   }
 
   /** Takes a defence out while `work` runs. Throws where the text is not there exactly once. */
-  async without<T>({ name, file, find, replace, and }: Mutant, work: () => Promise<T>): Promise<T> {
-    const path = join(this.directory, file);
-    const text = readFileSync(path, 'utf8');
-    let changed = text;
-    for (const change of [{ find, replace }, ...(and === undefined ? [] : [and])]) {
-      const [before, after, ...more] = changed.split(change.find);
-      if (before === undefined || after === undefined || more.length > 0)
-        throw new Error(`${name}: its text is not in ${file} exactly once`);
-      changed = before + change.replace + after;
-    }
-    writeFileSync(path, changed);
+  async without<T>(mutant: Mutant, work: () => Promise<T>): Promise<T> {
+    const originals = new Map<string, string>();
     try {
+      for (const { file, find, replace } of changesOf(mutant)) {
+        const path = join(this.directory, file);
+        const text = readFileSync(path, 'utf8');
+        if (!originals.has(path)) originals.set(path, text);
+        const [before, after, ...more] = text.split(find);
+        if (before === undefined || after === undefined || more.length > 0)
+          throw new Error(`${mutant.name}: its text is not in ${file} exactly once`);
+        writeFileSync(path, before + replace + after);
+      }
       return await work();
     } finally {
-      writeFileSync(path, text);
+      for (const [path, text] of originals) writeFileSync(path, text);
     }
   }
 
@@ -94,6 +98,7 @@ export class Workspace {
       deadlineMs: deadlineMs[level],
       cwd: this.directory,
       output: 'ignore',
+      exit: level !== 'lab',
     });
   }
 

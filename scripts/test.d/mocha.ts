@@ -29,6 +29,8 @@ export interface MochaRun {
   readonly output?: 'inherit' | 'ignore';
   /** Ends the run when this passes: a test that hangs beyond its own timeout. */
   readonly deadlineMs?: number;
+  /** Ends the run with its last test, whatever that has left running. */
+  readonly exit?: boolean;
 }
 
 /** Runs tests of these files; a run that died is what it had noted until then. */
@@ -50,13 +52,14 @@ export async function runMocha(run: MochaRun): Promise<readonly TestResult[]> {
 }
 
 function mocha(run: MochaRun, reporter: readonly string[]): Promise<void> {
-  const { files, titles = [], timeoutMs, cwd = root, output = 'inherit', deadlineMs } = run;
+  const { files, titles = [], timeoutMs, cwd = root, output = 'inherit', deadlineMs, exit = false } = run;
   const grep = titles.length === 0 ? [] : ['--grep', `(^|\\s)(${titles.map(escaped).join('|')})$`];
   const child = spawn(
     process.execPath,
     [
       join(cwd, 'node_modules/mocha/bin/mocha.js'),
-      ...['--no-config', '--import=tsx', '--timeout', String(timeoutMs), ...reporter, ...grep, ...files],
+      ...['--no-config', '--import=tsx', '--timeout', String(timeoutMs), ...(exit ? ['--exit'] : [])],
+      ...[...reporter, ...grep, ...files],
     ],
     { cwd, stdio: ['ignore', output, output] },
   );

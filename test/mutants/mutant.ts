@@ -1,5 +1,13 @@
 /** What one line of the list of mutants holds. */
 
+/** A text of a file, and what stands in its place. */
+export interface Change {
+  readonly file: string;
+  /** Occurs once in the file. */
+  readonly find: string;
+  readonly replace: string;
+}
+
 /** A defence taken out of the code: what it was, how it is taken out, and the test that must then fail. */
 export interface Mutant {
   /** Unique, of the form `area/what`. */
@@ -12,12 +20,17 @@ export interface Mutant {
   /** Occurs once in the file. */
   readonly find: string;
   readonly replace: string;
-  /** A second place of the same file, where the defence has two halves. */
-  readonly and?: { readonly find: string; readonly replace: string };
+  /** Further places, of the same file unless they say otherwise, where the defence has several halves or backs. */
+  readonly and?: readonly (Omit<Change, 'file'> & { readonly file?: string })[];
   readonly test: { readonly file: string; readonly title: string };
 }
 
 type Line = Omit<Mutant, 'file' | 'test'> & { readonly title: string; readonly test?: string };
+
+/** All that a mutant changes. */
+export function changesOf({ file, find, replace, and = [] }: Mutant): readonly Change[] {
+  return [{ file, find, replace }, ...and.map((change) => ({ file, ...change }))];
+}
 
 /** Mutants of one file, tested by one test file unless a line says otherwise. */
 export function mutantsOf(file: string, test: string, lines: readonly Line[]): readonly Mutant[] {

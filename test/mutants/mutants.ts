@@ -1,17 +1,29 @@
 /** Every defence that can be taken out of the code, and the test that notices. */
+import { agent } from './agent.ts';
 import { appraisal } from './appraisal.ts';
 import { certificates } from './certificates.ts';
-import { migration } from './migration.ts';
+import { checkpoints } from './checkpoints.ts';
+import { gates } from './gates.ts';
+import { logs } from './logs.ts';
 import type { Mutant } from './mutant.ts';
 import { native } from './native.ts';
 import { proof } from './proof.ts';
 import { protocol } from './protocol.ts';
+import { resolutions } from './resolution.ts';
+import { rules } from './rules.ts';
+import { sessions } from './sessions.ts';
 
 export const mutants: readonly Mutant[] = [
   ...appraisal,
   ...proof,
+  ...checkpoints,
   ...protocol,
   ...certificates,
   ...native,
-  ...migration,
+  ...logs,
+  ...rules,
+  ...gates,
+  ...sessions,
+  ...resolutions,
+  ...agent,
 ];

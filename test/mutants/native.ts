@@ -71,10 +71,12 @@ export const native = [
       spec: '5.3',
       find: 'EVP_DecryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&',
       replace: '(context.empty() || true) &&',
-      and: {
-        find: 'EVP_EncryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&',
-        replace: '(context.empty() || true) &&',
-      },
+      and: [
+        {
+          find: 'EVP_EncryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&',
+          replace: '(context.empty() || true) &&',
+        },
+      ],
       title: 'does not open in another context',
     },
     {

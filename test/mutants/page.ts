@@ -16,6 +16,14 @@ Every defence in the code, taken out one at a time, and the one test that must f
 (the test failed), *survived* (nobody noticed) or *broken* (it does not compile, or its test does not pass without it). \`-- --unit\`, \`-- --native\` and \`-- --lab\` choose the level, \`-- --only NAME\` one mutant or those of a prefix. Mutants
 of the lab need root and about a minute each; native ones are compiled.
 
+Where two defences stand behind each other, the mutant takes both, and says so: either alone would hold. Some defences have no mutant here:
+
+- what no test can tell apart: that SQLite writes through to the disk, that locked memory is not swapped, deadlines by the real clock;
+- the kind of entry that *arrived* and *departed* have to be (\`lib/migration/arrival.ts\`, \`target-session.ts\`): the chain lets no other kind of another host follow, which has mutants (\`chain/...\`, \`departed/...\`);
+- \`assertFor\` where a target stages: nothing happens between it and the appraisal; the types want it;
+- TPMs’ own policy checks and key attributes: \`seal/...\`, \`peer/receive-key-policy\` and \`enrolment/...\` take away what asks for them;
+- the formal models’ defences: they have their own mutants (\`test/formal/README.md\`).
+
 \`-- --write\` puts the outcomes into this page. A test holds that each text occurs exactly once in its file, that each test exists, and that this page has the list.
 `;
 

@@ -318,16 +318,6 @@ export const protocol = [
       title: 'refuses nine levels of arrays',
     },
   ]),
-  ...mutantsOf('lib/agent/frames.ts', 'test/attacks/channel.test.ts', [
-    {
-      name: 'frames/size',
-      defence: 'A frame is bounded before it is read',
-      spec: '11',
-      find: 'size === 0 || size > this.#bytesMax',
-      replace: 'size === 0',
-      title: 'ends the connection at a frame longer than any message',
-    },
-  ]),
   ...mutantsOf('lib/ledger/session-store.ts', 'test/unit/ledger/journal.test.ts', [
     {
       name: 'journal/session-once',

@@ -57,6 +57,8 @@ export class SimulatedHost {
   /** How far the host's clock is from the true time. */
   clockOffMs = 0;
   agent: Agent | null = null;
+  /** For tests of one thing: what of the host is otherwise, from the agent's next start on. */
+  alter: (host: Host) => Host = (host) => host;
   readonly #around: Surroundings;
   readonly #enrolled: WorldHost;
 
@@ -89,7 +91,7 @@ export class SimulatedHost {
     this.machine.power.onEnd(() => {
       life.end();
     });
-    const services = servicesOf(this.#host(life));
+    const services = servicesOf(this.alter(this.#host(life)));
     const sessions = new Sessions(services);
     this.agent = { life, services, sessions };
     this.#begin(this.agent).catch((error: unknown) => {

@@ -134,6 +134,13 @@ describe('evidence is refused', () => {
     refusedBy({ ...good, ima: boot.imaReordered(3, 4) }, 'pcr-values');
   });
 
+  it('for logs that do not lead to the quote: no rule about them passes', () => {
+    const verdict = appraiseEvidence({ ...good, ima: off.input().ima! });
+    const from = evidenceChecks.indexOf('pcr-values');
+    const passed = verdict.checks.slice(from).filter(({ outcome }) => outcome === 'pass');
+    assert.deepEqual(passed, []);
+  });
+
   it('for a state that is not approved', () => {
     const [state] = good.policy.states;
     const pcrs = new Map(state!.pcrs).set(7, new Uint8Array(32));

@@ -144,6 +144,7 @@ describe('rules about hosts (SPEC 10.1)', () => {
     for (const [found, least] of [
       ['7.1.9', '7.2'],
       ['7.2', '7.2.1'],
+      ['9.0', '10.0'],
       ['v7.2', '7'],
       ['', '0'],
       ['not told', '0'],

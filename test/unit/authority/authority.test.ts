@@ -226,6 +226,8 @@ describe("an authority's directory", () => {
     const empty = decodeRevocations(reinstateHost(authority, 'old', now));
     assert.deepEqual([empty.version, empty.hosts], [4, []]);
     assert.throws(() => reinstateHost(authority, 'old', now), failed('usage-invalid'));
+    assert.equal(decodeRevocations(revoke('old')).hosts.length, 2, 'both keys in one list');
+    reinstateHost(authority, 'old', now);
   });
 
   it('revokes the keys that another enrolment replaces by others, and those alone', () => {

@@ -1,6 +1,7 @@
 /** The list of mutants stays true: each takes out a text that is there, and names a test that exists. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { changesOf } from '../../mutants/mutant.ts';
 import { mutants } from '../../mutants/mutants.ts';
 import { outcomesPage, readOutcomes } from '../../mutants/page.ts';
 import { testTitles } from './test-titles.ts';
@@ -16,11 +17,11 @@ describe('the list of mutants', () => {
   });
 
   it('takes out texts that are there exactly once, and puts another in their place', () => {
-    for (const { name, file, find, replace, and } of mutants)
-      for (const change of [{ find, replace }, ...(and === undefined ? [] : [and])]) {
-        const times = readFileSync(file, 'utf8').split(change.find).length - 1;
-        assert.equal(times, 1, `${name}: its text in ${file}`);
-        assert.notEqual(change.find, change.replace, name);
+    for (const mutant of mutants)
+      for (const { file, find, replace } of changesOf(mutant)) {
+        const times = readFileSync(file, 'utf8').split(find).length - 1;
+        assert.equal(times, 1, `${mutant.name}: its text in ${file}`);
+        assert.notEqual(find, replace, mutant.name);
       }
   });
 

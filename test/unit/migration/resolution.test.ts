@@ -1,0 +1,208 @@
+/** What an administrator can state of a hand-over without the other host, and what is refused (SPEC 6.9). */
+import assert from 'node:assert/strict';
+import { migrationMethods } from '../../../lib/agent/migration-methods.ts';
+import type { SessionRecord } from '../../../lib/ledger/records.ts';
+import { resolve } from '../../../lib/migration/resolution.ts';
+import type { Outcome } from '../../../lib/migration/situation.ts';
+import { decodeEntry, decodeSignedEntry } from '../../../lib/proof/entry.ts';
+import type { VmTruth } from '../../simulation/domain.ts';
+import type { SimulatedHost } from '../../simulation/host.ts';
+import { Liar } from '../../simulation/liar.ts';
+import type { Offered } from '../../simulation/liar.ts';
+import { Stage } from '../../simulation/stage.ts';
+
+describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
+  let stage: Stage;
+  let vm: VmTruth;
+  beforeEach(async () => {
+    stage = await Stage.open();
+    vm = await stage.vm(stage.alpha);
+  });
+  afterEach(() => {
+    stage.close();
+  });
+
+  const sessionAt = (host: SimulatedHost): SessionRecord => host.journal.sessions(vm.uuid)[0]!;
+  const state = (host: SimulatedHost, outcome: Outcome): Promise<SessionRecord> =>
+    stage.until(resolve(host.agent!.services, host.agent!.sessions, sessionAt(host), outcome));
+
+  /** The VM runs at alpha, whose hand-over to beta is over for libvirt; beta is not heard any more. */
+  async function aborting(): Promise<void> {
+    const { sessions } = stage.alpha.agent!;
+    const session = await stage.until(sessions.leave(stage.record(stage.alpha, vm), stage.beta.address));
+    await stage.until(session.released);
+    stage.beta.killAgent();
+    session.released.catch(() => undefined);
+    session.move = 'over';
+    await stage.pass(5_000);
+    assert.equal(sessionAt(stage.alpha).state, 'aborting');
+  }
+
+  /** The VM has arrived at beta, and alpha is not heard any more. */
+  async function arrived(): Promise<void> {
+    stage.network.link('beta.test', 'alpha.test', true);
+    const moving = stage.virsh(vm, stage.alpha, stage.beta);
+    for (let n = 0; n < 2_000 && stage.beta.journal.vm(vm.uuid)?.holder !== 'beta.test'; n += 1) {
+      await Promise.resolve();
+      if (stage.beta.journal.sessions(vm.uuid)[0]?.state === 'staged') stage.alpha.killAgent();
+      await new Promise((resolveNow) => setImmediate(resolveNow));
+    }
+    await moving;
+    assert.equal(sessionAt(stage.beta).state, 'arrived');
+  }
+
+  describe('keep', () => {
+    it('signs resolved, which names who was not heard, and the VM can go on', async () => {
+      await aborting();
+      assert.equal((await state(stage.alpha, 'keep')).state, 'resolved');
+      const entries = stage.alpha.journal.entries(vm.uuid).map((bytes) => decodeSignedEntry(bytes).entry);
+      const last = decodeEntry(entries.at(-1)!);
+      assert.equal(last.kind, 'resolved');
+      assert.equal(last.peer?.name, 'beta.test');
+      assert.equal(stage.record(stage.alpha, vm).state, 'running');
+    });
+
+    it('is refused while libvirt has a migration of the VM', async () => {
+      await aborting();
+      stage.alpha.machine.need(vm.uuid).job = { startedMs: 0, cancelled: false };
+      await assert.rejects(state(stage.alpha, 'keep'), /libvirt still works on vm/);
+    });
+
+    it('is refused where neither the running VM nor its vTPM state is here', async () => {
+      await aborting();
+      const domain = stage.alpha.machine.need(vm.uuid);
+      domain.running = null;
+      stage.alpha.machine.vtpms.delete(vm.uuid);
+      await assert.rejects(state(stage.alpha, 'keep'), /there is nothing of vm to keep/);
+    });
+
+    it('is refused where the hand-over is over', async () => {
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      for (const host of [stage.alpha, stage.beta])
+        await assert.rejects(state(host, 'keep'), /there is nothing to resolve/);
+    });
+
+    it('is not stated where the other host answers when it is asked once more', async () => {
+      await aborting();
+      stage.beta.startAgent();
+      await assert.rejects(
+        state(stage.alpha, 'keep'),
+        /this migration is aborted: there is nothing to resolve/,
+      );
+      assert.equal(stage.record(stage.alpha, vm).state, 'running');
+    });
+
+    it('destroys nothing where the target says arrived after all, tells both, and lets the VM start nowhere', async () => {
+      const liar = new Liar(stage);
+      const offered = await abortingWith(liar);
+      assert.equal((await state(stage.alpha, 'keep')).state, 'resolved');
+      const channel = await liar.connect(stage.alpha);
+      await channel.send(liar.arrived(offered));
+      await liar.expect(channel, 'refused');
+      assert.match(
+        sessionAt(stage.alpha).problem,
+        /^hand-over-conflict: gamma\.test says that the VM arrived/,
+      );
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), true);
+      assert.notEqual(stage.record(stage.alpha, vm).sealed, null);
+      await stage.until(stage.alpha.machine.stop(vm.uuid, 'shutdown'));
+      await stage.pass(2_000);
+      await assert.rejects(stage.until(stage.alpha.machine.start(vm.uuid)), /hand-over-conflict/);
+    });
+
+    it('is believed over an arrival that is not the target’s', async () => {
+      const liar = new Liar(stage);
+      const offered = await abortingWith(liar);
+      await state(stage.alpha, 'keep');
+      const channel = await liar.connect(stage.alpha);
+      await channel.send(liar.arrived(offered, { session: new Uint8Array(32) }));
+      await assert.rejects(stage.until(channel.receive(30_000)), /gone/);
+      assert.equal(sessionAt(stage.alpha).problem, '');
+    });
+  });
+
+  describe('give up', () => {
+    it('destroys what is here, durably decided first', async () => {
+      await aborting();
+      await stopAtAlpha();
+      assert.equal((await state(stage.alpha, 'give-up')).state, 'given-up');
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), false);
+      const record = stage.record(stage.alpha, vm);
+      assert.deepEqual([record.state, record.holder, record.sealed], ['gone', 'beta.test', null]);
+    });
+
+    it('is refused while libvirt has the VM active', async () => {
+      await aborting();
+      await assert.rejects(state(stage.alpha, 'give-up'), /libvirt runs vm on this host; stop it first/);
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), true);
+    });
+
+    it('is refused where the VM has moved on since', async () => {
+      await aborting();
+      await stopAtAlpha();
+      const record = stage.record(stage.alpha, vm);
+      for (const change of [{ epoch: 5 }, { holder: 'gamma.test' }, { sealed: null }]) {
+        stage.alpha.journal.putVm({ ...record, ...change });
+        await assert.rejects(state(stage.alpha, 'give-up'), /vm has moved on since/);
+      }
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), true);
+    });
+
+    it('is refused in a state of the proof in which another entry is still to come', async () => {
+      await arrived();
+      const domain = stage.beta.machine.need(vm.uuid);
+      domain.running = null;
+      stage.beta.tpm.failing = true;
+      stage.beta.journal.putVm({ ...stage.record(stage.beta, vm), state: 'running' });
+      await assert.rejects(state(stage.beta, 'give-up'), /vm is running according to its proof/);
+      assert.equal(stage.beta.machine.vtpms.has(vm.uuid), true);
+    });
+
+    it('is followed by departed where the VM did arrive, and not where it has come back since', async () => {
+      const liar = new Liar(stage);
+      const offered = await abortingWith(liar);
+      await stopAtAlpha();
+      assert.equal((await state(stage.alpha, 'give-up')).state, 'given-up');
+      const record = stage.record(stage.alpha, vm);
+      stage.alpha.journal.putVm({ ...record, state: 'stopped' });
+      const early = await liar.connect(stage.alpha);
+      await early.send(liar.arrived(offered));
+      await assert.rejects(stage.until(early.receive(30_000)), /gone/);
+      stage.alpha.journal.putVm(record);
+      const channel = await liar.connect(stage.alpha);
+      await channel.send(liar.arrived(offered));
+      await liar.expect(channel, 'departed');
+    });
+  });
+
+  it('is not taken by the agent without its risk accepted, nor another outcome than the two', async () => {
+    await aborting();
+    const { services, sessions } = stage.alpha.agent!;
+    const method = migrationMethods(services, sessions)['migration.resolve']!;
+    const id = Buffer.from(sessionAt(stage.alpha).id).toString('hex');
+    const ask = (params: Record<string, unknown>): Promise<unknown> =>
+      stage.until(method({ session: id, ...params }, () => undefined));
+    await assert.rejects(ask({ outcome: 'keep' }), /with its risk accepted/);
+    await assert.rejects(ask({ outcome: 'keep', accepted: 'true' }), /with its risk accepted/);
+    await assert.rejects(ask({ outcome: 'forget', accepted: true }), /an outcome is keep or give-up/);
+    assert.equal(sessionAt(stage.alpha).state, 'aborting');
+    await ask({ outcome: 'keep', accepted: true });
+    assert.equal(sessionAt(stage.alpha).state, 'resolved');
+  });
+
+  /** A hand-over to the liar, which is over for libvirt; the liar does not answer. */
+  async function abortingWith(liar: Liar): Promise<Offered> {
+    stage.alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
+    const offered = await liar.offered();
+    await stage.pass(40_000);
+    assert.equal(sessionAt(stage.alpha).state, 'aborting');
+    offered.channel.close();
+    await stage.pass(1_000);
+    return offered;
+  }
+
+  async function stopAtAlpha(): Promise<void> {
+    await stage.until(stage.alpha.machine.stop(vm.uuid, 'shutdown'));
+    await stage.pass(1_000);
+  }
+});
