@@ -18,13 +18,13 @@ interface ResolveOptions extends CommonOptions {
 type Outcome = 'keep' | 'give-up';
 
 /** What may go wrong when the administrator is mistaken, and the option that accepts it; null: nothing can. */
-function riskOf(outcome: Outcome, { role, peer }: Migration): { risk: string; option: string } | null {
+function riskOf(outcome: Outcome, { role, state, peer }: Migration): { risk: string; option: string } | null {
   if (outcome === 'give-up')
     return {
       risk: `Where ${peer} does not have the VM, its vTPM is lost for good, with all that is sealed in it.`,
       option: '--i-accept-loss',
     };
-  if (role === 'target') return null;
+  if (role === 'target' && state !== 'staged') return null;
   return {
     risk: `Where ${peer} has the VM, two hosts can run it: disks may be destroyed, and a later start on one of them is refused.`,
     option: '--i-accept-two-copies',
@@ -53,7 +53,7 @@ export function addResolve(migration: Command): void {
   })
     .option('--keep-here', 'the VM stays on this host')
     .option('--give-up', 'the VM is at the other host; destroy what this host has of it')
-    .option('--i-accept-two-copies', 'do not ask: the risk of --keep-here at the source')
+    .option('--i-accept-two-copies', 'do not ask: the risk of --keep-here')
     .option('--i-accept-loss', 'do not ask: the risk of --give-up')
     .action(resolve);
 }
@@ -75,9 +75,12 @@ async function resolve(session: string, options: ResolveOptions): Promise<void> 
     view.end();
     if (options.json === true) printJson(after);
     else print(`${found.name ?? found.vm}: ${after.state}: ${after.meaning}`);
-    const expected = outcome === 'keep' ? ['resolved'] : ['given-up'];
+    const expected =
+      outcome === 'keep' ? ['resolved', 'arriving', 'arrived', 'done'] : ['given-up', 'aborted'];
     if (!expected.includes(after.state))
-      throw refused(`it is ${after.state}, not ${expected.join()}: tvmmp migration show ${short(after.id)}`);
+      throw refused(
+        `it is ${after.state}, not ${expected[0] ?? ''}: tvmmp migration show ${short(after.id)}`,
+      );
   } finally {
     view.end();
   }

@@ -7,6 +7,7 @@ import { isActive, jobOf, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import type { Sessions } from './sessions.ts';
+import { cameHere } from './incoming-definition.ts';
 import { isConflict, outcomesOf } from './situation.ts';
 import type { Outcome } from './situation.ts';
 
@@ -28,10 +29,13 @@ export async function resolve(
   requireOpen(asked, outcome);
   const record = journal.vm(session.vm);
   if (record === null) throw new TvmmpError('vm-unknown', `VM ${session.vm} is unknown here`);
-  await (outcome === 'keep' ? requireKeepable : requireGivable)(services, asked, record);
+  const unseen = asked.role === 'target' && asked.state === 'staged';
+  if (unseen) await requireUnseen(services, record);
+  else await (outcome === 'keep' ? requireKeepable : requireGivable)(services, asked, record);
   log.warn({ vm: session.vm, role: session.role, outcome }, 'an administrator resolves a migration');
   journal.noteStep(session.id, `an administrator resolves it: ${outcome}`, now());
   if (outcome === 'keep' && asked.state === 'resolved') journal.noteProblem(session.id, '', now());
+  else if (unseen) await takeAsSeen(sessions, asked, outcome);
   else await sessions.takeUp(asked).input({ kind: outcome });
   return reread(services, session);
 }
@@ -94,6 +98,24 @@ async function askOnce(
 
 function reread(services: Services, session: SessionRecord): SessionRecord {
   return services.host.journal.session(session.id) ?? session;
+}
+
+/** SPEC 6.9: a VM that came to a target and stopped before the agent saw it, of which the source does not say that it left. */
+async function requireUnseen({ host }: Services, record: VmRecord): Promise<void> {
+  const came = await cameHere(host, record.uuid);
+  if (came === 'and-stopped') return;
+  throw new Refused(
+    came === 'no'
+      ? `nothing of ${record.name} has come here; that ends by itself`
+      : `libvirt has ${record.name} on this host: it arrives, or is let go, by itself`,
+  );
+}
+
+/** What the source, or a look at libvirt, would have said. */
+async function takeAsSeen(sessions: Sessions, { vm }: SessionRecord, outcome: Outcome): Promise<void> {
+  const live = sessions.stagedFor(vm);
+  if (live === null) throw new Refused('this migration has gone on meanwhile: tvmmp migration show');
+  await live.input({ kind: outcome === 'keep' ? 'moved' : 'not-incoming' });
 }
 
 async function requireKeepable(services: Services, session: SessionRecord, record: VmRecord): Promise<void> {

@@ -21,7 +21,7 @@ export function isConflict({ problem }: SessionRecord): boolean {
 /** What `tvmmp migration resolve` accepts for a session in this state; none where this host or libvirt decides. */
 export function outcomesOf(session: SessionRecord): readonly Outcome[] {
   const open: readonly SessionState[] =
-    session.role === 'source' ? ['offered', 'staged', 'aborting'] : ['arrived'];
+    session.role === 'source' ? ['offered', 'staged', 'aborting'] : ['staged', 'arrived'];
   const reopened = session.role === 'source' && session.state === 'resolved' && isConflict(session);
   return open.includes(session.state) || reopened ? ['keep', 'give-up'] : [];
 }
@@ -45,7 +45,10 @@ function describe({ role, state, peer }: SessionRecord): readonly [WaitsFor, str
     case 'staged':
       return role === 'source'
         ? ['peer', `${other} is ready; libvirt moves the VM, or has still to`]
-        : ['this-host', 'key and permit are here; libvirt has still to bring the VM, or to let it go'];
+        : [
+            'this-host',
+            `key and permit are here; libvirt has still to bring the VM, or to let it go; if it came and stopped unseen, ${other} has to say that it left`,
+          ];
     case 'declined':
       return ['this-host', `${other} will not run the VM; libvirt here has still to give the migration up`];
     case 'aborting':

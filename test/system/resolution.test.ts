@@ -204,6 +204,24 @@ describe('resolution of a migration without the other host', function () {
     await heldBy('beta');
   });
 
+  it('takes up a VM that came and stopped unseen, where its source does not say that it left', async () => {
+    const migration = await lab.slowly('beta', 'alpha', guest);
+    await lab.killAgent('alpha');
+    const result = await migration.finish();
+    assert.equal(result.status, 0, result.stderr);
+    await lab.killAgent('beta');
+    await lab.on('alpha', 'virsh', '-q', 'destroy', guest.name);
+    await lab.must('start-agent', 'alpha');
+    await stands('alpha', 'staged', /^/);
+    assertRefused(await lab.exec('alpha', 'virsh', 'start', guest.name), /is on its way from/);
+    await resolved('alpha', '--keep-here', '--i-accept-two-copies');
+    await lab.boot('alpha', guest);
+    await lab.must('start-agent', 'beta');
+    await heldBy('alpha');
+    await lab.moved('alpha', 'beta', guest);
+    await heldBy('beta');
+  });
+
   it('ends the waiting for a source that is lost, and the proof says what is missing', async () => {
     const migration = await lab.slowly('beta', 'alpha', guest);
     await lab.killAgent('beta');

@@ -159,7 +159,7 @@ export const control: readonly Attack[] = [
       ),
     ],
     queries: [
-      'spin/revocation.ts: none is accepted whom the newest list that either knows revokes',
+      'spin/revocation.ts: no host accepts one that either knows to be revoked',
       'spin/revocation.ts: no host takes a list that is older than one it had',
     ],
     limit:

@@ -92,7 +92,7 @@ export const state: readonly Attack[] = [
       tests('test/unit/proof/verify.test.ts', 'convict a holder that signed two successors of one entry'),
     ],
     queries: [
-      'horn/chain-suite.ts: two chains that begin with one entry do not part',
+      'horn/chain-suite.ts: no two chains part',
       'horn/checkpoint-attacks.ts: nothing that the target knows is left out',
       'spin/suite.ts: forked',
     ],

@@ -17,7 +17,7 @@ const holds = (query: string, sequent: () => Sequent): Case => ({
   theory: sequent,
 });
 
-const authorship = 'all entries are made by their hosts, each an heir of the first';
+const authorship = 'entries are by their hosts, heirs of the first';
 
 /** Without these the step fails already for an entry that stays at its host; chain-attacks.ts has the attack. */
 const needed: readonly ChainDefence[] = ['entry-signature', 'holder', 'previous'];
@@ -28,13 +28,11 @@ export function chainCases(): readonly Case[] {
     holds(`base: ${authorship}`, firstEntry),
     ...kinds.map((kind, index) => holds(`step, ${kind}: ${authorship}`, () => nextEntry(index, []))),
     ...kinds.map((kind, index) =>
-      holds(`step, ${kind}: numbers, epochs, VM and sessions are in order`, () => nextInOrder(index, [])),
+      holds(`step, ${kind}: numbers, epochs, VM, session in order`, () => nextInOrder(index, [])),
     ),
-    holds('step: two chains that end in one entry are one chain', () => onePast([])),
-    holds('step, at home: two chains that begin with one entry do not part', () => oneFuture('home', [])),
-    holds('step, on the way: two chains that begin with one entry do not part', () =>
-      oneFuture('leaving', []),
-    ),
+    holds('step: two chains with one end are one', () => onePast([])),
+    holds('step, at home: no two chains part', () => oneFuture('home', [])),
+    holds('step, on the way: no two chains part', () => oneFuture('leaving', [])),
     ...needed.map((without): Case => ({
       model: `chain without ${without}, by induction`,
       query: `step, that stays: ${authorship}`,

@@ -98,14 +98,14 @@ const attacks: readonly Attack[] = [
   },
   {
     without: 'named-summary',
-    query: 'no past is taken that the signer of the checkpoint did not tell',
+    query: 'no past is taken that its signer did not tell',
     goal: `taken(false,${toT})`,
     known: null,
     attack: 'a host shows another’s checkpoint beside a summary of its own',
   },
   {
     without: 'true-summary',
-    query: 'no false checkpoint gets into the chain of an honest host',
+    query: 'no false checkpoint is in an honest host’s chain',
     goal: `taken(false,${last(overLie)})`,
     known: null,
     attack: 'a holder puts a false checkpoint into the chain; the next one, honest, offers from there on',

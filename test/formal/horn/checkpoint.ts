@@ -29,11 +29,11 @@ const offered: readonly Disjunction[] = [[`signed(c,${shown})`]];
 
 /** Steps of the induction, by the text that the table shows. */
 export const checkpointSteps: Readonly<Record<string, Sequent>> = {
-  'the past before a checkpoint of an honest host verifies': {
+  'the past before an honest checkpoint verifies': {
     axioms: [...axioms, ...offered, ['honest(c)']],
     conclusion: ['acc(b,l)', `acc(b,${shown})`],
   },
-  'a checkpoint in a chain that verifies tells where the chain began': {
+  'a checkpoint in a chain that verifies tells the birth': {
     axioms: [...axioms, ...offered, [`acc(birth,${shown})`]],
     conclusion: ['birth=b'],
   },
@@ -42,7 +42,7 @@ export const checkpointSteps: Readonly<Record<string, Sequent>> = {
     axioms: [...axioms, implies('B=b', 'acc(B,l2)'), ['acc(birth,en(a,h(l2),n))']],
     conclusion: ['birth=b'],
   },
-  'what a target takes verifies from birth, if one host lies': {
+  'what a target takes verifies from birth, if one lies': {
     axioms: [
       // The steps above: of a checkpoint of an honest host, and of an honest host that has the chain that it offers.
       implies('acc(b,end)', 'honest(c)'),

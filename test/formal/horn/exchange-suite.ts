@@ -118,6 +118,22 @@ export const exchangeMutants: readonly Mutant[] = [
       'arrived of an earlier session of the same VM id ends a later one: the source destroys the only copy',
   },
   {
+    without: ['kind', 'previous', 'session'],
+    question: 'no destruction without the arrival',
+    attack:
+      'another entry of the target about this VM, such as its own departing to the source, passes for arrived',
+  },
+  {
+    without: ['signer', 'previous'],
+    question: 'no destruction without the arrival',
+    attack: 'a third host’s arrived, of a hand-over that the same source made to it, ends this one',
+  },
+  {
+    without: ['peer', 'previous'],
+    question: 'destruction and arrival agree on hosts, VM, epoch',
+    attack: 'the target says truly that the VM arrived, from another host, and this source destroys its copy',
+  },
+  {
     without: ['previous', 'epoch'],
     question: 'destruction and arrival agree on hosts, VM, epoch',
     attack: 'arrived of an earlier epoch ends a later hand-over between the same hosts',

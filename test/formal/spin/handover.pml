@@ -1,7 +1,7 @@
 /*
  * The hand-over of one VM under faults: source agent, target agent, libvirt on both hosts with its five phases, both journals,
  * recovery. test/formal/README.md says what is abstracted. Run by suite.ts; by hand:
- *   spin -a -DFAULTS=2 handover.pml && gcc -O2 -DSAFETY -DNOFAIR -o pan pan.c && ./pan -m1000000
+ *   spin -a -DFAULTS=2 handover.pml && gcc -DSAFETY -DNOREDUCE -o pan pan.c && ./pan -m1000000
  *
  * Rows S(...) and T(...) are SPEC 6.8: state, input, next state, effects. table.ts reads them and compares them with what
  * lib/protocol does; rows that change nothing and do nothing are left out (they would be the message that never came).
@@ -37,6 +37,9 @@
 #define s_departed 11
 #define s_aborted 12
 #define s_refused 13
+#define s_resolved 14
+#define s_giving_up 15
+#define s_given_up 16
 
 /* States of the target's machine (SPEC 6.8, right table). */
 #define t_down 0
@@ -52,6 +55,9 @@
 #define t_done 10
 #define t_aborted 11
 #define t_refused 12
+#define t_resolved 13
+#define t_giving_up 14
+#define t_given_up 15
 
 /* Inputs. Those that begin with m_ are messages of the peer. */
 #define i_none 0
@@ -82,6 +88,9 @@
 #define i_lost 25
 #define i_not_incoming 26
 #define i_disclaimer_verified 27
+/* What an administrator states (SPEC 6.9). */
+#define i_keep 28
+#define i_give_up 29
 
 /* Effects, to be done by the driver before it takes the next input. */
 #define e_none 0
@@ -120,6 +129,9 @@
 #define e_write_rest 33
 #define e_check_arrival 34
 #define e_verify_disclaimer 35
+#define e_sign_resolved 36
+#define e_give_up 37
+#define e_note_conflict 38
 
 /* Messages in flight, a bit each: once sent, a message can be delivered again and again, late, in any order, until it is lost. */
 #define M_HELLO_S 1
@@ -150,6 +162,9 @@
 #define j_arriving 9
 #define j_arrived 10
 #define j_done 11
+#define j_resolved 12
+#define j_giving_up 13
+#define j_given_up 14
 #define r_none 0      /* no key here */
 #define r_holder 1    /* holder, with the sealed key */
 #define r_departing 2 /* holder, committed to hand over */
@@ -195,6 +210,8 @@ bit signed_aborted;
 byte signed_arrived;  /* how many *arrived* entries: two of them would be a fork */
 bit rolled_back;
 hidden byte in, to;
+/* hand-over-conflict noted (SPEC 6.9): the host does not start the VM. */
+bit s_conflict, t_conflict;
 
 #define S(from, input, to, effect) s == s_##from && in == i_##input -> s = s_##to; s_eff = e_##effect
 #define T(from, input, to, effect) t == t_##from && in == i_##input -> t = t_##to; t_eff = e_##effect
@@ -250,6 +267,14 @@ inline source_step() {
   :: S(aborting, m_arrived, aborting, verify_arrival)         /* SPEC 6.8 */
   :: S(aborting, arrival_verified, destroying, destroy_copy)  /* SPEC 8.3 */
   :: S(destroying, destroyed, departed, sign_departed)        /* SPEC 2, 8.3 */
+  :: S(offered, keep, resolved, sign_resolved)                /* SPEC 6.9 */
+  :: S(staged, keep, resolved, sign_resolved)                 /* SPEC 6.9 */
+  :: S(aborting, keep, resolved, sign_resolved)               /* SPEC 6.9 */
+  :: S(offered, give_up, giving_up, give_up)                  /* SPEC 6.9 */
+  :: S(staged, give_up, giving_up, give_up)                   /* SPEC 6.9 */
+  :: S(aborting, give_up, giving_up, give_up)                 /* SPEC 6.9 */
+  :: S(resolved, give_up, giving_up, give_up)                 /* SPEC 6.9 */
+  :: S(giving_up, destroyed, given_up, none)                  /* SPEC 6.9 */
   fi;
   in = i_none;
   /* What the driver journals on entering a state, before any effect. */
@@ -258,6 +283,7 @@ inline source_step() {
   :: s == s_staged -> sj = j_staged
   :: s == s_declined -> sj = j_declined
   :: s == s_aborting -> sj = j_aborting
+  :: s == s_given_up -> sj = j_given_up
   :: else
   fi
 }
@@ -297,11 +323,17 @@ inline target_step() {
   :: T(arrived, departure_verified, done, none)               /* SPEC 2 */
   :: T(arrived, m_abort, arrived, send_arrived)               /* SPEC 6.8 */
   :: T(arrived, m_query, arrived, send_arrived)               /* SPEC 6.8 */
+  :: T(arrived, m_refused, arrived, note_conflict)            /* SPEC 6.9 */
+  :: T(arrived, keep, resolved, none)                         /* SPEC 6.9 */
+  :: T(arrived, give_up, giving_up, give_up)                  /* SPEC 6.9 */
+  :: T(giving_up, destroyed, given_up, none)                  /* SPEC 6.9 */
   fi;
   in = i_none;
   if
   :: t == t_refused -> tj = j_refused
   :: t == t_arriving -> tj = j_arriving
+  :: t == t_resolved -> tj = j_resolved; t_conflict = 0
+  :: t == t_given_up -> tj = j_given_up; t_conflict = 0
   :: else
   fi
 }
@@ -325,9 +357,9 @@ bool two_runnable, forked, current_lost, copy_destroyed_while_it_runs, stuck, ke
 #elif defined(MUTANT_GATE_IGNORES_JOURNAL)
 #define STARTABLE_S (s_vtpm && sq == q_off)
 #else
-#define STARTABLE_S (s_rec == r_holder && s_vtpm && sq == q_off)
+#define STARTABLE_S (s_rec == r_holder && s_vtpm && sq == q_off && !s_conflict)
 #endif
-#define STARTABLE_T (t_rec == r_holder && t_vtpm && tq == q_off)
+#define STARTABLE_T (t_rec == r_holder && t_vtpm && tq == q_off && !t_conflict)
 #define SAFE_S (s_vtpm && (s_rec == r_holder || s_rec == r_departing))
 #define SAFE_T (t_vtpm && (t_rec == r_holder || t_rec == r_staged))
 
@@ -346,13 +378,17 @@ inline check() {
 
 /* How a run may end, once nothing more can happen: both agents are up and libvirt is quiet. */
 #define TARGET_EMPTY (t_rec == r_none && !t_secret && permit == p_none && !t_vtpm)
-#define END_STAYED (s_rec == r_holder && s_vtpm && (sj == j_refused || sj == j_aborted || sj == j_open))
-#define END_MOVED (s_rec == r_none && sj == j_departed && t_rec == r_holder && t_vtpm && tj == j_done)
+#define END_STAYED (s_rec == r_holder && s_vtpm && (sj == j_refused || sj == j_aborted || sj == j_open || sj == j_resolved))
+#define END_MOVED (s_rec == r_none && (sj == j_departed || sj == j_given_up) && t_rec == r_holder && t_vtpm && (tj == j_done || tj == j_resolved))
 /*
  * The VM came and ended unseen, and the source, after a crash in libvirt's last phase or where libvirt let both run, cannot say that it
  * left: nothing is destroyed, an administrator decides (SPEC 6.9).
  */
+#ifdef OPERATOR
+#define END_UNDECIDED 0
+#else
 #define END_UNDECIDED (FAULTS > faults && s_rec == r_departing && s_vtpm && sj == j_aborting && t_rec == r_staged && t_vtpm && t_def && tj == j_staged)
+#endif
 
 inline finale() {
   d_step {
@@ -379,6 +415,13 @@ inline finale() {
 /* SPEC 6.8: the VM has left the source: libvirt undefined it (with its vTPM's state), or says that it migrated. */
 #define S_LEFT (sq == q_off && (s_migrated || !s_vtpm))
 #define FAULT faults > 0
+
+/* OPERATOR: 1, one who knows where the VM is; 2, one who may be mistaken. */
+#if OPERATOR == 1
+#define RIGHT(what) (what)
+#else
+#define RIGHT(what) 1
+#endif
 
 /* What the target may conclude where libvirt has no running VM (SPEC 6.8): nothing came, not even a definition. */
 #ifndef MUTANT_TARGET_GUESSES
@@ -412,6 +455,9 @@ inline restart_source() {
   :: sj == j_destroying -> s = s_destroying; s_eff = e_destroy_copy
   :: sj == j_departed -> s = s_departed
   :: sj == j_aborted -> s = s_aborted
+  :: sj == j_resolved -> s = s_resolved
+  :: sj == j_giving_up -> s = s_giving_up; s_eff = e_give_up
+  :: sj == j_given_up -> s = s_given_up
   fi
 }
 
@@ -423,6 +469,9 @@ inline restart_target() {
   :: tj == j_arrived -> t = t_arrived
   :: tj == j_done -> t = t_done
   :: tj == j_aborted -> t = t_aborted
+  :: tj == j_resolved -> t = t_resolved
+  :: tj == j_giving_up -> t = t_giving_up; t_eff = e_give_up
+  :: tj == j_given_up -> t = t_given_up
   fi;
 #ifndef MUTANT_KEY_STAYS
   /* A key that is in libvirt for no start (SPEC 8.3). */
@@ -508,6 +557,11 @@ active proctype world() {
     /* A session that is over answers from the journal. */
     :: T_UP && (t == t_aborted || t == t_refused) && GOT(M_ABORT | M_QUERY) && !(net & M_ABORTED) -> SEND(M_ABORTED)
     :: S_UP && s == s_departed && GOT(M_ARRIVED) && !(net & M_DEPARTED) -> SEND(M_DEPARTED)
+    /* SPEC 6.9: what was given up did arrive; what was kept did too. */
+    :: S_UP && s == s_given_up && GOT(M_ARRIVED) && signed_arrived -> s = s_destroying; sj = j_destroying; s_eff = e_destroy_copy
+    :: S_UP && s == s_resolved && GOT(M_ARRIVED) && signed_arrived && !(net & M_REFUSED_S) -> s_conflict = 1; SEND(M_REFUSED_S)
+    :: T_UP && t == t_arrived && GOT(M_REFUSED_S) && !t_conflict -> target(i_m_refused)
+    :: t_eff == e_note_conflict -> t_conflict = 1; t_eff = e_none
 
     /* ---- the source's driver: effects ---- */
     :: s_eff == e_send_hello -> SEND(M_HELLO_S); s_eff = e_none
@@ -540,6 +594,12 @@ active proctype world() {
     :: s_eff == e_sign_departed -> sj = j_departed; s_eff = e_say_departed
     :: s_eff == e_say_departed -> SEND(M_DEPARTED); s_eff = e_none
     :: s_eff == e_sign_aborted -> s_rec = r_holder; sj = j_aborted; signed_aborted = 1; s_eff = e_none
+
+    :: s_eff == e_sign_resolved -> s_rec = r_holder; sj = j_resolved; signed_aborted = 1; s_eff = e_none
+    /* The decision is durable first, then secret, sealed key and vTPM state go. */
+    :: s_eff == e_give_up && s_rec != r_keyed && s_rec != r_none -> s_rec = r_keyed; sj = j_giving_up; s_conflict = 0
+    :: s_eff == e_give_up && s_rec == r_keyed && s_vtpm -> s_vtpm = 0
+    :: s_eff == e_give_up && (s_rec == r_none || (s_rec == r_keyed && !s_vtpm)) -> s_rec = r_none; s_eff = e_none; source(i_destroyed)
 
     /* ---- the source looks at libvirt (SPEC 6.8) ---- */
     :: S_UP && !s_released && (s == s_offered || s == s_staged) && lv == lv_none && !S_LEFT -> source(i_stayed)
@@ -610,6 +670,24 @@ active proctype world() {
       :: tq == q_off && t_def -> target(i_moved)
       :: else
       fi
+
+    :: t_eff == e_give_up && t_rec == r_holder -> t_rec = r_keyed; tj = j_giving_up
+    :: t_eff == e_give_up && t_rec == r_keyed && (t_secret || t_vtpm) -> t_secret = 0; t_vtpm = 0
+    :: t_eff == e_give_up && (t_rec == r_none || (t_rec == r_keyed && !t_secret && !t_vtpm)) -> t_rec = r_none; t_eff = e_none; target(i_destroyed)
+
+#ifdef OPERATOR
+    /* ---- what an administrator states (SPEC 6.9), where the agent takes it; RIGHT is what one knows who has looked at both hosts ---- */
+    :: S_UP && S_COMMITTED && !s_released && lv == lv_none && (sq != q_off || s_vtpm) && RIGHT(current == 1 && !t_def && tq != q_run) -> source(i_keep)
+    :: S_UP && (S_COMMITTED || (s == s_resolved && s_conflict)) && !s_released && sq == q_off && RIGHT(current != 1 && SAFE_T && t != t_aborted) -> source(i_give_up)
+    /* `virsh destroy` of what stands still: nothing is given up while libvirt has the VM active. */
+    :: S_COMMITTED && sq == q_wait && lv == lv_none && RIGHT(current != 1 && SAFE_T) -> sq = q_off
+    :: T_UP && t == t_arrived -> target(i_keep)
+    :: T_UP && t == t_arrived && tq == q_off && RIGHT(0) -> target(i_give_up)
+#ifndef MUTANT_NOTHING_TO_STATE_OF_STAGED
+    :: T_UP && t == t_staged && tq == q_off && t_def && RIGHT(current == 2 || (current == 3 && !SAFE_S)) -> target(i_moved)
+    :: T_UP && t == t_staged && tq == q_off && t_def && RIGHT(current == 1 || (current == 3 && SAFE_S && s != s_giving_up)) -> target(i_not_incoming)
+#endif
+#endif
 
     /* ---- the target looks at libvirt (SPEC 6.8) ---- */
     :: T_UP && t == t_staged && tq == q_run -> target(i_moved)

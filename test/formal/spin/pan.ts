@@ -37,7 +37,8 @@ export async function search({ model = modelFile, switches, cycles = false }: Se
     const defines = switches.map((name) => `-D${name}`);
     succeeded('spin', await runTool('spin', ['-a', ...defines, model], options));
     const kind = cycles ? ['-DNP'] : ['-DSAFETY'];
-    const gcc = ['-O1', '-w', '-DNOREDUCE', ...kind, '-o', 'pan', 'pan.c'];
+    // Most searches are shorter than an optimised compilation.
+    const gcc = ['-O0', '-w', '-DNOREDUCE', ...kind, '-o', 'pan', 'pan.c'];
     succeeded('gcc', await runTool('gcc', gcc, options));
     const args = [`-m${depthMax}`, ...(cycles ? ['-l'] : [])];
     const { stdout } = succeeded('pan', await runTool(join(directory, 'pan'), args, options));

@@ -8,8 +8,8 @@ const model = fileURLToPath(new URL('revocation.pml', import.meta.url));
 /** The properties by the names that pan gives them. */
 type Property = 'revoked accepted' | 'behind accepted' | 'went back' | 'forged';
 const properties: Readonly<Record<Property, { readonly bit: number; readonly says: string }>> = {
-  'revoked accepted': { bit: 1, says: 'none is accepted whom the newest list that either knows revokes' },
-  'behind accepted': { bit: 2, says: 'none is accepted that tells of a newer list and does not bring it' },
+  'revoked accepted': { bit: 1, says: 'no host accepts one that either knows to be revoked' },
+  'behind accepted': { bit: 2, says: 'no host accepts one that keeps its newer list back' },
   'went back': { bit: 4, says: 'no host takes a list that is older than one it had' },
   forged: { bit: 8, says: 'no host takes a list that the authority did not sign' },
 };
@@ -21,7 +21,7 @@ const mutants: readonly {
   readonly attack: string;
 }[] = [
   {
-    without: 'versions compared before a list is taken',
+    without: 'comparison of versions',
     switch: 'MUTANT_ROLLBACK',
     breaks: 'went back',
     attack: 'somebody on the way brings the list from before a host was revoked',
@@ -34,13 +34,13 @@ const mutants: readonly {
       'a revoked host makes a list of a high version that does not name it, and every later one is refused',
   },
   {
-    without: 'the check of the list at appraisal',
+    without: 'the check at appraisal',
     switch: 'MUTANT_NO_CHECK',
     breaks: 'revoked accepted',
     attack: 'a revoked host is given the VM, or gives one',
   },
   {
-    without: 'the announced version compared at appraisal',
+    without: 'the announced version at appraisal',
     switch: 'MUTANT_ANNOUNCED_UNCHECKED',
     breaks: 'revoked accepted',
     attack:

@@ -102,12 +102,6 @@ export function isIdle(row: TableRow): boolean {
   return row.from === row.to && row.effects === 'none';
 }
 
-/** What an administrator states, and what follows from it (SPEC 6.9), is outside of the model: it is a decision, with its risk. */
-export function isAdministrators(row: TableRow): boolean {
-  const states = ['resolved', 'giving_up', 'given_up'];
-  return states.includes(row.from) || states.includes(row.to) || row.effects === 'note_conflict';
-}
-
 function spelled(name: string): string {
   return name.replaceAll('-', '_');
 }

@@ -98,7 +98,22 @@ const mutants: readonly Mutant[] = [
     breaks: 'two runnable',
   },
   {
-    without: 'nothing, with the source’s journal put back',
+    without: 'an administrator’s word on what came to the target unseen',
+    switches: [oneFault, 'OPERATOR=1', 'MUTANT_NOTHING_TO_STATE_OF_STAGED'],
+    breaks: 'stuck',
+  },
+  {
+    without: 'nothing; an administrator is mistaken (SPEC 6.9)',
+    switches: [oneFault, 'OPERATOR=2'],
+    breaks: 'two runnable',
+  },
+  {
+    without: 'nothing; an administrator is mistaken (SPEC 6.9)',
+    switches: [oneFault, 'OPERATOR=2'],
+    breaks: 'current lost',
+  },
+  {
+    without: 'nothing; the source’s journal put back',
     switches: [oneFault, 'ROLLBACK=1'],
     breaks: null,
   },
@@ -108,7 +123,7 @@ const mutants: readonly Mutant[] = [
     breaks: 'two runnable',
   },
   {
-    without: 'nothing, with the source’s vTPM state put back',
+    without: 'nothing; the source’s vTPM state put back',
     switches: [oneFault, 'ROLLBACK=2'],
     breaks: null,
   },
@@ -118,7 +133,7 @@ const mutants: readonly Mutant[] = [
     breaks: 'two runnable',
   },
   {
-    without: 'nothing, with both put back (SPEC 13: not defended)',
+    without: 'nothing; both put back (SPEC 13: not defended)',
     switches: [oneFault, 'ROLLBACK=3'],
     breaks: 'two runnable',
   },
@@ -129,6 +144,9 @@ const holds = 'holds';
 export function checks(): Promise<readonly Check[]> {
   return Promise.resolve([
     ...shared(`hand-over, ${faults} faults`, { switches: [`FAULTS=${faults}`] }),
+    ...shared(`hand-over, ${faults} faults, administrators who looked`, {
+      switches: [`FAULTS=${faults}`, 'OPERATOR=1'],
+    }),
     ...shared('hand-over, 1 fault, two sessions', { switches: [oneFault, 'SESSIONS=2'] }),
     {
       tool: 'spin',

@@ -2,7 +2,6 @@
  * Whether what agents did is a behaviour of the model: each change of a session's state in their logs has to be a transition of the
  * model, from where that session stood.
  */
-import { isAdministrators } from './rows.ts';
 import type { Role, TableRow } from './rows.ts';
 
 /** A change of state that the model does not have. */
@@ -33,9 +32,7 @@ interface Line {
  * VM follows another in the same role: it begins where the machine's first states are, or where the journal says after a restart.
  */
 export function tracesAreBehaviours(lines: readonly string[], model: readonly TableRow[]): TraceReport {
-  const known = new Set(
-    model.filter((row) => !isAdministrators(row)).map(({ role, from, to }) => `${role} ${from} ${to}`),
-  );
+  const known = new Set(model.map(({ role, from, to }) => `${role} ${from} ${to}`));
   const standing = new Map<string, string>();
   const strays: Stray[] = [];
   let steps = 0;
