@@ -76,7 +76,7 @@ export class EtcdCluster {
   }
 
   async run(command: string, ...args: readonly string[]): Promise<string> {
-    const { stdout } = await execute(SCRIPT, [command, this.directory, ...args], { timeout: 60_000 });
+    const { stdout } = await execute(SCRIPT, [command, this.directory, ...args], { timeout: 180_000 });
     return stdout;
   }
 
