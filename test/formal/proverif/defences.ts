@@ -38,7 +38,7 @@ export const defences: readonly Defence[] = [
     name: 'other-host',
     sections: ['6.1', '6.5'],
     says: 'A host takes no part in a session with itself.',
-    in: { attestation: [] },
+    in: { attestation: [], role: ['role', 'transcript-2'] },
   },
   {
     name: 'ak-certificate',
@@ -92,7 +92,7 @@ export const defences: readonly Defence[] = [
     name: 'transcript-2',
     sections: ['6.2'],
     says: "The source's quote covers the target's evidence.",
-    in: { attestation: [] },
+    in: { attestation: [], role: ['role', 'other-host'] },
   },
   {
     name: 'quote-signature',
@@ -486,9 +486,7 @@ export const defences: readonly Defence[] = [
     name: 'role',
     sections: ['6.3', '6.4'],
     says: "The statement has the speaker's role.",
-    in: {},
-    outside:
-      "The transcripts differ by role already: the source's covers the target's evidence, and the hellos stand in it in the order of their roles. A host that is led to itself is refused before (other-host).",
+    in: { role: ['transcript-2', 'other-host'] },
   },
   {
     name: 'hello-role',
