@@ -1,10 +1,11 @@
 /** Links between hosts, and the agents' connections over them: messages in order until the connection breaks, then none. */
 import { randomBytes } from 'node:crypto';
+import { bytesEqual } from '../../lib/bytes/compare.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
 import { TvmmpError } from '../../lib/errors.ts';
 import { decodeMessage, encodeMessage } from '../../lib/protocol/codec.ts';
 import type { Channel } from '../../lib/protocol/channel.ts';
-import type { Message } from '../../lib/protocol/messages.ts';
+import type { Aborted, Message } from '../../lib/protocol/messages.ts';
 import type { Kernel, Life } from './kernel.ts';
 
 /** Who listens at an address. */
@@ -89,6 +90,24 @@ export class Network {
     near.deliverBytes(heard.bytes);
   }
 
+  /**
+   * Who has stolen a target's TLS key says *aborted* in its name (SPEC 6.10), in a session that was just heard of: with the disclaimer of another
+   * session, if one was heard, or with no more than the form of one.
+   */
+  forge(index: number): void {
+    const said = this.heard.map(({ from, to, bytes }) => ({ from, to, message: decodeMessage(bytes) }));
+    const offers = said.filter(({ message }) => message.kind === 'offer' || message.kind === 'abort');
+    const about = offers[index % Math.max(1, offers.length)];
+    const listener = about === undefined ? undefined : this.#listeners.get(about.from);
+    if (about === undefined || listener === undefined || !this.reaches(about.to, about.from)) return;
+    const { session } = about.message;
+    const others = said.flatMap(({ message }) => (message.kind === 'aborted' ? [message] : []));
+    const known = others.find((other) => !bytesEqual(other.session, session)) ?? formOfAborted;
+    const [near, far] = this.#pair({ name: about.to, life: listener.life }, listener);
+    listener.accept(far);
+    near.deliverBytes(encodeMessage({ ...known, session }));
+  }
+
   #pair(one: { name: string; life: Life }, two: { name: string; life: Life }): [End, End] {
     const exporter = new Uint8Array(randomBytes(32));
     const near = new End(this, one.name, two.name, one.life, exporter);
@@ -108,6 +127,22 @@ export class Network {
     this.#open.delete(end);
   }
 }
+
+/** An *aborted* that nobody signed. */
+const formOfAborted: Aborted = {
+  kind: 'aborted',
+  session: new Uint8Array(32),
+  disclaimer: {
+    host: { name: 'nobody', akName: new Uint8Array(34), certificate: new Uint8Array(32) },
+    policy: { id: 'none', version: 1, digest: new Uint8Array(32) },
+    time: 0,
+    path: [],
+    attest: new Uint8Array(100),
+    signature: new Uint8Array(72),
+  },
+  certificates: [],
+  policies: [],
+};
 
 /** One end of a connection. */
 class End implements Channel {

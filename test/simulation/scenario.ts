@@ -384,7 +384,8 @@ class Simulation {
           return;
         }
       case 'message-again':
-        this.#network.repeat(Math.floor(c * 64));
+        if (c < 0.5) this.#network.repeat(Math.floor(c * 128));
+        else this.#network.forge(Math.floor(c * 128));
         return;
       case 'tpm-fails':
         tpm.failing = true;
