@@ -20,6 +20,8 @@ export async function followEvents(
       return;
     }
     if (event.kind === 'job-completed') services.completedJobs.set(event.uuid, event.job);
+    if (event.kind === 'lifecycle' && event.event === 'defined' && event.detail === 'from-snapshot')
+      await services.vtpmStates.reverted(event.uuid, { now: true });
     sessions.look();
     if (event.kind === 'reconnected') await lifeCycle.reconcileAll();
     else if (host.journal.vm(event.uuid) !== null) {

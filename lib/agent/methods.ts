@@ -1,7 +1,7 @@
 import { installPolicy } from '../authority/host-directory.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
-import { adopt } from '../migration/adoption.ts';
+import { adopt, adoptMemory } from '../migration/adoption.ts';
 import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
 import { protect, unprotect } from '../migration/protection.ts';
@@ -40,7 +40,9 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
     'vm.adopt': async (params) => {
       if (params['accepted'] !== true)
         throw new TvmmpError('usage-invalid', 'a vTPM state can only be adopted with its risk accepted');
-      return summary(await adopt(services, find(services, text(params, 'vm'))));
+      const vm = find(services, text(params, 'vm'));
+      const { run } = params;
+      return summary(await (typeof run === 'number' ? adoptMemory(services, vm, run) : adopt(services, vm)));
     },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));

@@ -4,6 +4,7 @@ import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
+import { usageError } from './exit.ts';
 import { print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
 
@@ -74,6 +75,7 @@ function addUnprotect(vm: Command): void {
 
 interface AdoptOptions extends CommonOptions {
   readonly iAcceptRollback?: boolean;
+  readonly run?: number;
 }
 
 function addAdopt(vm: Command): void {
@@ -84,13 +86,16 @@ function addAdopt(vm: Command): void {
       'A VM starts only with the vTPM state that it stopped with; an older or changed one is refused (vtpm-state-changed). Where ' +
       'the last one is lost and a backup was put in its place, this takes up what is there. Only on the host that holds the ' +
       'VM, while it is shut off or saved, and only a state of its own vTPM that its key opens. The proof gets an entry adopted: ' +
-      'whoever reads it sees that the vTPM may have gone back. Asks for the name of the VM, or for the option that accepts the risk.',
+      'whoever reads it sees that the vTPM may have gone back. With --run: lets the memory of an earlier run come back once, from a ' +
+      'saved state or a snapshot, with the vTPM that it had; the refusal names the run. Asks for the name of the VM, or for the option that accepts the risk.',
     examples: [
       ['tvmmp vm adopt web', 'After a backup of its vTPM was put back; asks for the name.'],
       ['tvmmp vm adopt web --i-accept-rollback', 'Asks nothing.'],
+      ['tvmmp vm adopt web --run 13', 'Before virsh snapshot-revert to a snapshot of that run.'],
     ],
     configured: true,
   })
+    .option('--run <number>', 'memory of the run that this entry of the proof began', readEntryNumber)
     .option('--i-accept-rollback', 'do not ask: the vTPM may go back to an earlier state')
     .action(async (name: string, options: AdoptOptions) => {
       await acceptRisk({
@@ -103,8 +108,19 @@ function addAdopt(vm: Command): void {
         name,
         json: options.json === true,
       });
-      const summary = (await askAgent(options, 'vm.adopt', { vm: name, accepted: true })) as VmSummary;
+      const summary = (await askAgent(options, 'vm.adopt', {
+        vm: name,
+        accepted: true,
+        ...(options.run === undefined ? {} : { run: options.run }),
+      })) as VmSummary;
       if (options.json === true) printJson(summary);
-      else print(`${summary.name} takes up the vTPM state that is there; its proof says so`);
+      else if (options.run === undefined)
+        print(`${summary.name} takes up the vTPM state that is there; its proof says so`);
+      else print(`memory of run ${options.run} of ${summary.name} may come back once; its proof says so`);
     });
+}
+
+function readEntryNumber(text: string): number {
+  if (!/^[0-9]{1,9}$/.test(text)) throw usageError(`not the number of an entry: ${text}`);
+  return Number(text);
 }

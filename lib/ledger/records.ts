@@ -29,11 +29,12 @@ export interface VmRecord {
 /**
  * What this host knows of a vTPM's state file (SPEC 8.4). `at-rest`: nothing runs on it, and its digest is this. `in-use`: swtpm was
  * let start on it; the digest is that of the last look, null before there was one. `unclean`: as `in-use`, and that run is over,
- * without the agent having seen its end.
+ * without the agent having seen its end. `reverted`: as `at-rest`, and the disks have gone back to a snapshot since. `adopted`: as
+ * `at-rest`, by an administrator's word.
  */
 export interface VtpmStateRecord {
   readonly vm: string;
-  readonly standing: 'at-rest' | 'in-use' | 'unclean';
+  readonly standing: 'at-rest' | 'in-use' | 'unclean' | 'reverted' | 'adopted';
   /** SHA-256 of the file. */
   readonly digest: Uint8Array | null;
   readonly time: number;

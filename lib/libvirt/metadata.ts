@@ -15,6 +15,8 @@ export const METADATA_PREFIX = 'tvmmp';
 export interface VmMetadata {
   /** `HOST:PORT` of the agent that wrote it, untrusted; null when it is absent or not of that shape. */
   readonly untrustedAgent: string | null;
+  /** Number of the run that this definition is of (SPEC 8.7), untrusted; null in a definition that a VM boots with. */
+  readonly untrustedRun: number | null;
 }
 
 const HOST_PORT = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})$/;
@@ -29,9 +31,9 @@ export function isAgentAddress(text: string): boolean {
  * The element for `Hypervisor.setMetadata` (`elementXml`): without prefix or declaration of the namespace, which libvirt adds.
  * Throws `config-invalid` when the address is not `HOST:PORT`.
  */
-export function metadataElement(agent: string): string {
+export function metadataElement(agent: string, run: number | null = null): string {
   if (!isAgentAddress(agent)) throw new TvmmpError('config-invalid', `not an agent address: ${agent}`);
-  return `<vm agent="${escapeXml(agent)}"/>`;
+  return `<vm agent="${escapeXml(agent)}"${run === null ? '' : ` run="${run}"`}/>`;
 }
 
 /** Our element as it stands in a domain's XML, namespace and all. */
@@ -47,6 +49,15 @@ export function metadataOfDomain(domain: Element | string): VmMetadata | null {
   const root = typeof domain === 'string' ? parseXml(domain, 'domain') : domain;
   const elements = childrenNs(descend(root, 'metadata'), METADATA_NAMESPACE, 'vm');
   const agent = attribute(elements[0] ?? null, 'agent');
+  const run = attribute(elements[0] ?? null, 'run');
   if (elements.length === 0) return null;
-  return { untrustedAgent: agent !== null && isAgentAddress(agent) ? agent : null };
+  return {
+    untrustedAgent: agent !== null && isAgentAddress(agent) ? agent : null,
+    untrustedRun: run === null ? null : readRun(run),
+  };
+}
+
+/** What is no number is a run that nobody had. */
+function readRun(text: string): number {
+  return /^(?:0|[1-9][0-9]{0,14})$/.test(text) ? Number(text) : -1;
 }

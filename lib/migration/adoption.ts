@@ -1,8 +1,10 @@
 import { bytesEqual } from '../bytes/compare.ts';
+import { H } from '../encoding/hash.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
+import { adoptRun } from './runs.ts';
 import type { Services } from './services.ts';
 import { isConflict } from './situation.ts';
 
@@ -12,9 +14,7 @@ import { isConflict } from './situation.ts';
  */
 export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord> {
   const { host, chains } = services;
-  requireHolder(services, vm);
-  if (isActive(await lookAt(host.hypervisor, vm.uuid)))
-    throw new Refused(`libvirt runs ${vm.name}; shut it down first`);
+  await requireOff(services, vm);
   const digest = await services.vtpmStates.refusedState(vm);
   if (digest === null)
     throw new Refused(`the vTPM state of ${vm.name} is its last one: there is nothing to adopt`);
@@ -29,12 +29,40 @@ export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord>
     {
       journal: (next) => {
         requireHolder(services, next);
-        host.journal.putVtpmState({ vm: vm.uuid, standing: 'at-rest', digest, time: host.now() });
+        host.journal.putVtpmState({ vm: vm.uuid, standing: 'adopted', digest, time: host.now() });
         return next;
       },
     },
   );
   return host.journal.vm(vm.uuid) ?? vm;
+}
+
+/**
+ * `tvmmp vm adopt --run`: the memory of an earlier run, a saved state or a snapshot, may come back once, and its vTPM with it (SPEC 8.7).
+ */
+export async function adoptMemory(services: Services, vm: VmRecord, run: number): Promise<VmRecord> {
+  const { host, chains } = services;
+  await requireOff(services, vm);
+  await services.custody.requireHolder(vm);
+  host.log.warn({ vm: vm.uuid, run }, 'an administrator lets the memory of an earlier run come back');
+  await chains.append(
+    vm.uuid,
+    { kind: 'adopted', verdict: H('tvmmp/run/1', run) },
+    {
+      journal: (next) => {
+        requireHolder(services, next);
+        adoptRun(host.journal, next, run);
+        return next;
+      },
+    },
+  );
+  return host.journal.vm(vm.uuid) ?? vm;
+}
+
+async function requireOff(services: Services, vm: VmRecord): Promise<void> {
+  requireHolder(services, vm);
+  if (isActive(await lookAt(services.host.hypervisor, vm.uuid)))
+    throw new Refused(`libvirt runs ${vm.name}; shut it down first`);
 }
 
 /** It never makes a second holder: whoever is not the holder now has nothing to adopt. */

@@ -14,6 +14,8 @@ export interface ProtectedDomain {
   readonly secret: string;
   /** HOST:PORT of the holder's agent: an untrusted hint. */
   readonly agent: string | null;
+  /** Number of the run that the definition is of (SPEC 8.7); null at boot. Untrusted. */
+  readonly run: number | null;
 }
 
 /**
@@ -39,5 +41,6 @@ export function describeDomain(xml: string, journal: Journal): ProtectedDomain |
     facts: H('tvmmp/facts/1', canonicalFacts(facts)),
     secret,
     agent: facts.metadata.untrustedAgent,
+    run: facts.metadata.untrustedRun,
   };
 }

@@ -64,6 +64,8 @@ export class LifeCycle {
       await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
     }
     if (now === 'running' && record.state !== 'running') await forgetSecret(host.hypervisor, record);
+    if (domain?.state === 'shutoff' && domain.reason === 'from-snapshot')
+      await this.#services.vtpmStates.reverted(uuid);
     if (now === 'running' || now === 'paused') await this.#services.vtpmStates.look(uuid);
   }
 

@@ -2,6 +2,7 @@ import { Refused } from './refused.ts';
 import { describeDomain } from './domain.ts';
 import { isConflict } from './situation.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
+import { adoptedRun, beginRun, requireLatestRun } from './runs.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -25,6 +26,7 @@ export async function admitStart(
   if (record.state === 'staged') {
     if (operation === 'prepare' && services.admitted.delete(domain.uuid)) {
       host.journal.removeVtpmState(domain.uuid);
+      beginRun(host.journal, domain.uuid, domain.run);
       return;
     }
     throw new Refused(`${domain.name} is on its way from ${record.holder}; it starts when it arrives`);
@@ -46,7 +48,8 @@ export async function admitStart(
         'and state on one of the two hosts that it gives the VM up (tvmmp migration resolve)',
     );
   }
-  if (operation === 'restore' && record.state !== 'saved') {
+  const adopted = domain.run !== null && adoptedRun(host.journal, domain.uuid) === domain.run;
+  if (operation === 'restore' && record.state !== 'saved' && !adopted) {
     throw new Refused(
       `the last entry of ${domain.name} is not saved: this is an old saved state; start the VM instead`,
     );
@@ -56,11 +59,13 @@ export async function admitStart(
       `the definition of ${domain.name} names another encryption secret than it was protected with`,
     );
   }
+  requireLatestRun(host.journal, record, domain, operation);
   await services.custody.requireHolder(record);
   if (operation === 'restore') {
     await services.vtpmStates.require(record);
     return;
   }
   await services.vtpmStates.begin(record);
+  beginRun(host.journal, domain.uuid, domain.run);
   await giveKeyToLibvirt(services, record);
 }

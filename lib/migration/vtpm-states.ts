@@ -58,6 +58,20 @@ export class VtpmStates {
     return this.#mutex.run(uuid, () => this.#atRest(uuid));
   }
 
+  /**
+   * The disks of a VM that is off have gone back to a snapshot, and its vTPM has not. `now`: libvirt says so by an event; otherwise
+   * it may be what an administrator has adopted already.
+   */
+  reverted(uuid: string, { now: justNow = false } = {}): Promise<void> {
+    return this.#mutex.run(uuid, () => {
+      const { journal, now } = this.#host;
+      const known = journal.vtpmState(uuid);
+      if (known?.standing === 'at-rest' || (justNow && known?.standing === 'adopted'))
+        journal.putVtpmState({ ...known, standing: 'reverted', time: now() });
+      return Promise.resolve();
+    });
+  }
+
   /** While it runs: what the state has been once it never is again, even if the end of this run is not seen. */
   look(uuid: string): Promise<void> {
     return this.#mutex.run(uuid, async () => {
@@ -83,7 +97,7 @@ export class VtpmStates {
     const { digest, fault } = await this.#judge(vm);
     if (fault === null) return digest;
     throw new Refused(
-      `vtpm-state-changed: the vTPM state of ${vm.name} is ${fault}; put back the last one, or take this one up as it is (tvmmp vm adopt)`,
+      `vtpm-state-changed: the vTPM state of ${vm.name} is ${fault}; put back what was last, or take it up as it is (tvmmp vm adopt)`,
     );
   }
 
@@ -98,17 +112,15 @@ export class VtpmStates {
       );
     }
     const known = journal.vtpmState(uuid);
-    const past = journal.wasVtpmState(uuid, digest);
-    const other =
-      known?.standing === 'at-rest' && (known.digest === null || !bytesEqual(digest, known.digest));
-    if (!past && !other) return { digest, fault: null };
+    const off = known !== null && known.standing !== 'in-use' && known.standing !== 'unclean';
     const when = known === null ? '' : `, of ${new Date(known.time).toISOString().slice(0, 19)}Z`;
-    return {
-      digest,
-      fault: past
-        ? `an older one than its last${when}: a copy was put back`
-        : `not the one that it stopped with${when}`,
-    };
+    if (journal.wasVtpmState(uuid, digest))
+      return { digest, fault: `an older one than its last${when}: a copy was put back` };
+    if (off && (known.digest === null || !bytesEqual(digest, known.digest)))
+      return { digest, fault: `not the one that it stopped with${when}` };
+    if (known?.standing === 'reverted')
+      return { digest, fault: 'its last, and its disks are those of a snapshot of before' };
+    return { digest, fault: null };
   }
 
   async #atRest(uuid: string): Promise<void> {

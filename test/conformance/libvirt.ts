@@ -138,7 +138,7 @@ function domainTests(world: () => World): void {
       hypervisor.setMetadata(uuid, element, METADATA_PREFIX, METADATA_NAMESPACE, { config: true });
     const read = async (): Promise<unknown> => metadataOfDomain(await hypervisor.dumpXml(uuid));
     await set(metadataElement('host-b:16515'));
-    assert.deepEqual(await read(), { untrustedAgent: 'host-b:16515' });
+    assert.deepEqual(await read(), { untrustedAgent: 'host-b:16515', untrustedRun: null });
     assert.match((await hypervisor.metadata(uuid, METADATA_NAMESPACE)) ?? '', /agent=.host-b:16515./);
     await set(null);
     assert.equal(await read(), null);

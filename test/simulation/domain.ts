@@ -40,6 +40,8 @@ export class Domain {
   running: Running | null = null;
   offReason: DomainStateReason = 'unknown';
   savedVersion: number | null = null;
+  /** Our element in what was saved. */
+  savedMetadata: string | null = null;
   job: Job | null = null;
   /** libvirt works on it, or waits for one of its hooks: others who ask about it wait. */
   lock: Promise<void> = Promise.resolve();
@@ -65,8 +67,9 @@ export class Domain {
     return this.running?.state === 'running' && !this.running.incoming;
   }
 
-  xml(): string {
-    const metadata = this.running === null ? this.metadata : this.running.metadata;
+  /** `off`: our element in the definition that it is about to run with. */
+  xml(off = this.metadata): string {
+    const metadata = this.running === null ? off : this.running.metadata;
     const element = metadata?.replace('<vm ', '<tvmmp:vm xmlns:tvmmp="https://tvmmp.org/xmlns/vm/1.0" ');
     return this.base.replace(
       '<metadata/>',

@@ -125,8 +125,8 @@ export class Machine {
     try {
       if (domain.isActive()) throw failed('domain is already running');
       const restores = domain.savedVersion !== null;
-      if (restores) await this.hook(domain, 'restore');
-      await this.hook(domain, 'prepare');
+      if (restores) await this.hook(domain, 'restore', 'begin', domain.savedMetadata);
+      await this.hook(domain, 'prepare', 'begin', restores ? domain.savedMetadata : domain.metadata);
       this.#requireKey(domain);
       await this.pause(2, 20);
       if (domain.isActive()) throw failed('domain is already running');
@@ -139,7 +139,7 @@ export class Machine {
         id: this.#nextId++,
         version: state.version,
         incoming: false,
-        metadata: domain.metadata,
+        metadata: restores ? domain.savedMetadata : domain.metadata,
       };
       domain.savedVersion = null;
       await this.hook(domain, 'started');
@@ -183,6 +183,7 @@ export class Machine {
     if (!domain.alive || domain.running === null || domain.job !== null) throw failed('domain does not run');
     this.work(domain);
     domain.savedVersion = domain.running.version;
+    domain.savedMetadata = domain.running.metadata;
     this.#die(domain, 'saved');
   }
 
@@ -219,7 +220,7 @@ export class Machine {
         domain.persistent = false;
         this.domains.set(vm.uuid, domain);
       }
-      await this.hook(domain, 'prepare');
+      await this.hook(domain, 'prepare', 'begin', metadata);
       const key = this.#requireKey(domain);
       if (domain.isActive()) throw failed('domain is active here');
       domain.running = {
@@ -265,9 +266,14 @@ export class Machine {
 
   // Hooks and events
 
-  async hook(domain: Domain, operation: string, subOperation = 'begin'): Promise<void> {
+  async hook(
+    domain: Domain,
+    operation: string,
+    subOperation = 'begin',
+    off = domain.metadata,
+  ): Promise<void> {
     await this.hookCall(
-      { ...call(domain.vm.name, operation, subOperation), xml: domain.xml() },
+      { ...call(domain.vm.name, operation, subOperation), xml: domain.xml(off) },
       gates.has(operation),
     );
   }

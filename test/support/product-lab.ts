@@ -339,6 +339,19 @@ export class ProductLab extends Lab {
     );
   }
 
+  /** What the host's journal says of the state of a VM's vTPM (SPEC 8.4). */
+  vtpmStanding(host: string, guest: Guest): string | null {
+    const file = join(this.hostDirectory(host), 'fs/var-lib-tvmmp/journal.sqlite');
+    const journal = new Database(file, { readonly: true });
+    try {
+      const row = journal.prepare('SELECT standing FROM vtpm_state WHERE vm = ?').get(guest.uuid) as
+        { standing: string } | undefined;
+      return row?.standing ?? null;
+    } finally {
+      journal.close();
+    }
+  }
+
   /** What is on the host of a VM's key and vTPM, looked for where each of them is kept. */
   async remains(host: string, guest: Guest): Promise<Remains> {
     const secrets = await this.on(host, 'virsh', '-q', 'secret-list');

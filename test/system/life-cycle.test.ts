@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CommandResult } from '../../scripts/lab.d/lab.ts';
+import type { CommandResult, Tick } from '../../scripts/lab.d/lab.ts';
 import { assertRefused, withLab } from '../support/product-lab.ts';
 import type { Guest, ProductLab } from '../support/product-lab.ts';
 
@@ -74,13 +74,23 @@ describe('life of a protected VM', function () {
     assert.equal((await virsh('secret-list')).trim(), '');
   });
 
-  it('refuses a saved state that is not the last thing that happened', async () => {
-    const file = join(lab.directory, 'guest.save');
-    await virsh('save', guest.name, file);
-    await virsh('restore', file);
+  it('refuses a saved state that is not the last one, or not the last thing that happened', async () => {
+    const [older, last] = [join(lab.directory, 'older.save'), join(lab.directory, 'last.save')];
+    await virsh('save', guest.name, older);
+    await virsh('restore', older);
+    await lab.endsWith('alpha', guest, 'saved', 'restored');
+    const before = await lab.ticksOn('alpha', guest);
+    await virsh('save', guest.name, last);
+    await lab.endsWith('alpha', guest, 'saved');
+    assertRefused(
+      await lab.exec('alpha', 'virsh', 'restore', older),
+      /vtpm-state-changed: this memory of guest is an old one/,
+    );
+    await virsh('restore', last);
+    const after = await lab.ticksOn('alpha', guest);
+    assert.deepEqual([after.pcr, after.secret], [before.pcr, before.secret]);
     await lab.halt('alpha', guest);
-    await lab.boot('alpha', guest);
-    await lab.halt('alpha', guest);
+    assertRefused(await lab.exec('alpha', 'virsh', 'restore', last), /the last entry of guest is not saved/);
     await lab.boot('alpha', guest);
   });
 
@@ -113,6 +123,67 @@ describe('life of a protected VM', function () {
     await lab.moved('alpha', 'beta', guest);
     await lab.moved('beta', 'alpha', guest);
     await lab.ticksOn('alpha', guest);
+  });
+
+  it('does not go back to a snapshot of the running VM, nor start with the disks of one, until an administrator says so', async () => {
+    const file = join(lab.directory, 'guest.xml');
+    const disk = join(lab.directory, 'shared/guest.qcow2');
+    await lab.halt('alpha', guest);
+    const xml = await virsh('dumpxml', '--inactive', guest.name);
+    await lab.on('alpha', 'qemu-img', 'create', '-q', '-f', 'qcow2', disk, '64M');
+    writeFileSync(
+      file,
+      xml
+        .replace("type='raw'", "type='qcow2'")
+        .replace('<readonly/>', '')
+        .replace(/<source file='[^']*'/, `<source file='${disk}'`),
+    );
+    await virsh('define', file);
+    await virsh('snapshot-create-as', guest.name, 'off');
+    const adopt = ['tvmmp', 'vm', 'adopt', guest.name, '--i-accept-rollback'];
+    await lab.boot('alpha', guest);
+    await lab.endsWith('alpha', guest, 'started');
+    const run = (await lab.proof('alpha', guest)).entries.at(-1)?.sequence;
+    await lab.eventually('the run has its number', async () =>
+      (await virsh('dumpxml', guest.name)).includes(`run="${run}"`) ? true : null,
+    );
+    assert.ok(!(await virsh('dumpxml', '--inactive', guest.name)).includes('run='));
+    await virsh('snapshot-create-as', guest.name, 'on');
+    const kept = await lab.ticksOn('alpha', guest);
+    await lab.halt('alpha', guest);
+    await lab.boot('alpha', guest);
+    const back = ['virsh', 'snapshot-revert', guest.name, 'on'];
+    assertRefused(
+      await lab.exec('alpha', ...back),
+      new RegExp(`is an old one, that of run ${run}: .* --run ${run}`),
+    );
+    await lab.state('alpha', guest, 'stopped');
+    await lab.boot('alpha', guest);
+    await lab.halt('alpha', guest);
+    await lab.on('alpha', ...adopt, '--run', String(run));
+    const ticked = await ticksOfRun(kept);
+    await lab.on('alpha', ...back);
+    await lab.eventually('the guest goes on where the snapshot was', async () =>
+      (await ticksOfRun(kept)) > ticked ? true : null,
+    );
+    await lab.endsWith('alpha', guest, 'adopted', 'started');
+    await lab.halt('alpha', guest);
+    await virsh('snapshot-revert', guest.name, 'off');
+    await lab.eventually('the agent knows of the revert', () =>
+      Promise.resolve(lab.vtpmStanding('alpha', guest) === 'reverted' ? true : null),
+    );
+    assertRefused(
+      await lab.exec('alpha', 'virsh', 'start', guest.name),
+      /vtpm-state-changed: .* its disks are those of a snapshot/,
+    );
+    await lab.on('alpha', ...adopt);
+    assert.equal((await lab.boot('alpha', guest)).secret, secret);
+    await lab.endsWith('alpha', guest, 'stopped', 'adopted', 'started');
+    await lab.halt('alpha', guest);
+    for (const name of ['on', 'off']) await virsh('snapshot-delete', guest.name, name);
+    writeFileSync(file, xml);
+    await virsh('define', file);
+    await lab.boot('alpha', guest);
   });
 
   it('is known by its new name after it was renamed', async () => {
@@ -231,6 +302,11 @@ describe('life of a protected VM', function () {
     const anew = await lab.boot('alpha', guest);
     assert.notEqual(anew.secret, secret);
   });
+
+  /** Ticks of the boot that this one is of. */
+  async function ticksOfRun({ pcr, secret: sealed }: Tick): Promise<number> {
+    return (await lab.ticks(guest.name)).filter((tick) => tick.pcr === pcr && tick.secret === sealed).length;
+  }
 
   async function reboot(): Promise<void> {
     await lab.halt('alpha', guest).catch(() => undefined);

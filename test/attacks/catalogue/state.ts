@@ -60,11 +60,19 @@ export const state: readonly Attack[] = [
   },
   {
     row: 9,
-    attack: 'The VM goes back and its vTPM does not: an old saved state is restored',
+    attack: 'The VM goes back, its vTPM with it or not: an old saved state or a snapshot is restored',
     dimensions: ['data integrity'],
-    defence: 'Restore passes the gate only where *saved* is the last entry',
-    spec: '8.2',
-    tests: [tests(atRest, 'does not restore a saved state once the VM has gone on')],
+    defence:
+      'Restore passes the gate only where *saved* is the last entry; memory carries the number of its run, and only that of the run saved last comes back',
+    spec: '8.2, 8.7',
+    tests: [
+      tests(atRest, 'does not restore a saved state once the VM has gone on'),
+      tests(
+        'test/system/life-cycle.test.ts',
+        'refuses a saved state that is not the last one, or not the last thing that happened',
+        'does not go back to a snapshot of the running VM, nor start with the disks of one, until an administrator says so',
+      ),
+    ],
     limit:
       'The contents of guest disks are not covered by the proof: an old disk under the same name is not noticed (SPEC 13).',
   },

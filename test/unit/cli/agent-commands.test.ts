@@ -276,6 +276,15 @@ describe('tvmmp and the agent', () => {
       [0, 'web takes up the vTPM state that is there; its proof says so\n'],
     );
     assert.deepEqual(agent.requests, [{ method: 'vm.adopt', params: { vm: 'web', accepted: true } }]);
+    await agent.close();
+    agent = new ScriptedAgent();
+    await agent.listen({ 'vm.adopt': [{ result: vm }] });
+    const memory = await run('vm', 'adopt', 'web', '--run', '13', '--i-accept-rollback');
+    assert.equal(memory.stdout, 'memory of run 13 of web may come back once; its proof says so\n');
+    assert.deepEqual(agent.requests, [
+      { method: 'vm.adopt', params: { vm: 'web', accepted: true, run: 13 } },
+    ]);
+    assert.equal((await run('vm', 'adopt', 'web', '--run', 'x', '--i-accept-rollback')).code, 2);
   });
 
   describe('and a migration that cannot end', () => {

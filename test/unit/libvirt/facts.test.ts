@@ -37,7 +37,7 @@ describe('facts of a domain', () => {
       },
     ]);
     assert.equal(vtpmSecret(read), '6f2a4c1e-0000-4000-8000-00000000feed');
-    assert.deepEqual(read.metadata, { untrustedAgent: 'h:1' });
+    assert.deepEqual(read.metadata, { untrustedAgent: 'h:1', untrustedRun: null });
   });
 
   it('reads boot files, disks, interfaces and QEMU pass-through of a rich VM', () => {

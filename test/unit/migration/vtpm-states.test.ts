@@ -183,6 +183,28 @@ describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
     await states.require(vm);
   });
 
+  it('does not go with disks that went back to a snapshot, until an administrator says so', async () => {
+    write('made');
+    await states.made(uuid);
+    await run('first');
+    await states.reverted(uuid);
+    const disks = refused(
+      /^vtpm-state-changed: the vTPM state of web is its last, and its disks are those of a snapshot/,
+    );
+    await assert.rejects(states.begin(vm), disks);
+    await states.ended(uuid);
+    const digest = await states.refusedState(vm);
+    assert.ok(digest !== null);
+    journal.putVtpmState({ vm: uuid, standing: 'adopted', digest, time: 0 });
+    await states.reverted(uuid); // libvirt goes on saying it until the VM starts
+    await states.require(vm);
+    await states.reverted(uuid, { now: true });
+    await assert.rejects(states.begin(vm), disks);
+    journal.putVtpmState({ vm: uuid, standing: 'adopted', digest, time: 0 });
+    await run('second');
+    await states.require(vm);
+  });
+
   it('is remembered for so many earlier states', () => {
     const digest = (number: number): Uint8Array => Buffer.alloc(32, `${number};`);
     for (let number = 0; number <= limits.vtpmStatesRememberedMax + 1; number += 1)
