@@ -22,6 +22,8 @@ export const limits = {
   /** Certificates of policy signers in one proof. */
   proofSignersMax: 16,
   merkleDepthMax: 16,
+  /** A connection to a peer that is idle for so long is probed, ten times a second apart. */
+  keepaliveIdleMs: 15_000,
   /** Earlier states of one vTPM whose digests are kept (SPEC 8.4). */
   vtpmStatesRememberedMax: 1_024,
   certificateBytesMax: 16 * 1024,

@@ -97,6 +97,7 @@ export class TlsChannel implements Channel {
 
   private constructor(socket: TLSSocket, identity: TlsIdentity, peerAddress: string) {
     this.#socket = socket;
+    socket.setKeepAlive(true, limits.keepaliveIdleMs);
     this.peerAddress = peerAddress;
     const own = socket.getCertificate() as { raw?: Buffer } | null;
     const peer = socket.getPeerCertificate();
