@@ -1,5 +1,5 @@
 import { METADATA_NAMESPACE, METADATA_PREFIX, metadataElement } from '../libvirt/metadata.ts';
-import type { VmRecord } from '../ledger/records.ts';
+import type { VmRecord, VmState } from '../ledger/records.ts';
 import { jobOf, lookAt } from './domain-view.ts';
 import type { Host } from './host.ts';
 import { runIsWritten, runToWrite } from './runs.ts';
@@ -42,11 +42,7 @@ export async function pointToUs(services: Services, uuid: string): Promise<void>
   const { host } = services;
   const { hypervisor, journal, identity, settings } = host;
   const record = journal.vm(uuid);
-  if (
-    record?.holder !== identity.id.name ||
-    !['running', 'paused', 'stopped', 'saved'].includes(record.state)
-  )
-    return;
+  if (record?.holder !== identity.id.name || !held.has(record.state)) return;
   const domain = await lookAt(hypervisor, uuid);
   if (domain === null) return;
   if (domain.persistent) {
@@ -57,6 +53,9 @@ export async function pointToUs(services: Services, uuid: string): Promise<void>
   }
   if (record.state === 'running' || record.state === 'paused') await pointLive(services, record);
 }
+
+/** States in which nothing else is under way with the definition. */
+const held: ReadonlySet<VmState> = new Set(['running', 'paused', 'stopped', 'saved']);
 
 async function pointLive({ host }: Services, record: VmRecord): Promise<void> {
   const { hypervisor, journal, settings } = host;
