@@ -2,7 +2,7 @@
  * Tables of the host's journal. One file per host, `PRAGMA synchronous = FULL`: a decision is on disk before its
  * effect (DESIGN 5). Hashes and wire bytes are BLOBs, UUIDs text, times milliseconds since 1970.
  */
-export const schemaVersion = 5;
+export const schemaVersion = 6;
 
 /** Since version 2: what happened to sessions, and entries that were set aside when this host gave its copy up (SPEC 6.9). */
 const steps = `
@@ -57,12 +57,18 @@ CREATE TABLE ledger (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Since version 6: each new session looks for old ones to forget, and must not read all of them for that. */
+const sessionAge = `
+CREATE INDEX session_updated ON session (updated);
+`;
+
 /** What leads from each earlier version to the next. */
 export const upgrades: Readonly<Record<number, string>> = {
   1: `ALTER TABLE session ADD COLUMN problem TEXT NOT NULL DEFAULT '';${steps}`,
   2: summaries,
   3: vtpmStates,
   4: ledger,
+  5: sessionAge,
 };
 
 export const schema = `
@@ -110,8 +116,7 @@ CREATE TABLE session (
   updated INTEGER NOT NULL,
   problem TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX session_vm ON session (vm, role, state);
-${steps}${summaries}${vtpmStates}${ledger}CREATE TABLE permit (
+CREATE INDEX session_vm ON session (vm, role, state);${sessionAge}${steps}${summaries}${vtpmStates}${ledger}CREATE TABLE permit (
   vm TEXT PRIMARY KEY,
   session BLOB NOT NULL,
   facts BLOB NOT NULL,
