@@ -48,6 +48,8 @@ export const limits = {
   expressionDepthMax: 32,
   /** Items of one list in a rule of a policy. */
   policyRuleItemsMax: 10_000,
+  /** A tenant policy: its condition and a key. */
+  tenantPolicyBytesMax: 4 * 1024,
   revocationsBytesMax: 1024 * 1024,
   /** Attestation keys in a revocation list. */
   revocationsMax: 2_000,

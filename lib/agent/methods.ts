@@ -7,6 +7,7 @@ import type { PolicyInForce } from '../migration/host.ts';
 import { protect, unprotect } from '../migration/protection.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
+import { bindTenant } from '../migration/tenant.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
@@ -35,7 +36,15 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
   return {
     status: () => Promise.resolve(status(parts)),
     'vm.list': () => Promise.resolve(host.journal.vms().map(summary)),
-    'vm.protect': async (params) => summary(await protect(services, text(params, 'vm'))),
+    'vm.protect': async (params) => {
+      const envelope = optional(params, 'tenantPolicy');
+      const keyDigest = Buffer.from(optional(params, 'tenantKey') ?? '', 'hex');
+      return summary(
+        await protect(services, text(params, 'vm'), envelope === null ? null : { envelope, keyDigest }),
+      );
+    },
+    'vm.tenant-policy': async (params) =>
+      summary(await bindTenant(services, find(services, text(params, 'vm')), text(params, 'envelope'))),
     'vm.unprotect': async (params) => summary(await unprotect(services, text(params, 'vm'))),
     'vm.adopt': async (params) => {
       if (params['accepted'] !== true)

@@ -13,9 +13,8 @@ import { readText, reason } from './files.ts';
 import { bad, good, looked, warning } from './finding.ts';
 import type { Finding } from './finding.ts';
 import { describeState } from './host-status.ts';
+import { SECURITY_FS } from './kernel-logs.ts';
 
-/** Where the kernel shows its logs. */
-export const SECURITY_FS = '/sys/kernel/security';
 const CERTIFICATE_BYTES_MAX = 64 * 1024;
 const MAKE_KEYS =
   'run tvmmp host init, then tvmmp host enroll with --replace at the authority; vTPM keys that were sealed to a lost receive key are lost';

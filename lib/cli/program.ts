@@ -17,6 +17,7 @@ import { addProof } from './proof.ts';
 import { addReference } from './reference.ts';
 import { addRevocation } from './revocation.ts';
 import { addStatus } from './status.ts';
+import { addTenant } from './tenant.ts';
 import { addVm } from './vm.ts';
 
 const about = `Trusted migration of libvirt VMs: each host attests itself with its TPM before a VM, and the key of its vTPM, moves there, and a proof of the VM's whole life goes with it.
@@ -62,6 +63,7 @@ export function makeProgram(): Command {
   addPolicy(program);
   addReference(program);
   addRevocation(program);
+  addTenant(program);
   addAuthority(program);
   addCompletion(program);
   return program;

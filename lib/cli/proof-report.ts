@@ -7,6 +7,7 @@ import { holdingsOf } from '../proof/holdings.ts';
 import type { Holding } from '../proof/holdings.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
+import { tenantJson } from './proof-tenant.ts';
 import { fields, hex, paint, short, table, timeText } from './output.ts';
 
 /** One entry of a timeline. Digests are hexadecimal. */
@@ -108,6 +109,7 @@ export function proofJson(proof: VerifiedProof): Readonly<Record<string, unknown
     holder: head.holder.name,
     vtpm: head.vtpm === null ? null : hex(head.vtpm),
     policy: { id: head.policy.id, version: head.policy.version, digest: hex(head.policy.digest) },
+    tenant: tenantJson(proof),
     holdings: holdingsOf(proof).map(holdingJson),
     entries: timelineOf(proof),
   };
@@ -165,6 +167,7 @@ export function proofText(proof: VerifiedProof): readonly string[] {
         'state',
         head.state === 'destroyed' ? 'the protection has ended' : `${head.state} on ${head.holder.name}`,
       ],
+      ...tenantFields(proof),
     ]),
     '',
     ...holdingsText(holdings),
@@ -181,6 +184,13 @@ export function proofText(proof: VerifiedProof): readonly string[] {
       ),
     ),
   ];
+}
+
+/** Each host that took the VM under it satisfied it: verification says so. */
+function tenantFields({ tenant }: VerifiedProof): readonly (readonly [string, string])[] {
+  if (tenant === null) return [];
+  const { condition, version, keyDigest } = tenant;
+  return [['tenant', `asks for ${condition} (policy version ${version}, key ${short(keyDigest)})`]];
 }
 
 function fromText({ checkpoint }: VerifiedProof): string {

@@ -128,6 +128,7 @@ interface VerifyOptions extends CommonOptions {
   readonly authority: string;
   readonly revocations?: string;
   readonly fromBirth?: boolean;
+  readonly tenant?: string;
 }
 
 function addVerify(proof: Command): void {
@@ -142,8 +143,10 @@ function addVerify(proof: Command): void {
       'With a revocation list: what a host signed before it was revoked stays good, and is told; what it signed later ' +
       'breaks the proof.\n' +
       'It says whether the proof was verified from birth, or from a checkpoint on: then the host that signed the checkpoint ' +
-      'is believed for what came before.',
+      'is believed for what came before.\n' +
+      'With --tenant: the VM is bound to a policy of that tenant, and every host that took it satisfied the one in force.',
     examples: [
+      ['tvmmp proof verify web.tvmmp-proof --authority root.pem --tenant tenant.pem', 'As its tenant.'],
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
       [
         'tvmmp proof verify web.tvmmp-proof --authority root.pem --json | jq -e \'.birth == "..."\'',
@@ -158,6 +161,7 @@ function addVerify(proof: Command): void {
     .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
     .option('--from-birth', 'refuse a proof that begins with a checkpoint')
     .option('--revocations <file>', "the authority's current revocation list")
+    .option('--tenant <file>', "the tenant's certificate or public key (PEM)")
     .action(async (file: string, options: VerifyOptions) => {
       const { proofText } = await import('./proof-report.ts');
       const { revocationJson, revocationText, revokedIn } = await import('./proof-revocation.ts');
@@ -168,18 +172,32 @@ function addVerify(proof: Command): void {
         judged.outcome === 'fault' || options.revocations === undefined
           ? null
           : revokedIn(judged, bytes, options.authority, options.revocations);
-      const fault = signers === null ? null : revocationFault(signers);
+      const tenant = await tenantFaultOf(judged, options.tenant);
+      const fault = tenant ?? (signers === null ? null : revocationFault(signers));
       if (options.json === true)
         printJson({
           ...(await judgement(judged)),
           ...(signers === null ? {} : { revoked: signers.map(revocationJson) }),
-          ...(fault === null ? {} : { outcome: 'fault', check: 'revocation', message: fault }),
+          ...(fault === null
+            ? {}
+            : { outcome: 'fault', check: tenant === null ? 'revocation' : 'tenant', message: fault }),
         });
       else if (judged.outcome === 'verified' && fault === null)
         print(...proofText(judged), ...(signers ?? []).flatMap(revocationText));
       if (judged.outcome === 'fault') await refuseFault(judged, bytes);
       if (fault !== null) throw refused(`the proof does not hold: ${fault}`);
     });
+}
+
+/** What the tenant has against a proof that holds. */
+async function tenantFaultOf(
+  judged: VerifiedProof | ProofFault,
+  file: string | undefined,
+): Promise<string | null> {
+  if (file === undefined || judged.outcome === 'fault') return null;
+  const { tenantKeyOf } = await import('./tenant.ts');
+  const { tenantProofFault } = await import('./proof-tenant.ts');
+  return tenantProofFault(judged, tenantKeyOf(file));
 }
 
 function addCompare(proof: Command): void {

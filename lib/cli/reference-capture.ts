@@ -7,10 +7,10 @@ import { limits } from '../limits.ts';
 import { AgentDown, askAgent } from './agent-client.ts';
 import { collect, configOf, leaf, pcrList } from './command.ts';
 import type { CommonOptions } from './command.ts';
-import { SECURITY_FS } from './doctor-tpm.ts';
 import { usageError } from './exit.ts';
 import { readInput } from './files.ts';
 import { withTpm } from './host.ts';
+import { SECURITY_FS } from './kernel-logs.ts';
 import { readState, stateOf } from './measured-state.ts';
 import { writeReference } from './reference.ts';
 

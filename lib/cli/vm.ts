@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
+import { limits } from '../limits.ts';
 import { acceptRisk } from './accept-risk.ts';
 import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
-import { print, printJson } from './output.ts';
+import { readText } from './files.ts';
+import { hex, print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
 
 /** `tvmmp vm`. */
@@ -20,6 +22,7 @@ export function addVm(program: Command): void {
   addProtect(vm);
   addUnprotect(vm);
   addAdopt(vm);
+  addTenantPolicy(vm);
 }
 
 function addList(vm: Command): void {
@@ -37,6 +40,11 @@ function addList(vm: Command): void {
   });
 }
 
+interface ProtectOptions extends CommonOptions {
+  readonly tenantPolicy?: string;
+  readonly tenantCert?: string;
+}
+
 function addProtect(vm: Command): void {
   leaf(vm, {
     usage: 'protect <vm>',
@@ -44,16 +52,61 @@ function addProtect(vm: Command): void {
     description:
       'Gives the VM a random vTPM key, sealed to this host; encrypts the vTPM state with it; marks the definition; and ' +
       'signs the first entry of its proof. The definition needs an emulated TPM 2.0 and the VM must be shut off. Asking ' +
-      'again after an interruption finishes the work.',
+      'again after an interruption finishes the work. With --tenant-policy the VM is bound to a policy of its owner (tvmmp tenant ' +
+      'sign): no host takes it that does not satisfy it.',
     examples: [
       ['tvmmp vm protect web', 'By the name that libvirt has.'],
+      [
+        'tvmmp vm protect web --tenant-policy web.tenant.json --tenant-cert tenant.pem',
+        'Of a tenant, who has a say in where it runs.',
+      ],
       ['tvmmp vm protect 6b1a6f4e-0f1d-4c64-9d0a-3f5b8c1e2a77', 'By UUID.'],
     ],
     configured: true,
-  }).action(async (name: string, options: CommonOptions) => {
-    const summary = (await askAgent(options, 'vm.protect', { vm: name })) as VmSummary;
+  })
+    .option('--tenant-policy <file>', "the tenant's signed policy about this VM")
+    .option(
+      '--tenant-cert <file>',
+      "the tenant's certificate or public key (PEM), from a source that you trust",
+    )
+    .action(async (name: string, options: ProtectOptions) => {
+      const summary = (await askAgent(options, 'vm.protect', {
+        vm: name,
+        ...(await tenantParams(options)),
+      })) as VmSummary;
+      if (options.json === true) printJson(summary);
+      else print(`${summary.name} is protected; start it with virsh start ${summary.name}`);
+    });
+}
+
+/** What the agent is told of the tenant. */
+async function tenantParams({
+  tenantPolicy,
+  tenantCert,
+}: ProtectOptions): Promise<Readonly<Record<string, string>>> {
+  if (tenantPolicy === undefined && tenantCert === undefined) return {};
+  if (tenantPolicy === undefined || tenantCert === undefined)
+    throw usageError('--tenant-policy and --tenant-cert go together');
+  const { tenantKeyOf } = await import('./tenant.ts');
+  const { tenantKeyDigest } = await import('../appraisal/tenant-policy.ts');
+  const tenantKey = hex(tenantKeyDigest(tenantKeyOf(tenantCert)));
+  return { tenantPolicy: readText(tenantPolicy, limits.policyEnvelopeBytesMax), tenantKey };
+}
+
+function addTenantPolicy(vm: Command): void {
+  leaf(vm, {
+    usage: 'tenant-policy <vm> <file>',
+    summary: 'put another policy of its tenant in force for a VM',
+    description:
+      'The VM has a tenant since it was protected (tvmmp vm protect --tenant-policy). The new policy has to be signed by the same ' +
+      'key, with a higher version, and this host, which has to hold the VM, has to satisfy it. The proof gets an entry bound.',
+    examples: [['tvmmp vm tenant-policy web web.tenant-2.json', 'What the tenant has signed.']],
+    configured: true,
+  }).action(async (name: string, file: string, options: CommonOptions) => {
+    const envelope = readText(file, limits.policyEnvelopeBytesMax);
+    const summary = (await askAgent(options, 'vm.tenant-policy', { vm: name, envelope })) as VmSummary;
     if (options.json === true) printJson(summary);
-    else print(`${summary.name} is protected; start it with virsh start ${summary.name}`);
+    else print(`${summary.name} is under the new policy of its tenant; its proof says so`);
   });
 }
 

@@ -24,6 +24,7 @@ import { credentialsOf } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
 import { Refused } from './refused.ts';
+import type { TenantInForce } from './tenant.ts';
 import type { Quotes, Signed } from './quotes.ts';
 
 /** What an entry says beyond what the chain and the host know already. */
@@ -42,6 +43,8 @@ export interface AppendOptions {
   readonly statements?: readonly Uint8Array[];
   /** Whether a checkpoint comes first, under the same quote (SPEC 4.1). */
   readonly checkpoint?: boolean;
+  /** The tenant policy that a *bound* entry names: kept with the chain, as the proof needs it. */
+  readonly tenant?: TenantInForce;
   /** State that the VM is in on this host afterwards; by default what the chain says. */
   readonly state?: VmState;
   /** Runs in the same durable write; what it changes of the record is put with it. */
@@ -176,8 +179,11 @@ export class Chains {
     return proofFrom(all, first, summary);
   }
 
-  /** Begins a VM's chain with *created*, and its record with it. */
-  create(record: Omit<VmRecord, 'state' | 'epoch' | 'sequence' | 'head' | 'holder'>): Promise<Appended> {
+  /** Begins a VM's chain with *created*, and its record with it; where there is a tenant, *bound* follows under the same quote. */
+  create(
+    record: Omit<VmRecord, 'state' | 'epoch' | 'sequence' | 'head' | 'holder'>,
+    tenant: TenantInForce | null = null,
+  ): Promise<Appended> {
     return this.#mutex.run(record.uuid, async () => {
       const before = this.#host.journal.vm(record.uuid);
       if (before !== null && before.state !== 'destroyed') {
@@ -190,6 +196,7 @@ export class Chains {
         null,
         { kind: 'created' },
         {
+          ...(tenant === null ? {} : { tenant }),
           journal: (next) => {
             this.#host.journal.removeVm(record.uuid);
             return next;
@@ -246,7 +253,12 @@ export class Chains {
     const summary = options.checkpoint === true && state !== null ? summaryOf(state) : null;
     const checkpoint =
       summary === null ? [] : [{ kind: 'checkpoint' as const, verdict: summaryDigest(summary) }];
-    const drafted = this.#draft(record, state, [...checkpoint, draft]);
+    const { tenant } = options;
+    const bound =
+      tenant === undefined || draft.kind === 'bound'
+        ? []
+        : [{ kind: 'bound' as const, verdict: tenant.policy.digest }];
+    const drafted = this.#draft(record, state, [...checkpoint, draft, ...bound]);
     const last = drafted.at(-1);
     if (last === undefined) throw new TvmmpError('internal', 'nothing to sign');
     const bytes = drafted.map((one) => one.bytes);
@@ -273,6 +285,8 @@ export class Chains {
         if (index === 0 && summary !== null) journal.putSummary(record.uuid, sequence, summary);
       });
       this.#putCredentials(record.uuid);
+      const told = { certificates: [], policies: tenant === undefined ? [] : [tenant.envelope] };
+      for (const credential of credentialsOf(told)) journal.putCredential(record.uuid, credential);
       this.onGrown(next);
     });
     this.#states.set(record.uuid, next);

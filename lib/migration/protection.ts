@@ -13,6 +13,8 @@ import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
+import { readTenantPolicy } from './tenant.ts';
+import type { TenantRequest } from './tenant.ts';
 
 /** File systems that hosts share (statfs f_type): two hosts would see one vTPM state, which version 1 does not support. */
 const sharedFileSystems: ReadonlyMap<number, string> = new Map([
@@ -38,12 +40,19 @@ interface PendingKey {
  * the definition, *created* in the chain (SPEC 5, 2). The key is durable before anything is encrypted with it; asking again after an
  * interruption finishes the work.
  */
-export async function protect(services: Services, vm: string): Promise<VmRecord> {
+export async function protect(
+  services: Services,
+  vm: string,
+  signed: TenantRequest | null = null,
+): Promise<VmRecord> {
   const { host, chains } = services;
   const domain = await host.hypervisor.domain(vm);
   const restored = await restoreMark(services, domain);
+  if (restored !== null && signed !== null)
+    throw new Refused(`${domain.name} is protected already; see tvmmp vm tenant-policy`);
   if (restored !== null) return restored;
   await services.custody.requireUnheld(domain.uuid, domain.name);
+  const tenant = signed === null ? null : readTenantPolicy(host, domain.uuid, signed);
   const key = await keyFor(services, domain);
   await checkSuitable(services, domain, key);
   await host.files.mark(domain.uuid);
@@ -63,7 +72,7 @@ export async function protect(services: Services, vm: string): Promise<VmRecord>
   const described = describeDomain(xml, host.journal);
   if (described?.secret !== key.secret)
     throw new TvmmpError('internal', 'libvirt did not keep the definition');
-  await chains.create({ uuid: domain.uuid, name: domain.name, facts: described.facts, vtpm, ...key });
+  await chains.create({ uuid: domain.uuid, name: domain.name, facts: described.facts, vtpm, ...key }, tenant);
   await services.vtpmStates.made(domain.uuid);
   host.journal.putSetting(pendingName(domain.uuid), '');
   return recordOf(services, domain.uuid);

@@ -23,6 +23,7 @@ import { noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 import { checkSourceMayLeave } from './source-checks.ts';
+import { requireTenantAgrees, tenantInForce } from './tenant.ts';
 
 /** How a session came about: the target's hook asked, or this host's operator did. */
 export type Opening = 'hook' | 'cli';
@@ -239,6 +240,11 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       statement: statements(channel, own, peer).target,
       requiredPolicyVersion: this.#chain().policy.version,
     });
+    requireTenantAgrees(
+      tenantInForce(this.#services, this.vm.uuid),
+      trusted.name,
+      trusted.certificate.attributes,
+    );
     this.target = trusted.name;
     this.#services.host.journal.changeSession(
       this.session,
@@ -254,6 +260,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const { session, vm } = this;
     await checkSourceMayLeave(this.#services, vm, session, this.opening);
     trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
+    requireTenantAgrees(tenantInForce(this.#services, vm.uuid), trusted.name, trusted.certificate.attributes);
     await this.#services.custody.announce(vm, session, hostIdOf(trusted));
     const channel = requireChannel(this.channel);
     const { blob } = await platform.withKey(vm, (key) =>

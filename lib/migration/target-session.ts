@@ -36,6 +36,7 @@ import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './in
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
+import { ownAttributes, requireTenantAgrees } from './tenant.ts';
 
 /** What the hook of this host was shown of the VM that comes in. */
 export interface IncomingDomain {
@@ -282,6 +283,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
           `v${ours.version}; install the newer policy here (tvmmp policy install)`,
       );
     }
+    requireTenantAgrees(accepted.verified.tenant, host.identity.id.name, ownAttributes(host));
     this.#accepted = accepted;
     return trusted;
   }

@@ -61,6 +61,8 @@ export interface ChainState {
   /** Time of the first entry under this policy, by its signer's clock. */
   readonly policySince: number;
   readonly departure: Departure | null;
+  /** Digest of the tenant policy in force (SPEC 10.5); null for a VM without one. */
+  readonly tenant: Uint8Array | null;
   /** The latest hand-overs without *departed*, oldest first; at most `OPEN_HANDOVERS_MAX`. */
   readonly handovers: readonly Handover[];
   /** The latest hand-overs, whether *departed* was shown or not: what a summary tells (SPEC 4.1). */
@@ -101,6 +103,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
     vtpm: entry.vtpm,
     policy: entry.policy,
     departure: entry.kind === 'departing' ? departureOf(state, entry) : null,
+    tenant: entry.kind === 'bound' ? entry.verdict : state.tenant,
     policySince: bytesEqual(entry.policy.digest, state.policy.digest) ? state.policySince : entry.time,
     ...followed(state, entry, hash),
   };
@@ -169,6 +172,7 @@ function openChain(entry: Entry, hash: Uint8Array): ChainState {
     policy: entry.policy,
     policySince: entry.time,
     departure: null,
+    tenant: null,
     handovers: [],
     recent: [],
     marks: [],
@@ -251,6 +255,8 @@ function demandIdentity(state: ChainState, entry: Entry): void {
   }
   if (entry.kind === 'checkpoint')
     demand(bytesEqual(entry.facts, state.facts), 'facts', 'a checkpoint changes the definition of the VM');
+  if (entry.kind === 'bound')
+    demand(bytesEqual(entry.facts, state.facts), 'facts', 'a tenant policy changes the definition of the VM');
   const { vtpm } = state;
   demand(
     vtpm === null || (entry.vtpm !== null && bytesEqual(vtpm, entry.vtpm)),

@@ -4,8 +4,8 @@
  */
 import { bytesEqual } from '../bytes/compare.ts';
 import { H } from '../encoding/hash.ts';
+import { decode } from '../encoding/cbor.ts';
 import {
-  decodeAs,
   encodeAs,
   hash,
   listOf,
@@ -41,8 +41,7 @@ const handover = record<{ [K in keyof Handover]: Handover[K] }>({
 const mark = record<{ [K in keyof Mark]: Mark[K] }>({ sequence: uintUpTo(), hash });
 
 /** `summary` of SPEC 4.1. Members in the order of the encoding. */
-const summaryShape = record({
-  version: literal(1),
+const members = {
   vm: uuid,
   birth: hash,
   epoch: uintUpTo(),
@@ -56,17 +55,36 @@ const summaryShape = record({
   policySince: time,
   recent: listOf(handover, { max: limits.summaryHandoversMax }),
   marks: listOf(mark, { max: limits.summaryMarksMax }),
-});
+};
+const summaryShape = record({ version: literal(1), ...members });
+/** Of a VM that has a tenant policy. */
+const tenantSummaryShape = record({ version: literal(2), ...members, tenant: hash });
 
 /** Bytes of the summary of a chain up to and with its last entry; null while it cannot be summarised. */
 export function summaryOf(state: ChainState): Uint8Array | null {
-  const { vm, birth, epoch, sequence, head, holder, facts, vtpm, policy, policySince, recent, marks } = state;
+  const {
+    vm,
+    birth,
+    epoch,
+    sequence,
+    head,
+    holder,
+    facts,
+    vtpm,
+    policy,
+    policySince,
+    recent,
+    marks,
+    tenant,
+  } = state;
   if (state.state === 'departing' || state.state === 'destroyed') return null;
-  return encodeAs(summaryShape, {
-    version: 1,
+  const told = {
     ...{ vm, birth, epoch, sequence, head, state: state.state, holder, facts, vtpm, policy, policySince },
     ...{ recent, marks },
-  });
+  };
+  return tenant === null
+    ? encodeAs(summaryShape, { version: 1, ...told })
+    : encodeAs(tenantSummaryShape, { version: 2, ...told, tenant });
 }
 
 /** What a checkpoint entry names as its `verdict`. */
@@ -76,10 +94,28 @@ export function summaryDigest(summary: Uint8Array): Uint8Array {
 
 /** The state that a summary tells, UNVERIFIED: true only where its checkpoint was signed by somebody who is believed. Throws `encoding-invalid`. */
 export function readSummary(bytes: Uint8Array): ChainState {
-  const { vm, birth, epoch, sequence, head, state, holder, facts, vtpm, policy, policySince, recent, marks } =
-    decodeAs(summaryShape, 'summary', bytes, { bytesMax: limits.summaryBytesMax });
+  const value = decode(bytes, { bytesMax: limits.summaryBytesMax });
+  const bound = Array.isArray(value) && value[0] === 2;
+  const {
+    vm,
+    birth,
+    epoch,
+    sequence,
+    head,
+    state,
+    holder,
+    facts,
+    vtpm,
+    policy,
+    policySince,
+    recent,
+    marks,
+    tenant,
+  } = bound
+    ? tenantSummaryShape.read(value, 'summary')
+    : { ...summaryShape.read(value, 'summary'), tenant: null };
   const told = { vm, birth, epoch, sequence, head, state, holder, facts, vtpm, policy, policySince };
-  return { ...told, recent, marks, departure: null, handovers: recent };
+  return { ...told, recent, marks, tenant, departure: null, handovers: recent };
 }
 
 /** `checkpoint`: its digest is that of the chain's own summary. */

@@ -5,6 +5,8 @@
 import { parseEnvelope } from '../appraisal/dsse.ts';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
 import type { Policy } from '../appraisal/policy.ts';
+import { verifyTenantPolicy } from '../appraisal/tenant-policy.ts';
+import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import type { HostCertificate } from '../certificates/host-certificate.ts';
@@ -25,6 +27,7 @@ export interface CredentialBytes {
 interface HeldPolicy {
   readonly text: string;
   verified?: Policy;
+  tenant?: TenantPolicy;
 }
 
 /** Credentials by their digests. Everything that finds them wanting throws CheckFailed. */
@@ -77,12 +80,21 @@ export class Credentials {
     return verified;
   }
 
+  /** `tenant`: the tenant policy with this digest is here, is signed by the key that it names, and speaks of this VM. */
+  tenant(digest: Uint8Array, vm: string): TenantPolicy {
+    const held = this.#policies.get(hex(digest));
+    demand(held !== undefined, 'tenant', 'the tenant policy in force is not in the proof');
+    held.tenant ??= checked('tenant', () => verifyTenantPolicy(held.text));
+    demand(held.tenant.vm === vm, 'tenant', `the tenant policy is about VM ${held.tenant.vm}`);
+    return held.tenant;
+  }
+
   /** `unused`: nothing was given twice, nor anything that no entry needed: a proof cannot carry what nobody verified. */
   demandAllUsed(): void {
     const once = this.#certificates.size + this.#policies.size === this.#given;
     demand(once, 'unused', 'a certificate or policy is there twice');
-    for (const { verified } of this.#policies.values()) {
-      demand(verified !== undefined, 'unused', 'a policy that no entry names');
+    for (const { verified, tenant } of this.#policies.values()) {
+      demand(verified !== undefined || tenant !== undefined, 'unused', 'a policy that no entry names');
     }
     for (const digest of this.#certificates.keys()) {
       demand(this.#needed.has(digest), 'unused', 'a certificate that no entry needs');
@@ -119,7 +131,7 @@ export class Credentials {
 }
 
 /** Turns the errors of untrusted input into a failed check; others are faults of ours and pass. */
-function checked<T>(check: 'certificate' | 'policy', verify: () => T): T {
+function checked<T>(check: 'certificate' | 'policy' | 'tenant', verify: () => T): T {
   try {
     return verify();
   } catch (error) {

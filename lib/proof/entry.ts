@@ -40,6 +40,7 @@ export const entryKinds = {
   resolved: 13,
   checkpoint: 14,
   adopted: 15,
+  bound: 16,
 } as const;
 
 /** One step of a VM's life. */

@@ -28,6 +28,7 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   stopped: { from: ['running', 'paused', 'saved'], to: 'stopped' },
   checkpoint: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   adopted: { from: ['stopped', 'saved'], to: 'same' },
+  bound: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
 
@@ -42,6 +43,7 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   resolved: ['peer', 'session'],
   checkpoint: ['verdict'],
   adopted: ['verdict'],
+  bound: ['verdict'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */

@@ -21,16 +21,22 @@ export function proofFrom(proof: Proof, sequence: number, summary: Uint8Array | 
     return epoch >= from || closable.has(epoch);
   });
   const shown = [...entries, ...departures].map(({ entry }) => decodeEntry(entry));
-  return { summary, entries, departures, ...neededBy(shown, proof) };
+  const tenants = shown.flatMap(({ kind, verdict }) =>
+    kind === 'bound' && verdict !== null ? [verdict] : [],
+  );
+  const inForce = told?.tenant ?? null;
+  const bound = inForce === null ? tenants : [inForce, ...tenants];
+  return { summary, entries, departures, ...neededBy(shown, bound, proof) };
 }
 
-/** Certificates and policies that these entries name, and the certificates of these policies' signers. */
+/** Certificates and policies that these entries name, tenant policies by their digests, and the certificates of these policies' signers. */
 function neededBy(
   entries: readonly Entry[],
+  tenants: readonly Uint8Array[],
   { certificates, policies }: Pick<Proof, 'certificates' | 'policies'>,
 ): Pick<Proof, 'certificates' | 'policies'> {
   const hosts = new Set(entries.map(({ host }) => hex(host.certificate)));
-  const digests = new Set(entries.map(({ policy }) => hex(policy.digest)));
+  const digests = new Set([...entries.map(({ policy }) => policy.digest), ...tenants].map(hex));
   const named = policies.filter((text) => digests.has(hex(sha256(parseEnvelope(text).payload))));
   const signers = new Set(named.map((text) => parseEnvelope(text).keyId));
   return {

@@ -4,6 +4,7 @@
  * the entry follow from the chain so far.
  */
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
+import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
@@ -16,6 +17,7 @@ import type { CredentialBytes } from './credentials.ts';
 import { decodeEntry, entryHash, entryLeaf } from './entry.ts';
 import type { Entry, HostId, SignedEntry } from './entry.ts';
 import { CheckFailed, demand } from './fault.ts';
+import { demandTenant } from './tenant.ts';
 import type { ProofFault } from './fault.ts';
 import { decodeProof } from './proof.ts';
 import type { Proof } from './proof.ts';
@@ -37,6 +39,8 @@ export interface VerifiedProof {
   readonly head: ChainState;
   /** The checkpoint that the proof begins with, whose signer is believed for all that came before; null: verified from birth. */
   readonly checkpoint: VerifiedEntry | null;
+  /** The tenant policy in force; null for a VM without one. Whose key signed it, is for the caller to know. */
+  readonly tenant: TenantPolicy | null;
   /** Summaries of the checkpoints in it, by sequence: where it can be read from another time (SPEC 4.1). */
   readonly summaries: ReadonlyMap<number, Uint8Array>;
   readonly entries: readonly VerifiedEntry[];
@@ -99,6 +103,7 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
         if (index === 0 && head !== null) demandCheckpoint(verified, proof, trust);
         const summary = verified.entry.kind === 'checkpoint' && head !== null ? summaryOf(head) : null;
         const state: ChainState = stepChain(head, verified.entry, verified.hash);
+        demandTenant(head, state, verified, credentials);
         head = state;
         if (summary !== null) summaries.set(state.sequence, summary);
         if (first + index === trust.known?.sequence) demandKnownHead(state, trust.known);
@@ -118,9 +123,10 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
       const all = departures.length === proof.departures.length;
       demand(all, 'departure', 'a departed entry that ends no epoch of this chain, or is out of order');
       at = null;
+      const tenant = head.tenant === null ? null : credentials.tenant(head.tenant, head.vm);
       credentials.demandAllUsed();
       const checkpoint = first === 0 ? null : (entries[0] ?? null);
-      return { outcome: 'verified', head, checkpoint, summaries, entries, departures } as const;
+      return { outcome: 'verified', head, checkpoint, tenant, summaries, entries, departures } as const;
     },
     () => at,
   );

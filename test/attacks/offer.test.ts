@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { signEnvelope } from '../../lib/appraisal/dsse.ts';
+import { TENANT_PAYLOAD_TYPE, verifyTenantPolicy } from '../../lib/appraisal/tenant-policy.ts';
+import { sha256 } from '../../lib/encoding/hash.ts';
 import type { Claim } from '../../lib/evidence/claim.ts';
 import type { HostId } from '../../lib/evidence/identity.ts';
 import { evidenceStatement } from '../../lib/evidence/statement.ts';
@@ -12,6 +15,7 @@ import type { Hello, Message } from '../../lib/protocol/messages.ts';
 import { attackLab, victim, victimUuid } from '../support/attacker-lab.ts';
 import { AttackerChain, hostOf } from '../support/attacker-chain.ts';
 import { expectMessage, fresh } from '../support/attacker.ts';
+import { Tenant } from '../support/proof-world.ts';
 
 /** What an offer is made from, once the target has attested itself. */
 interface Attested {
@@ -26,6 +30,14 @@ interface Attested {
 interface Offered {
   readonly claim: Claim;
   readonly proof: Uint8Array;
+}
+
+/** A tenant policy with a condition that is nested deeper than is read, and the digest of its payload. */
+function bombPolicy(tenant: Tenant): readonly [envelope: string, digest: Uint8Array] {
+  const { payload } = JSON.parse(tenant.policy('level >= 2')) as { payload: string };
+  const condition = `${'('.repeat(200)}level >= 2${')'.repeat(200)}`;
+  const text = Buffer.from(payload, 'base64').toString().replace('level >= 2', condition);
+  return [signEnvelope(TENANT_PAYLOAD_TYPE, Buffer.from(text), tenant.keys), sha256(Buffer.from(text))];
 }
 
 describe('attacks: offers of a source', function () {
@@ -181,6 +193,46 @@ describe('attacks: offers of a source', function () {
     const longer = await refusal(honest, { chain });
     assert.match(longer, /proof: known-head: another entry 2 of this VM is known here: the chain was forked/);
     assert.ok(chain.entries.length > seen);
+  });
+
+  it('refuses a VM whose owner does not want its holder, or whose policy is left out or a bomb', async () => {
+    const tenant = new Tenant();
+    /** A chain of mallory's that is bound to a tenant policy, and whether its proof carries that. */
+    const bound = async (envelope: string, verdict: Uint8Array, carried: boolean): Promise<string> => {
+      const chain = new AttackerChain(world().mallory);
+      await chain.add('created');
+      await chain.add('bound', { verdict });
+      await chain.add('started');
+      const policies = [world().mallory.policy.envelope, ...(carried ? [envelope] : [])];
+      return refusal(
+        async (attested) => ({ ...(await honest(attested)), proof: chain.proof({ policies }) }),
+        { chain },
+      );
+    };
+    const vm = new AttackerChain(world().mallory).vm;
+    const eu = tenant.policy('region == "eu"', 1, { vm });
+    const { digest } = verifyTenantPolicy(eu);
+    assert.match(await bound(eu, digest, true), /proof: tenant: the tenant policy is about VM /);
+    assert.match(
+      await bound(eu, digest, false),
+      /proof: tenant: the tenant policy in force is not in the proof/,
+    );
+    const [bomb, payload] = bombPolicy(tenant);
+    assert.match(
+      await bound(bomb, payload, true),
+      /proof: tenant: the tenant policy cannot be read: \/condition/,
+    );
+    const chain = new AttackerChain(world().mallory);
+    const own = tenant.policy('region == "eu"', 1, { vm: chain.vm });
+    await chain.add('created');
+    await chain.add('bound', { verdict: verifyTenantPolicy(own).digest });
+    await chain.add('started');
+    const policies = [world().mallory.policy.envelope, own];
+    const reason = await refusal(
+      async (attested) => ({ ...(await honest(attested)), proof: chain.proof({ policies }) }),
+      { chain },
+    );
+    assert.match(reason, /proof: tenant: mallory took the VM: the tenant asks for region == "eu"/);
   });
 
   it('refuses the good proof of another VM', async () => {

@@ -357,4 +357,30 @@ export const appraisal = [
       title: 'an envelope that is too large is refused before it is parsed',
     },
   ]),
+  ...mutantsOf('lib/appraisal/tenant-policy.ts', 'test/unit/appraisal/tenant-policy.test.ts', [
+    {
+      name: 'tenant/signature',
+      defence: 'A tenant policy is signed by the key that it names',
+      spec: '10.5',
+      find: 'if (!named || !verifyEnvelope(envelope, key))',
+      replace: 'if (!named && !verifyEnvelope(envelope, key))',
+      title: 'that another key signed than the one in them are refused',
+    },
+    {
+      name: 'tenant/version',
+      defence: 'The version of a tenant policy only rises',
+      spec: '10.5',
+      find: 'if (next.version <= current.version)',
+      replace: 'if (next.version < current.version)',
+      title: 'follow one another by the same key and a higher version alone',
+    },
+    {
+      name: 'tenant/size',
+      defence: 'A tenant policy is measured before it is parsed',
+      spec: '11',
+      find: 'envelope.payload.byteLength > limits.tenantPolicyBytesMax',
+      replace: 'envelope.payload.byteLength < 0',
+      title: 'with a condition that is a bomb are refused before it goes off',
+    },
+  ]),
 ];

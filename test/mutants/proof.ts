@@ -6,6 +6,63 @@ const vectors = 'test/vectors/proof.test.ts';
 const verify = 'test/unit/proof/verify.test.ts';
 
 export const proof = [
+  ...mutantsOf('lib/proof/tenant.ts', vectors, [
+    {
+      name: 'tenant/holder',
+      defence: 'Each host that takes a VM satisfies its tenant policy',
+      spec: '10.5',
+      find: "demand(fault === null, 'tenant',",
+      replace: "demand(fault !== undefined, 'tenant',",
+      title:
+        'tenant-refuses-holder: a host of another region took the VM, and both hosts kept quiet about the tenant',
+    },
+    {
+      name: 'tenant/succession',
+      defence: 'A tenant policy follows one of the same key and a lower version',
+      spec: '10.5',
+      find: '    assertTenantSuccessor(current, next);',
+      replace: '    assert(current, next);',
+      and: [
+        {
+          find: 'function demandSuccessor(',
+          replace: 'const assert = (..._: readonly unknown[]): void => undefined;\nfunction demandSuccessor(',
+        },
+      ],
+      title: 'tenant-other-signer: somebody else, the operator say, signs a policy in place of the tenant',
+    },
+  ]),
+  ...mutantsOf('lib/proof/credentials.ts', vectors, [
+    {
+      name: 'tenant/vm',
+      defence: 'A tenant policy is about one VM',
+      spec: '10.5',
+      find: 'demand(held.tenant.vm === vm,',
+      replace: "demand(vm !== '',",
+      title: 'tenant-other-vm: a policy that the tenant signed for another VM',
+    },
+  ]),
+  ...mutantsOf('lib/proof/chain.ts', vectors, [
+    {
+      name: 'tenant/kept',
+      defence: 'A VM keeps its tenant policy until the next one',
+      spec: '10.5',
+      find: "tenant: entry.kind === 'bound' ? entry.verdict : state.tenant,",
+      replace: "tenant: entry.kind === 'bound' ? entry.verdict : null,",
+      title:
+        'tenant-refuses-holder: a host of another region took the VM, and both hosts kept quiet about the tenant',
+    },
+  ]),
+  ...mutantsOf('lib/proof/checkpoint.ts', vectors, [
+    {
+      name: 'tenant/summary',
+      defence: 'A summary carries the tenant policy in force',
+      spec: '4.1',
+      find: 'return tenant === null\n',
+      replace: 'return tenant !== undefined\n',
+      title:
+        'tenant-refuses-holder-from-checkpoint: a checkpoint before the move does not make the tenant be forgotten',
+    },
+  ]),
   ...mutantsOf('lib/proof/disclaimer.ts', disclaimers, [
     {
       name: 'disclaimer/holder',
@@ -159,9 +216,9 @@ export const proof = [
       name: 'proof/nothing-unused',
       defence: 'A proof carries nothing that nobody verified',
       spec: '4',
-      find: `      at = null;
-      credentials.demandAllUsed();`,
-      replace: '      at = null;',
+      find: `credentials.demandAllUsed();
+      const checkpoint`,
+      replace: 'const checkpoint',
       title: 'unused-certificate: what nobody verified does not travel',
     },
     {
@@ -204,8 +261,8 @@ export const proof = [
       name: 'proof/policy-unused',
       defence: 'A proof carries no policy that no entry names',
       spec: '4',
-      find: "demand(verified !== undefined, 'unused', 'a policy that no entry names');",
-      replace: 'void verified;',
+      find: "demand(verified !== undefined || tenant !== undefined, 'unused', 'a policy that no entry names');",
+      replace: 'void [verified, tenant];',
       title: 'unused-policy: a policy that no entry is under',
     },
   ]),

@@ -17,6 +17,10 @@ import { SoftwareTpm } from './software-tpm.ts';
 import type { Pcrs, QuoteFlaws } from './software-tpm.ts';
 import { makeTestAuthority } from './test-authority.ts';
 import type { TestAuthority } from './test-authority.ts';
+import type { HostAttributes } from '../../lib/certificates/attributes.ts';
+import { signTenantPolicy, verifyTenantPolicy } from '../../lib/appraisal/tenant-policy.ts';
+import type { TenantDocument } from '../../lib/appraisal/tenant-policy.ts';
+import { testKeyPair } from './test-authority.ts';
 import type { Validity } from '../../lib/certificates/issue.ts';
 
 /** When worlds begin: 2026-06-01. */
@@ -53,7 +57,10 @@ export interface World {
   readonly beta: WorldHost;
   readonly gamma: WorldHost;
   signPolicy(change?: Partial<PolicyDraft>): WorldPolicy;
-  enrol(name: string, options?: { pcrs?: Pcrs; tpm?: SoftwareTpm; validity?: Validity }): Promise<WorldHost>;
+  enrol(
+    name: string,
+    options?: { pcrs?: Pcrs; tpm?: SoftwareTpm; validity?: Validity; attributes?: HostAttributes },
+  ): Promise<WorldHost>;
 }
 
 /** A new world: policy `lab` v3 with the states `base` and `update`; hosts alpha, beta and gamma in state `base`. */
@@ -71,8 +78,9 @@ export async function makeWorld(authority?: TestAuthority): Promise<World> {
     const receivePolicy = receivePolicyOf(policy.policy.signerSpki);
     const tpm = options.tpm ?? new SoftwareTpm(receivePolicy, options.pcrs ?? pcrsOf('base'));
     const { akName, receiveKeyName } = tpm;
+    const { attributes } = options;
     const certificate = await issuer.hostCertificate(
-      { name, akName, receiveKeyName },
+      { name, akName, receiveKeyName, ...(attributes === undefined ? {} : { attributes }) },
       tpm.akKey,
       options.validity,
     );
@@ -227,6 +235,13 @@ export class ChainBuilder {
     return encodeProof({ ...proofFrom(this.proof(), sequence, summary), ...change });
   }
 
+  /** Binds the VM to a tenant policy, and puts that into the proof. */
+  bound(envelope: string, change: Partial<Entry> = {}): this {
+    const { digest } = verifyTenantPolicy(envelope);
+    this.#policies.set(Buffer.from(digest).toString('hex'), envelope);
+    return this.add('bound', { verdict: digest, ...change });
+  }
+
   /** A whole migration. */
   migrate(to: WorldHost): this {
     const from = this.holder;
@@ -244,6 +259,17 @@ export class ChainBuilder {
 
   bytes(change: Partial<Proof> = {}): Uint8Array {
     return encodeProof(this.proof(change));
+  }
+}
+
+/** A tenant with a key of its own. */
+export class Tenant {
+  readonly keys = testKeyPair();
+
+  /** A policy about the VM of the tests. */
+  policy(condition: string, version = 1, change: Partial<TenantDocument> = {}): string {
+    const issuedAt = new Date(worldStart);
+    return signTenantPolicy({ vm: worldVm, version, issuedAt, condition, ...change }, this.keys);
   }
 }
 

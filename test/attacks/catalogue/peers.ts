@@ -309,6 +309,38 @@ export const peers: readonly Attack[] = [
   },
   {
     row: 6,
+    attack: 'The word of the owner of a VM left out, replaced, taken from another VM, or made a bomb',
+    dimensions: ['access control', 'data integrity'],
+    defence:
+      'The chain and its summaries name the tenant policy by its digest; same key, higher version; both hosts and whoever verifies the proof look at it',
+    spec: '10.5, 4.1',
+    tests: [
+      tests(
+        offer,
+        'refuses a VM whose owner does not want its holder, or whose policy is left out or a bomb',
+      ),
+      tests(
+        'test/vectors/proof.test.ts',
+        'tenant-policy-stripped: the policy was taken out of the proof, so that nobody can hold hosts against it',
+        'tenant-entry-stripped: the entry that binds the VM was taken out of the chain',
+        'tenant-older-version: a holder goes back to an earlier policy of the tenant, which asked for less',
+        'tenant-other-signer: somebody else, the operator say, signs a policy in place of the tenant',
+        'tenant-other-vm: a policy that the tenant signed for another VM',
+        'tenant-refuses-holder-from-checkpoint: a checkpoint before the move does not make the tenant be forgotten',
+      ),
+      tests(
+        'test/unit/appraisal/tenant-policy.test.ts',
+        'with a condition that is a bomb are refused before it goes off',
+      ),
+      tests(
+        'test/system/tenant.test.ts',
+        'does not go to a host of another region, and runs on where it is',
+        'takes a newer policy of its tenant alone, never an older one',
+      ),
+    ],
+  },
+  {
+    row: 6,
     attack: 'Messages out of turn, or a key that belongs to another hand-over',
     dimensions: ['data integrity', 'communication security'],
     defence:

@@ -1,5 +1,9 @@
 /** The commands that ask the agent, against a socket that answers what the test says. */
 import { strict as assert } from 'node:assert';
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ScriptedAgent } from './scripted-agent.ts';
 import { json, tvmmp } from './run-cli.ts';
 
@@ -260,6 +264,39 @@ describe('tvmmp and the agent', () => {
     assert.match(second ?? '', /source {2}departed {2}beta +01010101/);
     assert.deepEqual(json(await run('migration', 'list', '--count', '1', '--json')), [rows[1]]);
     assert.deepEqual(json(await run('migration', 'list', '--open', '--json')), [rows[1]]);
+  });
+
+  it('give a VM a tenant whose certificate and policy go together', async () => {
+    await agent.listen({ 'vm.protect': [{ result: vm }], 'vm.tenant-policy': [{ result: vm }] });
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-tenant-'));
+    try {
+      const at = (name: string): string => join(directory, name);
+      const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      writeFileSync(at('key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      writeFileSync(at('public.pem'), publicKey.export({ type: 'spki', format: 'pem' }));
+      const says = ['--vm', uuid, '--version', '1', '--condition', 'region == "eu"', '-o', at('policy.json')];
+      assert.equal((await tvmmp(['tenant', 'sign', '--key', at('key.pem'), ...says])).code, 0);
+      const shown = json(await tvmmp(['tenant', 'show', at('policy.json'), '--json']));
+      assert.deepEqual([shown['vm'], shown['condition']], [uuid, 'region == "eu"']);
+      const alone = await run('vm', 'protect', 'web', '--tenant-policy', at('policy.json'));
+      assert.equal(alone.code, 2);
+      assert.match(alone.stderr, /--tenant-policy and --tenant-cert go together/);
+      assert.deepEqual(agent.requests, []);
+      const both = ['--tenant-policy', at('policy.json'), '--tenant-cert', at('public.pem')];
+      assert.equal((await run('vm', 'protect', 'web', ...both)).code, 0);
+      assert.equal((await run('vm', 'tenant-policy', 'web', at('policy.json'))).code, 0);
+      const envelope = readFileSync(at('policy.json'), 'utf8');
+      const tenantKey = createHash('sha256')
+        .update(publicKey.export({ type: 'spki', format: 'der' }))
+        .digest('hex');
+      assert.deepEqual(agent.requests, [
+        { method: 'vm.protect', params: { vm: 'web', tenantPolicy: envelope, tenantKey } },
+        { method: 'vm.tenant-policy', params: { vm: 'web', envelope } },
+      ]);
+      assert.equal(shown['keyDigest'], tenantKey);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 
   it('take up a vTPM state only with the risk accepted by name', async () => {

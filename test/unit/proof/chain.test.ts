@@ -41,7 +41,7 @@ describe('the chain', () => {
       return c.draft(kind, {
         verdict: state === 'departing' || state === 'destroyed' ? verdict : summaryDigest(c.summary()),
       });
-    if (kind === 'adopted') return c.draft(kind, { verdict });
+    if (kind === 'adopted' || kind === 'bound') return c.draft(kind, { verdict });
     if (kind === 'aborted') return c.draft(kind, { session });
     if (kind === 'resolved') return c.draft(kind, { session, peer: world.beta.id });
     if (kind !== 'arrived') return c.draft(kind);

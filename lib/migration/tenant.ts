@@ -1,0 +1,83 @@
+/** The tenant's word about one VM (SPEC 10.5), beside the operator's policy: both have to agree. */
+import { assertTenantSuccessor, tenantFault, verifyTenantPolicy } from '../appraisal/tenant-policy.ts';
+import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
+import { bytesEqual } from '../bytes/compare.ts';
+import { verifyHostCertificate } from '../certificates/host-certificate.ts';
+import type { HostAttributes } from '../certificates/attributes.ts';
+import { TvmmpError } from '../errors.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import type { Host } from './host.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+
+/** A tenant policy with its signed form, which travels with proofs. */
+export interface TenantInForce {
+  readonly policy: TenantPolicy;
+  readonly envelope: string;
+}
+
+/** The tenant policy that the chain of a VM names, from what this host keeps with the chain; null where it names none. */
+export function tenantInForce({ host, chains }: Services, uuid: string): TenantPolicy | null {
+  const digest = chains.state(uuid)?.tenant ?? null;
+  if (digest === null) return null;
+  const held = host.journal
+    .credentials(uuid)
+    .find((credential) => credential.kind === 'policy' && bytesEqual(credential.digest, digest));
+  if (held === undefined) throw new TvmmpError('internal', 'the tenant policy of a VM is not in the journal');
+  return verifyTenantPolicy(Buffer.from(held.bytes).toString('utf8'));
+}
+
+/** Throws `Refused` unless the tenant lets a host with these attributes hold the VM. */
+export function requireTenantAgrees(
+  policy: TenantPolicy | null,
+  name: string,
+  attributes: HostAttributes,
+): void {
+  const fault = policy === null ? null : tenantFault(policy, attributes);
+  if (fault !== null) throw new Refused(`tenant-policy: ${name} must not hold this VM: ${fault}`);
+}
+
+/** What the authority says of this host. */
+export function ownAttributes({ identity, now }: Host): HostAttributes {
+  return verifyHostCertificate(identity.akCertificate, identity.root, new Date(now())).attributes;
+}
+
+/** A tenant policy as the operator gives it. */
+export interface TenantRequest {
+  readonly envelope: string;
+  /** Digest of the key that the operator knows as the tenant's. */
+  readonly keyDigest: Uint8Array;
+}
+
+/**
+ * Reads a tenant policy for a VM of this host. Throws
+ * `policy-invalid`, `Refused`.
+ */
+export function readTenantPolicy(
+  host: Host,
+  uuid: string,
+  { envelope, keyDigest }: TenantRequest,
+): TenantInForce {
+  const policy = verifyTenantPolicy(envelope);
+  if (policy.vm !== uuid) throw new Refused(`tenant-policy: it is about VM ${policy.vm}, not ${uuid}`);
+  if (!bytesEqual(policy.keyDigest, keyDigest))
+    throw new Refused("tenant-policy: it is not signed by the tenant's key");
+  requireTenantAgrees(policy, host.identity.id.name, ownAttributes(host));
+  return { policy, envelope };
+}
+
+/** `tvmmp vm tenant-policy` (SPEC 10.5): another policy of the same tenant, with a higher version. Throws `Refused`, `policy-invalid`. */
+export async function bindTenant(services: Services, vm: VmRecord, envelope: string): Promise<VmRecord> {
+  const { host, chains } = services;
+  if (vm.holder !== host.identity.id.name || vm.sealed === null || vm.state === 'staged')
+    throw new Refused(`${vm.name} is held by ${vm.holder}: only its holder can take a tenant policy`);
+  const current = tenantInForce(services, vm.uuid);
+  if (current === null)
+    throw new Refused(
+      `${vm.name} has no tenant: a tenant policy begins with tvmmp vm protect --tenant-policy`,
+    );
+  const next = readTenantPolicy(host, vm.uuid, { envelope, keyDigest: current.keyDigest });
+  assertTenantSuccessor(current, next.policy);
+  await chains.append(vm.uuid, { kind: 'bound', verdict: next.policy.digest }, { tenant: next });
+  return host.journal.vm(vm.uuid) ?? vm;
+}
