@@ -20,12 +20,12 @@ export const checkpoints = [
     },
     {
       name: 'checkpoint/same-birth',
-      defence: 'A summary of another birth is not that of a known VM',
+      defence: 'A summary of another birth is not that of a known VM, however long the host has been away',
       spec: '4.1',
       find: "  demand(born, 'known-head', 'it is the proof of another birth of this VM than is known here');\n",
       replace: '  void born;\n',
-      title:
-        'known-head-of-other-birth-in-summary: a VM that was born again under the UUID that this host knows',
+      title: 'believe the signer about a host that has been away for longer than the marks reach',
+      test: checkpoint,
     },
     {
       name: 'checkpoint/acquainted',
@@ -84,10 +84,18 @@ export const checkpoints = [
     },
     {
       name: 'checkpoint/names-its-summary',
-      defence: 'The summary is that which the checkpoint names',
+      defence:
+        'The summary is that which the checkpoint names (looked at where the proof begins, and again as for every checkpoint)',
       spec: '4.1',
       find: '    bytesEqual(entry.verdict, summaryDigest(proof.summary));',
       replace: '    entry.verdict.length === summaryDigest(proof.summary).length;',
+      and: [
+        {
+          file: 'lib/proof/checkpoint.ts',
+          find: 'bytesEqual(verdict, summaryDigest(summary));',
+          replace: 'verdict.length === summaryDigest(summary).length;\n  void bytesEqual;',
+        },
+      ],
       title: 'checkpoint-of-other-birth: a summary with the birth of another VM under a genuine checkpoint',
     },
     {

@@ -326,8 +326,7 @@ export const sessions = [
       spec: '6.10',
       find: '    await discardIncoming(this.#services, record.vm, record.id);\n',
       replace: '    void discardIncoming;\n',
-      title:
-        'aborted is not said while what was received could not be thrown away, and is said once it could',
+      title: 'aborted is not said of what a crash left before that is thrown away',
       test: hands,
     },
     {

@@ -92,6 +92,8 @@ describe('checkpoints (SPEC 4.1)', () => {
     assert.equal(marks.length, limits.summaryMarksMax);
     const between = { ...old, sequence: marks[0]!.sequence };
     assert.match(fault(bytes, { checkpoints: 'any', known: between }), /^known-head/);
+    const reborn = { ...old, birth: new Uint8Array(32) };
+    assert.match(fault(bytes, { checkpoints: 'any', known: reborn }), /^known-head: .*another birth/);
   });
 
   it('cost the same however long the life before them was', () => {
