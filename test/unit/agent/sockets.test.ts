@@ -19,7 +19,9 @@ describe('the sockets of the agent (SPEC 8.1)', () => {
   let asked: string[];
   const servers: Server[] = [];
   const ignore = (): void => undefined;
-  const log: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+  let warned: string[];
+  const warn = (_fields: object, message: string): void => void warned.push(message);
+  const log: Log = { debug: ignore, info: ignore, warn, error: ignore };
   /** The kernel's word on who is at the other end, as these tests want it. */
   const bridge = { peerCredentials: () => ({ pid: 7, uid, gid: 0 }) } as unknown as Bridge;
 
@@ -27,6 +29,7 @@ describe('the sockets of the agent (SPEC 8.1)', () => {
     directory = mkdtempSync(join(tmpdir(), 'tvmmp-sockets-'));
     uid = 0;
     asked = [];
+    warned = [];
   });
   afterEach(() => {
     for (const server of servers.splice(0)) server.close();
@@ -124,6 +127,11 @@ describe('the sockets of the agent (SPEC 8.1)', () => {
     const head = Buffer.alloc(4);
     head.writeUInt32BE(limits.hookFrameBytesMax + 1);
     assert.equal((await say(path, head)).length, 0);
+    assert.deepEqual(
+      warned,
+      ['hook call that cannot be read'],
+      'refused for its length, not for its silence',
+    );
     for (const bytes of [
       Uint8Array.of(0, 9),
       Uint8Array.of(0, 1, 0xff, 0, 0, 0, 0, 0, 0),
