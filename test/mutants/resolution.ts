@@ -85,6 +85,26 @@ export const resolutions = [
       title: 'destroys what is here, durably decided first',
     },
   ]),
+  ...mutantsOf('lib/migration/resolution.ts', resolution, [
+    {
+      name: 'resolution/unseen-came',
+      defence: 'What is stated of a VM that came unseen is about one that came',
+      spec: '6.9',
+      find: "  if (came === 'and-stopped') return;\n",
+      replace: "  if (came === 'and-stopped' || record.uuid !== '') return;\n",
+      title: 'is refused where nothing came',
+    },
+  ]),
+  ...mutantsOf('lib/migration/left-keys.ts', 'test/unit/migration/left-keys.test.ts', [
+    {
+      name: 'left-keys/forgotten',
+      defence: 'An agent that starts takes keys out of libvirt that a killed one left there',
+      spec: '8.3',
+      find: 'if (!isStarting(domain)) await',
+      replace: 'if (isStarting(domain)) await',
+      title: 'is taken out when the agent starts',
+    },
+  ]),
   ...mutantsOf('lib/migration/sessions.ts', resolution, [
     {
       name: 'conflict/verified',

@@ -175,6 +175,47 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
     });
   });
 
+  describe('of what came to a target unseen', () => {
+    /** The VM is at beta, whose agent was killed before it saw that, and alpha is not heard any more. */
+    async function unseen(): Promise<void> {
+      const moving = stage.virsh(vm, stage.alpha, stage.beta);
+      const incoming = () => stage.beta.machine.domains.get(vm.uuid);
+      for (let n = 0; n < 2_000 && incoming()?.running == null; n += 1)
+        await new Promise((resolveNow) => setImmediate(resolveNow));
+      stage.beta.killAgent();
+      await moving;
+      stage.alpha.killAgent();
+      await stage.until(stage.beta.machine.stop(vm.uuid, 'shutdown'));
+      stage.beta.startAgent();
+      await stage.pass(2_000);
+      assert.equal(sessionAt(stage.beta).state, 'staged');
+    }
+
+    it('keep: arrived is signed, and the VM starts', async () => {
+      await unseen();
+      await state(stage.beta, 'keep');
+      assert.equal(stage.record(stage.beta, vm).holder, 'beta.test');
+      await stage.until(stage.beta.machine.start(vm.uuid));
+      stage.alpha.startAgent();
+      await stage.pass(30_000);
+      assert.equal(sessionAt(stage.alpha).state, 'departed');
+    });
+
+    it('give up: nothing of it is left', async () => {
+      await unseen();
+      assert.equal((await state(stage.beta, 'give-up')).state, 'aborted');
+      assert.equal(stage.record(stage.beta, vm).state, 'gone');
+      assert.equal(stage.beta.machine.vtpms.has(vm.uuid), false);
+    });
+
+    it('is refused where nothing came', async () => {
+      await unseen();
+      stage.beta.machine.domains.delete(vm.uuid);
+      for (const outcome of ['keep', 'give-up'] as const)
+        await assert.rejects(state(stage.beta, outcome), /nothing of vm has come here/);
+    });
+  });
+
   it('is not taken by the agent without its risk accepted, nor another outcome than the two', async () => {
     await aborting();
     const { services, sessions } = stage.alpha.agent!;
