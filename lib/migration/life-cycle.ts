@@ -59,6 +59,7 @@ export class LifeCycle {
     const domain = await lookAt(host.hypervisor, uuid);
     const now = observed(domain);
     if (now === null) return;
+    if (domain !== null) this.#follow(uuid, domain.name);
     for (const kind of missing(record.state, now, domain?.reason === 'booted')) {
       const facts = kind === 'started' ? await this.#facts(uuid) : undefined;
       await chains.append(uuid, { kind, ...(facts === undefined ? {} : { facts }) });
@@ -67,6 +68,13 @@ export class LifeCycle {
     if (domain?.state === 'shutoff' && domain.reason === 'from-snapshot')
       await this.#services.vtpmStates.reverted(uuid);
     if (now === 'running' || now === 'paused') await this.#services.vtpmStates.look(uuid);
+  }
+
+  /** virsh domrename: the VM is the same, and is asked for by its new name. */
+  #follow(uuid: string, name: string): void {
+    const { journal } = this.#services.host;
+    const record = journal.vm(uuid);
+    if (record !== null && record.name !== name) journal.putVm({ ...record, name });
   }
 
   /** The definition that the VM was started with. */

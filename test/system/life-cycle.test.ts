@@ -190,6 +190,7 @@ describe('life of a protected VM', function () {
     await lab.halt('alpha', guest);
     await virsh('domrename', guest.name, 'renamed');
     const renamed = { ...guest, name: 'renamed' };
+    await called('renamed');
     await virsh('start', renamed.name);
     assert.equal((await lab.ticksOn('alpha', guest)).secret, secret); // its console's log keeps the old name
     await lab.moved('alpha', 'beta', renamed);
@@ -199,6 +200,7 @@ describe('life of a protected VM', function () {
     assert.equal((await lab.vm('alpha', renamed))?.name, 'renamed');
     await lab.halt('alpha', renamed);
     await virsh('domrename', 'renamed', guest.name);
+    await called(guest.name);
   });
 
   it('starts after the host was rebooted while it was off', async () => {
@@ -302,6 +304,13 @@ describe('life of a protected VM', function () {
     const anew = await lab.boot('alpha', guest);
     assert.notEqual(anew.secret, secret);
   });
+
+  /** Waits until alpha's agent has it by this name. */
+  async function called(name: string): Promise<void> {
+    await lab.eventually(`the guest is called ${name}`, async () =>
+      (await lab.vm('alpha', guest))?.name === name ? true : null,
+    );
+  }
 
   /** Ticks of the boot that this one is of. */
   async function ticksOfRun({ pcr, secret: sealed }: Tick): Promise<number> {
