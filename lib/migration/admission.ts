@@ -6,6 +6,7 @@ import { checkFacts, giveKeyToLibvirt } from './incoming.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import type { Sessions } from './sessions.ts';
+import type { TargetSession } from './target-session.ts';
 
 /**
  * The second lock (SPEC 8.1): an incoming protected VM enters only with a permit of a completed session. Opens that session
@@ -38,7 +39,7 @@ export class Admission {
 
   async #admitProtected(domain: ProtectedDomain): Promise<void> {
     const { host } = this.#services;
-    const promised = this.#sessions.stagedFor(domain.uuid);
+    const promised = await this.#promised(domain);
     const session = promised ?? (await this.#open(domain));
     const permit = host.journal.permit(domain.uuid);
     const record = host.journal.vm(domain.uuid);
@@ -52,13 +53,25 @@ export class Admission {
     if (promised !== null) {
       const named = { ...record, name: domain.name, secret: domain.secret };
       host.journal.putVm(named);
-      if (domain.agent !== null)
-        host.journal.changeSession(session.session, { address: domain.agent }, host.now());
       await giveKeyToLibvirt(this.#services, named);
     }
     if (session.state.tag !== 'staged')
       throw new Refused(`the migration of ${domain.name} was given up meanwhile; start it again`);
-    this.#services.admitted.add(domain.uuid);
+    if (domain.agent !== null) this.#services.admitted.set(domain.uuid, domain.agent);
+  }
+
+  /**
+   * The session in which the source has promised this VM. A promise stands while its source is connected and is the one that the VM comes from: it may
+   * have taken it back since (SPEC 6.9), which this host has not heard. One that does not stand is ended first, as if its permit had expired.
+   */
+  async #promised({ uuid, name, agent }: ProtectedDomain): Promise<TargetSession | null> {
+    const promised = this.#sessions.stagedFor(uuid);
+    if (promised === null) return null;
+    const address = this.#services.host.journal.session(promised.session)?.address;
+    if (promised.connected && agent !== null && agent === address) return promised;
+    await promised.input({ kind: 'lost' });
+    if (this.#sessions.stagedFor(uuid) === null) return null;
+    throw new Refused(`an earlier migration of ${name} to this host is not over (tvmmp migration list)`);
   }
 
   async #open(domain: ProtectedDomain) {

@@ -80,7 +80,7 @@ export async function discardIncoming(services: Services, uuid: string, session:
   });
 }
 
-/** What a crash left of sessions that came to nothing: staged records that no session waits for. */
+/** What is left of sessions that came to nothing while it could not be cleared away: staged records that no session waits for. */
 export async function discardOrphans(services: Services): Promise<void> {
   const { journal } = services.host;
   const waiting = new Set(journal.unfinishedSessions('target').map(({ vm }) => vm));

@@ -11,8 +11,8 @@ import type { Host } from './host.ts';
 export class ListExchange {
   readonly #host: Pick<Host, 'revocations' | 'learnRevocations'>;
   #heard = false;
-  /** Set by a hello with a lower version; the list goes out once. */
-  #owed: Uint8Array | null = null;
+  /** What the peer's hello announced; until it was brought a newer list, which goes out once. */
+  #announced: { readonly session: Uint8Array; readonly version: number } | null = null;
 
   constructor(host: Pick<Host, 'revocations' | 'learnRevocations'>) {
     this.#host = host;
@@ -21,9 +21,9 @@ export class ListExchange {
   /** Looks at each message of a session that came. True where it is dealt with: a list is no state machine's business. */
   received(message: Message, session: Uint8Array): boolean {
     if (message.kind === 'hello') {
-      const ours = this.#host.revocations()?.list.version ?? 0;
       const silent = !message.versions.has(REVOCATIONS_VERSION);
-      if (!silent && announcedRevocations(message.versions) < ours) this.#owed = message.session;
+      const version = announcedRevocations(message.versions);
+      this.#announced = silent ? null : { session: message.session, version };
     }
     if (message.kind !== 'revocations') return false;
     requireSession(message, session);
@@ -33,12 +33,13 @@ export class ListExchange {
     return true;
   }
 
-  /** Before each message of ours: pays what is owed. */
+  /** Before each message of ours: a list that is newer than what the peer has, also one that came here only now. */
   async beforeSending(channel: Channel): Promise<void> {
-    const session = this.#owed;
+    const told = this.#announced;
     const inForce = this.#host.revocations();
-    if (session === null || inForce === null) return;
-    this.#owed = null;
+    if (told === null || inForce === null || !(told.version < inForce.list.version)) return;
+    const { session } = told;
+    this.#announced = null;
     await channel.send({ kind: 'revocations', session, list: inForce.envelope });
   }
 }

@@ -16,8 +16,11 @@ export interface Services {
   readonly custody: Custody;
   readonly platform: Platform;
   readonly vtpmStates: VtpmStates;
-  /** VMs that were let in and whose `prepare begin` is still to come: each opens that gate once. */
-  readonly admitted: Set<string>;
+  /**
+   * VMs that were let in and whose `prepare begin` is still to come, with the agent that their metadata named: each opens that gate once, for what
+   * comes, and not for a definition of the VM that was here before (SPEC 8.2).
+   */
+  readonly admitted: Map<string, string>;
   /** How long the steps of sessions took. */
   readonly timings: StepTimings;
   /** libvirt's last word on the migrations of this host's VMs, by UUID; fed by its events. */
@@ -45,6 +48,6 @@ export function servicesOf(host: Host): Services {
     }),
     completedJobs: new Map(),
     timings: new StepTimings(),
-    admitted: new Set(),
+    admitted: new Map(),
   };
 }

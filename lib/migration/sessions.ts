@@ -55,9 +55,7 @@ export class Sessions {
   /** Takes up what a restart interrupted, and begins to watch libvirt (SPEC 6.8). */
   start(): void {
     for (const record of this.#services.host.journal.unfinishedSessions()) this.#resume(record);
-    discardOrphans(this.#services).catch((error: unknown) => {
-      this.#services.host.log.warn({ error: String(error) }, 'what a crash left could not be removed yet');
-    });
+    this.#discardOrphans();
     this.#timer = this.#services.host.timers.every(tickMs, () => {
       this.look();
     });
@@ -148,7 +146,7 @@ export class Sessions {
     return this.#source(vm, record.id, 'hook', { tag: 'resolved', session: record.id, head: vm.head });
   }
 
-  /** Ends in the journal what has ended here without a word in it. */
+  /** Ends in the journal what has ended here without a word in it, and clears away what is left of it. */
   #sweep(): void {
     const { journal, now, log, timers } = this.#services.host;
     if (timers.elapsed() < this.#sweptAt + sweepMs) return;
@@ -163,6 +161,14 @@ export class Sessions {
     } catch (error) {
       log.warn({ error: String(error) }, 'the journal could not be swept');
     }
+    this.#discardOrphans();
+  }
+
+  /** What sessions left that ended while this host could not clear it away: its agent was killed, or libvirt was gone. */
+  #discardOrphans(): void {
+    discardOrphans(this.#services).catch((error: unknown) => {
+      this.#services.host.log.warn({ error: String(error) }, 'what a session left could not be removed yet');
+    });
   }
 
   // Opening and resuming
@@ -356,8 +362,7 @@ export class Sessions {
   async #lookSource(session: SourceSession): Promise<void> {
     const { state } = session;
     if (redone.has(state.tag)) return session.redo();
-    if (state.tag === 'aborting')
-      return this.#repeat(session, { kind: 'abort', session: session.session, head: state.head });
+    if (state.tag === 'aborting') return this.#say(session, 'stayed', 'abort', state.head);
     if (state.tag !== 'offered' && state.tag !== 'staged' && state.tag !== 'declined') return;
     if (!session.outcomeIsDue) return;
     const { hypervisor, timers } = this.#services.host;
@@ -370,7 +375,7 @@ export class Sessions {
     if (!isRunningHere(domain)) {
       session.quietSince ??= timers.elapsed();
       if (timers.elapsed() < session.quietSince + quietMs) return;
-      if (hasLeft(domain) && state.tag !== 'declined') return this.#sayLeft(session, state.head);
+      if (hasLeft(domain) && state.tag !== 'declined') return this.#say(session, 'left', 'query', state.head);
     }
     // Our own migration call may have begun while we looked.
     if (session.move !== 'under-way') await session.input({ kind: 'stayed' });
@@ -393,13 +398,21 @@ export class Sessions {
     if (now() > overdue) await session.input({ kind: 'lost' });
   }
 
-  /** Nothing of the VM is here, so the target must have it: asked again until it has answered. */
-  async #sayLeft(session: SourceSession, head: Uint8Array): Promise<void> {
+  /**
+   * The VM is here and does not leave, or nothing of it is here and the target must have it: said again until the target has answered, also over a
+   * connection that is there (a full disk may have kept it from being said).
+   */
+  async #say(
+    session: SourceSession,
+    outcome: 'stayed' | 'left',
+    kind: 'abort' | 'query',
+    head: Uint8Array,
+  ): Promise<void> {
     const { timers } = this.#services.host;
-    if (!session.connected) return this.#repeat(session, { kind: 'query', session: session.session, head });
+    if (!session.connected) return this.#repeat(session, { kind, session: session.session, head });
     if (timers.elapsed() < session.repeatedAt + repeatMs) return;
     session.repeatedAt = timers.elapsed();
-    await session.input({ kind: 'left' });
+    await session.input({ kind: outcome });
   }
 
   /** libvirt released an incoming VM: no need to wait for the grace to pass. */

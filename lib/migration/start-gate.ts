@@ -24,7 +24,12 @@ export async function admitStart(
     );
   }
   if (record.state === 'staged') {
-    if (operation === 'prepare' && services.admitted.delete(domain.uuid)) {
+    if (
+      operation === 'prepare' &&
+      domain.agent !== null &&
+      services.admitted.get(domain.uuid) === domain.agent
+    ) {
+      services.admitted.delete(domain.uuid);
       host.journal.removeVtpmState(domain.uuid);
       beginRun(host.journal, domain.uuid, domain.run);
       return;

@@ -3,6 +3,7 @@ import { mutantsOf } from './mutant.ts';
 
 const start = 'test/unit/migration/start-gate.test.ts';
 const admission = 'test/unit/migration/admission.test.ts';
+const gatesOfArrival = 'test/simulation/gates.test.ts';
 const vtpmStates = 'test/unit/migration/vtpm-states.test.ts';
 const adoption = 'test/unit/migration/adoption.test.ts';
 const source = 'test/unit/migration/source-checks.test.ts';
@@ -21,17 +22,26 @@ export const gates = [
       name: 'start/staged',
       defence: 'A staged VM starts by its permit alone',
       spec: '8.2',
-      find: "    if (operation === 'prepare' && services.admitted.delete(domain.uuid)) {",
-      replace: "    if (operation === 'prepare') {",
+      find: '      services.admitted.get(domain.uuid) === domain.agent\n',
+      replace: '      services.admitted.size >= 0\n',
       title: 'does not start for a permit that it has not shown',
       test: admission,
+    },
+    {
+      name: 'start/what-comes',
+      defence: 'A permit opens the gate for the definition that comes, not for one that was here before',
+      spec: '8.2',
+      find: '      services.admitted.get(domain.uuid) === domain.agent\n',
+      replace: '      services.admitted.has(domain.uuid)\n',
+      title: 'do not let an old definition start with the permit of the VM that comes',
+      test: gatesOfArrival,
     },
     {
       name: 'start/once-for-a-permit',
       defence: 'A permit opens the gate of the start once',
       spec: '8.2',
-      find: 'services.admitted.delete(domain.uuid)) {',
-      replace: 'services.admitted.has(domain.uuid)) {',
+      find: '      services.admitted.delete(domain.uuid);\n',
+      replace: '',
       title: 'passes the gate of its start once for a permit',
       test: admission,
     },
@@ -216,6 +226,25 @@ export const gates = [
       find: '    if (!host.journal.consumePermit(domain.uuid, session.session, host.now())) {',
       replace: '    if (domain.uuid === "") {',
       title: 'comes in once for a permit',
+    },
+    {
+      name: 'admission/source-connected',
+      defence:
+        'A permit is good while the source that promised the VM is connected: it may have taken its promise back',
+      spec: '8.1',
+      find: 'if (promised.connected && agent !== null && agent === address) return promised;',
+      replace: 'if (agent !== null && agent === address) return promised;',
+      title: 'do not use the permit of a move that its source took back, when the VM comes from its source',
+      test: gatesOfArrival,
+    },
+    {
+      name: 'admission/from-who-promised',
+      defence: 'A permit is good for a VM that comes from the source that promised it',
+      spec: '8.1',
+      find: 'if (promised.connected && agent !== null && agent === address) return promised;',
+      replace: 'if (promised.connected || agent !== address) return promised;',
+      title: 'do not use the permit of a move that its source took back, when the VM comes from elsewhere',
+      test: gatesOfArrival,
     },
     {
       name: 'admission/own-agent',

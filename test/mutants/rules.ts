@@ -242,8 +242,8 @@ export const rules = [
       name: 'revocation/brought',
       defence: 'A peer that announces an older list gets ours',
       spec: '1.3',
-      find: 'if (!silent && announcedRevocations(message.versions) < ours) this.#owed = message.session;',
-      replace: 'if (!silent && announcedRevocations(message.versions) < ours) this.#owed = null;',
+      find: 'this.#announced = silent ? null : { session: message.session, version };',
+      replace: 'this.#announced = null;',
       title: 'brings ours, once, to a peer whose hello announces an older one',
     },
     {

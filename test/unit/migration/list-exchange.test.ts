@@ -52,6 +52,23 @@ describe('the exchange of revocation lists on a connection (SPEC 1.3)', () => {
     }
   });
 
+  it('brings one that came to us after the hello: ours will announce it', async () => {
+    let version = 2;
+    const sent: Message[] = [];
+    const lists = new ListExchange({
+      revocations: () => ({
+        list: { version, issuedAt: new Date(0), hosts: [], digest: bytes(32) },
+        envelope: `list ${version}`,
+      }),
+      learnRevocations: () => undefined,
+    });
+    const channel = { send: (message: Message) => Promise.resolve(void sent.push(message)) };
+    lists.received(announcing('2'), session);
+    version = 3;
+    await lists.beforeSending(channel as unknown as Channel);
+    assert.deepEqual(sent, [{ kind: 'revocations', session, list: 'list 3' }]);
+  });
+
   it('has nothing to bring where there is no list', async () => {
     const { lists, sent, send } = end(0);
     lists.received(announcing('0'), session);
