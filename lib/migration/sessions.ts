@@ -469,7 +469,9 @@ const redone: ReadonlySet<string> = new Set<SourceSession['state']['tag'] | Targ
 /** Our *arrived* of a session, from the journal. */
 function arrivedOf(services: Services, vm: string, session: Uint8Array): Arrived | null {
   const entries = services.host.journal.entries(vm).map(decodeSignedEntry);
-  const entry = entries.findLast((signed) => sessionOf(signed) === hex(session));
+  const entry = entries.findLast(
+    (signed) => decodeEntry(signed.entry).kind === 'arrived' && sessionOf(signed) === hex(session),
+  );
   return entry === undefined ? null : arrivedMessage(services, session, entry);
 }
 

@@ -4,6 +4,7 @@ import { mutantsOf } from './mutant.ts';
 const offer = 'test/unit/migration/offer.test.ts';
 const hands = 'test/unit/migration/hand-over.test.ts';
 const sessionsTest = 'test/unit/migration/sessions.test.ts';
+const unfinished = 'test/unit/migration/unfinished.test.ts';
 
 export const sessions = [
   ...mutantsOf('lib/migration/source-session.ts', hands, [
@@ -319,6 +320,48 @@ export const sessions = [
       find: "    this.#register({ id: session, vm: '', role: 'target', address: '' });\n",
       replace: '',
       title: 'that nobody here knows are answered with aborted, once their id is used up',
+    },
+    {
+      name: 'sessions/committed-stays',
+      defence:
+        'What was committed and cannot be taken up again is not called refused, which would be disclaimed',
+      spec: '6.8, 6.10',
+      find: "      if (record.state === 'open') journal.changeSession(session, { state: 'refused' }, now());\n",
+      replace:
+        "      if (record.state !== 'refused') journal.changeSession(session, { state: 'refused' }, now());\n",
+      title:
+        'stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody',
+      test: unfinished,
+    },
+    {
+      name: 'sessions/arrived-says-so',
+      defence: 'What is said again as *arrived* is an entry that says so',
+      spec: '6.8',
+      find: "decodeEntry(signed.entry).kind === 'arrived' && sessionOf(signed) === hex(session)",
+      replace: 'sessionOf(signed) === hex(session)',
+      title:
+        'stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody',
+      test: unfinished,
+    },
+    {
+      name: 'sessions/leaves-no-key',
+      defence:
+        'The sealed key of a session that came to nothing goes, also where libvirt was away when it ended',
+      spec: '6.8',
+      find: '    this.#discardOrphans();\n  }\n\n  /** What sessions left',
+      replace: '  }\n\n  /** What sessions left',
+      title:
+        'leaves nothing behind: the key of a VM that was refused while libvirt was away is cleared away without a restart',
+      test: unfinished,
+    },
+    {
+      name: 'sessions/abort-said-again',
+      defence: '*abort* that a full disk kept back is said over the connection that there is',
+      spec: '6.8',
+      find: "return this.#say(session, 'stayed', 'abort', state.head);",
+      replace: "return this.#repeat(session, { kind: 'abort', session: session.session, head: state.head });",
+      title: 'says abort over the connection that it has, once a full disk lets it',
+      test: unfinished,
     },
     {
       name: 'sessions/disclaimed-after-discarding',

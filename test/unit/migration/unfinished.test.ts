@@ -1,0 +1,92 @@
+/** What is done again, or left alone, where a session could not go on at the time (SPEC 6.8, 6.10): shipped agents, one thing amiss. */
+import assert from 'node:assert/strict';
+import { domainXml } from '../../simulation/domain.ts';
+import { Liar } from '../../simulation/liar.ts';
+import { factsHash, Stage } from '../../simulation/stage.ts';
+
+describe('a session that could not go on at the time', () => {
+  let stage: Stage;
+  let liar: Liar;
+  beforeEach(async () => {
+    stage = await Stage.open();
+    liar = new Liar(stage);
+  });
+  afterEach(() => {
+    stage.close();
+  });
+
+  it('stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody', async () => {
+    const { beta } = stage;
+    const attested = await liar.attested(beta);
+    const { session, chain } = attested;
+    assert.equal((await liar.offer(attested, liar.depart(attested).bytes())).kind, 'staged');
+    beta.killAgent();
+    // Its journal says that the VM arrived, and has no entry that does: nobody can say any more what became of it.
+    beta.journal.changeSession(session, { state: 'arrived' }, 0);
+    beta.startAgent();
+    await stage.pass(2_000);
+    for (const kind of ['abort', 'query'] as const) {
+      const channel = await liar.connect(beta);
+      await channel.send({ kind, session, head: chain.head });
+      await assert.rejects(stage.until(channel.receive(20_000)), /gone/);
+    }
+    const record = beta.journal.session(session);
+    assert.equal(record?.state, 'arrived');
+    assert.equal(record.problem, 'internal: nothing more is known of what is arrived');
+    assert.notEqual(
+      stage.record(beta, { uuid: chain.vm, name: 'vm', latest: 0, doubled: null }).sealed,
+      null,
+    );
+  });
+
+  it('leaves nothing behind: the key of a VM that was refused while libvirt was away is cleared away without a restart', async () => {
+    const { beta } = stage;
+    const { agent, machine } = beta;
+    assert.ok(agent !== null);
+    const chain = liar.chain();
+    const vm = { uuid: chain.vm, name: 'vm', latest: 0, doubled: null };
+    const xml = domainXml(vm);
+    chain.facts = factsHash(xml);
+    const secret = '8f0c9b1e-4d0e-4a86-9a43-6d6b0f5c7c11';
+    const coming = agent.sessions.come(
+      vm.uuid,
+      { name: vm.name, facts: chain.facts, secret },
+      'gamma.test:16515',
+    );
+    coming.catch(() => undefined);
+    const answered = liar.answerAsSource(await liar.accept(), chain);
+    answered.catch(() => undefined);
+    for (let step = 0; beta.journal.permit(vm.uuid) === null; step += 1) {
+      assert.ok(step < 100_000, 'it was not staged');
+      await stage.pass(0.1);
+    }
+    machine.stopLibvirtd();
+    await stage.pass(20_000);
+    assert.equal(beta.journal.sessions(vm.uuid)[0]?.state, 'refused');
+    assert.equal(stage.record(beta, vm).state, 'staged');
+    machine.startLibvirtd();
+    await stage.pass(90_000);
+    assert.equal(beta.agent, agent, 'it is the same agent');
+    const { state, sealed } = stage.record(beta, vm);
+    assert.deepEqual([state, sealed], ['gone', null]);
+    assert.equal(beta.journal.permit(vm.uuid), null);
+  });
+
+  it('says abort over the connection that it has, once a full disk lets it', async () => {
+    const { alpha } = stage;
+    const vm = await stage.vm(alpha);
+    alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
+    const { channel, session } = await liar.offered();
+    alpha.disk.full = true;
+    for (let waited = 0; !stage.hasLogged(alpha, /a step of a session failed/); waited += 1) {
+      assert.ok(waited < 600, 'it did not try');
+      await stage.pass(100);
+    }
+    assert.equal(alpha.journal.session(session)?.state, 'offered');
+    alpha.disk.full = false;
+    const { head } = await liar.expect(channel, 'abort');
+    await channel.send(liar.aborted({ session, head }));
+    await stage.pass(2_000);
+    assert.equal(stage.record(alpha, vm).state, 'running');
+  });
+});
