@@ -119,7 +119,9 @@ export class ImaJudge {
     if (this.#rules.excluded.some((glob) => glob.test(path))) return undefined;
     if (isSignedFile(entry, this.#rules.keys)) return undefined;
     const shown = `${algorithm}:${value.slice(0, 16)}...`;
-    return listed === undefined ? `is not listed (${shown})` : `has another digest than listed (${shown})`;
+    const signed = entry.signature === null ? '' : ', nor is its signature one of a key of the policy';
+    const flaw = listed === undefined ? 'is not listed' : 'has another digest than listed';
+    return `${flaw} (${shown})${signed}`;
   }
 }
 

@@ -4,6 +4,7 @@ import type { KeyObject } from 'node:crypto';
 import { ByteReader } from '../bytes/reader.ts';
 import { TvmmpError } from '../errors.ts';
 import type { UntrustedImaEntry } from '../evidence/ima-list.ts';
+import { isEcdsaKey, verifiesDigest } from './ecdsa-digest.ts';
 
 const EVM_IMA_XATTR_DIGSIG = 3;
 const VERSION = 2;
@@ -14,14 +15,23 @@ const ALGORITHMS: ReadonlyMap<number, { readonly name: string; readonly prefix: 
   [6, { name: 'sha512', prefix: '3051300d060960864801650304020305000440' }],
 ]);
 
-/** Whether one of these RSA keys signed the digest of an entry. False for any signature that cannot be read. */
+/** Whether signatures of this key can be verified: RSA, or ECDSA on P-256 or P-384. */
+export function isImaKey(key: KeyObject): boolean {
+  return key.asymmetricKeyType === 'rsa' || isEcdsaKey(key);
+}
+
+/** Whether one of these keys (isImaKey) signed the digest of an entry. False for any signature that cannot be read. */
 export function isSignedFile(entry: UntrustedImaEntry, keys: readonly KeyObject[]): boolean {
   if (entry.signature === null || keys.length === 0) return false;
   const parsed = parse(entry.signature);
   if (parsed === undefined) return false;
   const { name, prefix } = parsed.algorithm;
   const { algorithm, value } = entry;
-  return algorithm === name && keys.some((key) => signedText(key, parsed.signature) === prefix + value);
+  if (algorithm !== name) return false;
+  return keys.some((key) => {
+    if (key.asymmetricKeyType === 'rsa') return signedText(key, parsed.signature) === prefix + value;
+    return verifiesDigest(key, Buffer.from(value, 'hex'), parsed.signature);
+  });
 }
 
 function parse(bytes: Uint8Array) {
@@ -29,7 +39,7 @@ function parse(bytes: Uint8Array) {
     const reader = new ByteReader(bytes, { what: 'security.ima' });
     if (reader.u8() !== EVM_IMA_XATTR_DIGSIG || reader.u8() !== VERSION) return undefined;
     const algorithm = ALGORITHMS.get(reader.u8());
-    reader.skip(4); // The key's identifier: every key of the policy is tried.
+    reader.skip(4); // The key's identifier, which nothing signs: every key of the policy is tried.
     const signature = reader.sized16be(1024);
     reader.end();
     return algorithm === undefined ? undefined : { algorithm, signature };

@@ -5,6 +5,7 @@
 import { createPublicKey } from 'node:crypto';
 import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
+import { isImaKey } from './ima-signature.ts';
 import { keyVariables } from './secure-boot.ts';
 import type { KeyVariable } from './secure-boot.ts';
 
@@ -32,7 +33,7 @@ export interface ImaRules {
   readonly files: Readonly<Record<string, readonly string[]>>;
   /** Paths that may have any contents; `*` stands for anything but `/`, `**` for anything. */
   readonly excluded?: readonly string[];
-  /** RSA public keys (PEM) whose signatures in ima-sig entries are accepted in place of a digest. */
+  /** Public keys (PEM; RSA, P-256, P-384) whose signatures in ima-sig entries are accepted in place of a digest. */
   readonly keys?: readonly string[];
   /** Whether entries of files that could not be measured are accepted. Default: no. */
   readonly allowViolations?: boolean;
@@ -132,16 +133,17 @@ export function readImaRules(place: JsonPlace): ImaRules {
 
 function readPems(place: JsonPlace): readonly string[] {
   const pems = textsOf(place, logRuleForms.pem);
-  const wrong = pems.findIndex((pem) => keyTypeOf(pem) !== 'rsa');
-  if (wrong >= 0) throw place.at(wrong).fault('inconsistent', 'is not an RSA public key in PEM');
+  const wrong = pems.findIndex((pem) => !isKey(pem));
+  if (wrong >= 0)
+    throw place.at(wrong).fault('inconsistent', 'is not a public key in PEM of RSA, P-256 or P-384');
   return pems;
 }
 
-function keyTypeOf(pem: string): string | undefined {
+function isKey(pem: string): boolean {
   try {
-    return createPublicKey(pem).asymmetricKeyType;
+    return isImaKey(createPublicKey(pem));
   } catch {
-    return undefined;
+    return false;
   }
 }
 

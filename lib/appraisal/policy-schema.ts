@@ -24,7 +24,7 @@ export function policySchema(): Schema {
     title: 'TVMMP policy, a draft',
     description:
       'What a host has to be. tvmmp policy check looks besides at what a schema cannot say: PCRs ascend, a state has exactly the ' +
-      'PCRs of the policy, names of states are unique and rules name none but these, conditions can be read, keys are RSA keys.',
+      'PCRs of the policy, names of states are unique and rules name none but these, conditions can be read, keys are RSA, P-256 or P-384 keys.',
     ...object(draft, { ...members({ $ref: '#/$defs/state' }) }),
     $defs: {
       signed: {

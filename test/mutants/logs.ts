@@ -6,6 +6,7 @@ const judged = 'test/unit/appraisal/event-log-rules.test.ts';
 const vectors = 'test/vectors/event-log.test.ts';
 const imaVectors = 'test/vectors/ima.test.ts';
 const rules = 'test/unit/appraisal/log-rules.test.ts';
+const ecdsa = 'test/unit/appraisal/ecdsa-digest.test.ts';
 const quoteTitle = 'for the quote: changed, garbage, another structure, not ours';
 const missingTitle = 'for logs that are missing, although the policy has rules about them';
 const bootTitle = 'for Secure Boot and its keys';
@@ -341,18 +342,17 @@ export const logs = [
       name: 'ima/signed-digest',
       defence: 'A signature is over the digest of its entry',
       spec: '10.2',
-      find: 'signedText(key, parsed.signature) === prefix + value)',
-      replace: 'signedText(key, parsed.signature).startsWith(prefix))',
+      find: 'signedText(key, parsed.signature) === prefix + value;',
+      replace: 'signedText(key, parsed.signature).startsWith(prefix);',
       title: signedTitle,
     },
     {
       name: 'ima/signed-algorithm',
       defence: 'A signature is over a digest of its own algorithm',
       spec: '10.2',
-      find: 'return algorithm === name && keys.some((key) => signedText(key, parsed.signature) === prefix + value);',
-      replace:
-        'return keys.some((key) => signedText(key, parsed.signature).endsWith(value)) && name + algorithm + prefix !== "";',
-      title: signedTitle,
+      find: '  if (algorithm !== name) return false;\n',
+      replace: '  void [algorithm, name];\n',
+      title: 'take the ECDSA signature of a key on P-256, over this digest',
     },
     {
       name: 'ima/signature-kind',
@@ -364,14 +364,49 @@ export const logs = [
       title: signedTitle,
     },
   ]),
+  ...mutantsOf('lib/appraisal/ecdsa-digest.ts', ecdsa, [
+    {
+      name: 'ima/ecdsa-point',
+      defence: 'An ECDSA signature is over the digest of its entry, by a key of the policy',
+      spec: '10.2',
+      find: '  return BigInt(`0x${x}`) % n === r;',
+      replace: '  return BigInt(`0x${x}`) % n === r || s < n;',
+      title: 'over another digest, by another key, or with r or s of another are refused, on P-256',
+    },
+    {
+      name: 'ima/ecdsa-range',
+      defence: 'r and s are numbers from 1 to below the order of the group',
+      spec: '10.2',
+      find: '  if (r < 1n || r >= n || s < 1n || s >= n) return false;\n',
+      replace: '  if (r < 1n || s < 1n) return false;\n',
+      title: 'with r or s that the group has not are refused, on P-256',
+    },
+    {
+      name: 'ima/ecdsa-der',
+      defence: 'A signature has one spelling',
+      spec: '10.2',
+      find: '    reader.end();\n',
+      replace: '',
+      title: 'in another spelling than DER are refused',
+    },
+    {
+      name: 'ima/ecdsa-curve',
+      defence: 'ECDSA keys are on P-256 or P-384',
+      spec: '10.2',
+      find: "CURVES.has(key.asymmetricKeyDetails?.namedCurve ?? '');",
+      replace: "key.asymmetricKeyDetails?.namedCurve !== '';",
+      title: 'are refused with an ECDSA key on another curve',
+      test: rules,
+    },
+  ]),
   ...mutantsOf('lib/appraisal/log-rules.ts', rules, [
     {
-      name: 'log-rules/rsa',
-      defence: 'A key of ima.keys is an RSA key',
+      name: 'log-rules/key',
+      defence: 'A key of ima.keys is one whose signatures can be verified',
       spec: '10.2',
-      find: "pems.findIndex((pem) => keyTypeOf(pem) !== 'rsa');",
-      replace: 'pems.findIndex((pem) => keyTypeOf(pem) === undefined);',
-      title: 'are refused with a key that is not RSA',
+      find: 'return isImaKey(createPublicKey(pem));',
+      replace: "return isImaKey(createPublicKey(pem)) || pem !== '';",
+      title: 'are refused with a key that is neither RSA nor ECDSA',
     },
     {
       name: 'log-rules/quoted',

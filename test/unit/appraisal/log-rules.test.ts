@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, privateEncrypt, constants, createHash } from 'node:crypto';
+import { generateKeyPairSync, privateEncrypt, constants, createHash, sign } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { ImaJudge, ImaRuleSet } from '../../../lib/appraisal/ima-rules.ts';
 import type { ImaRules } from '../../../lib/appraisal/log-rules.ts';
 import { pcrsOfRules } from '../../../lib/appraisal/log-rules.ts';
@@ -9,8 +10,9 @@ import { ImaReplay } from '../../../lib/evidence/ima-replay.ts';
 import { imaList } from '../../support/ima-builder.ts';
 import type { BuiltImaEntry } from '../../support/ima-builder.ts';
 
+const pemOf = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem' }) as string;
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
-const pem = rsa.publicKey.export({ type: 'spki', format: 'pem' }) as string;
+const pem = pemOf(rsa.publicKey);
 
 const digest = 'ab'.repeat(32);
 const draft = {
@@ -58,13 +60,12 @@ describe('rules about logs in a policy', () => {
     ['a file digest without its algorithm', { ima: { files: { '/x': [digest] } } }],
     ['a key that is none', { ima: { files: {}, keys: [pem.replace(/[A-Za-z]{8}/, '????????')] } }],
     [
-      'a key that is not RSA',
-      {
-        ima: {
-          files: {},
-          keys: [generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' })],
-        },
-      },
+      'a key that is neither RSA nor ECDSA',
+      { ima: { files: {}, keys: [pemOf(generateKeyPairSync('ed25519').publicKey)] } },
+    ],
+    [
+      'an ECDSA key on another curve',
+      { ima: { files: {}, keys: [pemOf(generateKeyPairSync('ec', { namedCurve: 'P-521' }).publicKey)] } },
     ],
   ];
   for (const [what, members] of faults)
@@ -132,11 +133,55 @@ describe('rules about IMA entries', () => {
     assert.equal(judge(signed(signature(contents, { type: 1 })), { keys }), false);
     assert.equal(judge(signed(signature(contents).slice(0, -1)), { keys }), false);
     assert.equal(judge(signed(Buffer.from('garbage')), { keys }), false);
-    const other = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({
-      type: 'spki',
-      format: 'pem',
+    const other = pemOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey);
+    assert.equal(judge(signed(signature(contents)), { keys: [other] }), false);
+  });
+
+  for (const curve of ['P-256', 'P-384'])
+    it(`take the ECDSA signature of a key on ${curve}, over this digest`, () => {
+      const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: curve });
+      const keys = [pem, pemOf(publicKey)];
+      const is = (
+        of: string,
+        {
+          by = privateKey,
+          algorithm = 4,
+          cut = 0,
+          rules = keys,
+        }: {
+          readonly by?: KeyObject;
+          readonly algorithm?: number;
+          readonly cut?: number;
+          readonly rules?: readonly string[];
+        } = {},
+      ): boolean => {
+        const der = sign('sha256', Buffer.from(of), by);
+        const head = new ByteWriter().u8(3).u8(2).u8(algorithm).u32be(0x01020304);
+        const bytes = head.sized16be(der.subarray(0, der.length - cut)).finish();
+        const entry = { path: '/x', contents, template: 'ima-sig', signature: bytes } as const;
+        return judge(entry, { keys: rules });
+      };
+      assert.equal(is(contents), true);
+      assert.equal(is('other'), false);
+      assert.equal(is(contents, { algorithm: 5 }), false);
+      assert.equal(is(contents, { cut: 1 }), false);
+      assert.equal(is(contents, { rules: [pem] }), false);
+      const stranger = generateKeyPairSync('ec', { namedCurve: curve });
+      assert.equal(is(contents, { by: stranger.privateKey }), false);
+      assert.equal(is(contents, { rules: [pemOf(stranger.publicKey)] }), false);
     });
-    assert.equal(judge(signed(signature(contents)), { keys: [other as string] }), false);
+
+  it('say of a file that is not listed that its signature is of no key of the policy', () => {
+    const judging = new ImaJudge(new ImaRuleSet({ files: {}, keys: [pem] }));
+    const entry = { path: '/x', contents, template: 'ima-sig', signature: signature('other') } as const;
+    new ImaReplay(imaList([entry]), ['sha256']).finish((one) => {
+      judging.judge(one);
+      return false;
+    });
+    assert.match(
+      judging.files().found,
+      /\/x is not listed .*, nor is its signature one of a key of the policy/,
+    );
   });
 
   it('hash a buffer again before its digest counts', () => {
