@@ -240,11 +240,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       statement: statements(channel, own, peer).target,
       requiredPolicyVersion: this.#chain().policy.version,
     });
-    requireTenantAgrees(
-      tenantInForce(this.#services, this.vm.uuid),
-      trusted.name,
-      trusted.certificate.attributes,
-    );
+    this.#requireTenantAgrees(trusted);
     this.target = trusted.name;
     this.#services.host.journal.changeSession(
       this.session,
@@ -254,13 +250,16 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     return trusted;
   }
 
+  #requireTenantAgrees({ name, certificate }: TrustedPeer): void {
+    requireTenantAgrees(tenantInForce(this.#services, this.vm.uuid), name, certificate.attributes);
+  }
+
   /** SPEC 6.4: the key for this target alone, then statement and *departing* under one quote, durable before the offer. */
   async #commit({ own, peer, evidence, trusted }: Commit): Promise<SourceInput> {
     const { host, chains, platform } = this.#services;
     const { session, vm } = this;
     await checkSourceMayLeave(this.#services, vm, session, this.opening);
     trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
-    requireTenantAgrees(tenantInForce(this.#services, vm.uuid), trusted.name, trusted.certificate.attributes);
     await this.#services.custody.announce(vm, session, hostIdOf(trusted));
     const channel = requireChannel(this.channel);
     const { blob } = await platform.withKey(vm, (key) =>
@@ -282,6 +281,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
         statements: [statements(channel, own, peer).source(evidence)],
         checkpoint: chains.checkpointIsDue(vm.uuid),
         journal: (record) => {
+          // The policy that departing follows: the tenant may have changed its mind until now, and can no more from here on.
+          this.#requireTenantAgrees(trusted);
           host.journal.changeSession(session, { state: 'offered' }, host.now());
           return record;
         },

@@ -4,6 +4,7 @@ import { mutantsOf } from './mutant.ts';
 const offer = 'test/unit/migration/offer.test.ts';
 const hands = 'test/unit/migration/hand-over.test.ts';
 const sessionsTest = 'test/unit/migration/sessions.test.ts';
+const tenant = 'test/unit/migration/tenant.test.ts';
 const unfinished = 'test/unit/migration/unfinished.test.ts';
 
 export const sessions = [
@@ -40,6 +41,29 @@ export const sessions = [
       find: '    await checkSourceMayLeave(this.#services, vm, session, this.opening);\n    trusted',
       replace: '    trusted',
       title: 'what has changed since the hello is seen before the key leaves',
+    },
+    {
+      name: 'source/tenant',
+      defence:
+        'A VM is offered to no target that its tenant does not let hold it (seen at its appraisal, and when *departing* is written)',
+      spec: '6.6, 10.5',
+      find: '    this.#requireTenantAgrees(trusted);\n    this.target',
+      replace: '    this.target',
+      and: [
+        { find: '          this.#requireTenantAgrees(trusted);\n          host', replace: '          host' },
+      ],
+      title: 'is offered to no target that its tenant does not let hold it',
+      test: tenant,
+    },
+    {
+      name: 'source/tenant-now',
+      defence:
+        'What the tenant asks for when *departing* is written counts, not what it asked for at the appraisal',
+      spec: '6.6, 10.5',
+      find: '          this.#requireTenantAgrees(trusted);\n          host',
+      replace: '          host',
+      title: 'is not offered where its tenant has changed its mind since the target was appraised',
+      test: tenant,
     },
     {
       name: 'source/trusted-in-time',
@@ -174,6 +198,15 @@ export const sessions = [
       find: '    if (policy.id !== ours.id || policy.version > ours.version) {',
       replace: '    if (policy.id !== ours.id) {',
       title: 'is refused where the VM’s proof is under a newer policy than the target has',
+    },
+    {
+      name: 'target/tenant',
+      defence: 'A host stages no VM whose tenant does not let it hold it',
+      spec: '6.7, 10.5',
+      find: '    requireTenantAgrees(accepted.verified.tenant, host.identity.id.name, ownAttributes(host));\n',
+      replace: '    void [requireTenantAgrees, ownAttributes];\n',
+      title: 'is staged at no target that its tenant does not let hold it, whatever its source thinks',
+      test: tenant,
     },
     {
       name: 'target/facts',

@@ -14,6 +14,7 @@ import { protect } from '../../lib/migration/protection.ts';
 import { servicesOf } from '../../lib/migration/services.ts';
 import type { Services } from '../../lib/migration/services.ts';
 import { Sessions } from '../../lib/migration/sessions.ts';
+import type { TenantRequest } from '../../lib/migration/tenant.ts';
 import type { WorldHost, World } from '../support/proof-world.ts';
 import { pcrsOf, worldStart } from '../support/proof-world.ts';
 import { hypervisorOf } from './hypervisor.ts';
@@ -126,9 +127,9 @@ export class SimulatedHost {
   }
 
   /** `tvmmp vm protect`. */
-  async protect(vm: string): Promise<void> {
+  async protect(vm: string, tenant: TenantRequest | null = null): Promise<void> {
     if (this.agent === null) throw new Error('no agent');
-    await protect(this.agent.services, vm);
+    await protect(this.agent.services, vm, tenant);
   }
 
   /** `tvmmp migrate`. */

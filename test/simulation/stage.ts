@@ -4,6 +4,7 @@ import { H } from '../../lib/encoding/hash.ts';
 import { canonicalFacts } from '../../lib/libvirt/canonical-facts.ts';
 import { facts as factsOf } from '../../lib/libvirt/facts.ts';
 import type { Host } from '../../lib/migration/host.ts';
+import type { TenantRequest } from '../../lib/migration/tenant.ts';
 import type { VmRecord } from '../../lib/ledger/records.ts';
 import { makeWorld } from '../support/proof-world.ts';
 import type { World } from '../support/proof-world.ts';
@@ -96,11 +97,14 @@ export class Stage {
     return work;
   }
 
-  /** A VM that is protected at a host, and runs there unless said otherwise. */
-  async vm(at: SimulatedHost, { started = true } = {}): Promise<VmTruth> {
+  /** A VM that is protected at a host, with a tenant where one is said, and runs there unless said otherwise. */
+  async vm(
+    at: SimulatedHost,
+    { started = true, tenant }: { started?: boolean; tenant?: (uuid: string) => TenantRequest } = {},
+  ): Promise<VmTruth> {
     const vm: VmTruth = { uuid: randomUUID(), name: 'vm', latest: 0, doubled: null };
     at.machine.define(vm, domainXml(vm));
-    await this.until(at.protect(vm.uuid));
+    await this.until(at.protect(vm.uuid, tenant?.(vm.uuid)));
     if (started) await this.until(at.machine.start(vm.uuid));
     await this.pass(2_000);
     return vm;
