@@ -7,6 +7,8 @@ import { evidenceStatement, greetingTranscript } from '../../lib/evidence/statem
 import type { Claim } from '../../lib/evidence/claim.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
 import type { Channel } from '../../lib/protocol/channel.ts';
+import { entryHash } from '../../lib/proof/entry.ts';
+import { decodeProof } from '../../lib/proof/proof.ts';
 import { encodeMessage } from '../../lib/protocol/codec.ts';
 import type { EvidenceMessage, Hello, Message } from '../../lib/protocol/messages.ts';
 import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../lib/tpm/handles.ts';
@@ -81,7 +83,8 @@ describe('attacks: evidence of a destination', function () {
       await channel.send({ kind: 'evidence', session: theirs.session, claim });
       const offer = await expectMessage(channel, 'offer');
       assert.ok(offer.sealed.length === 126);
-      await channel.send({ kind: 'refused', session: theirs.session, hint: null });
+      const head = entryHash(decodeProof(offer.proof).entries.at(-1)!.entry);
+      await channel.send(await world().mallory.disclaim({ session: theirs.session, head }));
     });
     await world().becomes('alpha', 'running');
   });
