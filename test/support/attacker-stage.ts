@@ -29,12 +29,16 @@ export async function stageAt(
   sealedFor: Partial<KeyContext> = {},
 ): Promise<StagedVm> {
   const chain = new AttackerChain(attacker);
-  const xml = model.replace(/<uuid>[^<]+</, `<uuid>${chain.vm}<`).replace(/<name>[^<]+</, '<name>moved<');
+  const session = fresh();
+  const { agent } = attacker.hello('source', session, chain.vm);
+  const xml = model
+    .replace(/<uuid>[^<]+</, `<uuid>${chain.vm}<`)
+    .replace(/<name>[^<]+</, '<name>moved<')
+    .replace(/agent=(["'])[^"']*\1/, `agent='${agent}'`);
   chain.facts = H('tvmmp/facts/1', canonicalFacts(factsOf(xml)));
   await chain.add('created');
   await chain.add('started');
   const channel = await attacker.connect(host);
-  const session = fresh();
   await handOver(channel, chain, session, sealedFor);
   return {
     uuid: chain.vm,
