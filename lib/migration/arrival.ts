@@ -1,3 +1,4 @@
+import { tenantFault } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ChainState } from '../proof/chain.ts';
@@ -9,8 +10,9 @@ import type { Arrived, Departed } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import { credentialsOf } from './credentials.ts';
 import type { Services } from './services.ts';
+import { tenantOf } from './tenant.ts';
 
-/** The target's statement that the VM runs there, quoted by the AK that *departing* named. Throws `ProtocolViolation`. */
+/** The target's statement that the VM runs there, quoted by the AK that *departing* named, on a host that the VM's tenant wants. Throws `ProtocolViolation`. */
 export function verifyArrived(services: Services, chain: ChainState, arrived: Arrived): VerifiedStep {
   const step = verifyNext(chain, {
     signed: arrived.entry,
@@ -21,6 +23,9 @@ export function verifyArrived(services: Services, chain: ChainState, arrived: Ar
     throw new ProtocolViolation(`arrived does not verify: ${step.check}: ${step.message}`);
   if (step.entry.entry.kind !== 'arrived')
     throw new ProtocolViolation(`${step.entry.entry.kind} where arrived is due`);
+  const tenant = tenantOf(services.host, chain);
+  const fault = tenant === null ? null : tenantFault(tenant, step.entry.attributes);
+  if (fault !== null) throw new ProtocolViolation(`arrived does not verify: tenant: ${fault}`);
   return step;
 }
 

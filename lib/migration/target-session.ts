@@ -36,7 +36,7 @@ import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './in
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
-import { ownAttributes, requireTenantAgrees } from './tenant.ts';
+import { requireTenantAgreesToUs, tenantOf } from './tenant.ts';
 
 /** What the hook of this host was shown of the VM that comes in. */
 export interface IncomingDomain {
@@ -283,7 +283,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
           `v${ours.version}; install the newer policy here (tvmmp policy install)`,
       );
     }
-    requireTenantAgrees(accepted.verified.tenant, host.identity.id.name, ownAttributes(host));
+    requireTenantAgreesToUs(accepted.verified.tenant, host);
     this.#accepted = accepted;
     return trusted;
   }
@@ -419,6 +419,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     if (chain === null || permit === null || !bytesEqual(permit.session, this.session)) {
       throw new TvmmpError('internal', `VM ${this.uuid} arrived without a permit of this session`);
     }
+    // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
+    requireTenantAgreesToUs(tenantOf(host, chain), host);
     const { entry } = await chains.append(
       this.uuid,
       { kind: 'arrived', peer: chain.holder, session: this.session, verdict: permit.verdict },

@@ -6,6 +6,7 @@ import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
+import type { ChainState } from '../proof/chain.ts';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
@@ -16,12 +17,20 @@ export interface TenantInForce {
   readonly envelope: string;
 }
 
-/** The tenant policy that the chain of a VM names, from what this host keeps with the chain; null where it names none. */
-export function tenantInForce({ host, chains }: Services, uuid: string): TenantPolicy | null {
-  const digest = chains.state(uuid)?.tenant ?? null;
+/** The tenant policy of a VM of this host, from what it keeps with the chain; null where there is none. */
+export function tenantInForce(services: Services, uuid: string): TenantPolicy | null {
+  const chain = services.chains.state(uuid);
+  return chain === null ? null : tenantOf(services.host, chain);
+}
+
+/** The tenant policy that the chain of a VM of this host names at one of its entries; null where it names none. */
+export function tenantOf(
+  { journal }: Pick<Host, 'journal'>,
+  { vm, tenant: digest }: ChainState,
+): TenantPolicy | null {
   if (digest === null) return null;
-  const held = host.journal
-    .credentials(uuid)
+  const held = journal
+    .credentials(vm)
     .find((credential) => credential.kind === 'policy' && bytesEqual(credential.digest, digest));
   if (held === undefined) throw new TvmmpError('internal', 'the tenant policy of a VM is not in the journal');
   return verifyTenantPolicy(Buffer.from(held.bytes).toString('utf8'));
@@ -37,8 +46,13 @@ export function requireTenantAgrees(
   if (fault !== null) throw new Refused(`tenant-policy: ${name} must not hold this VM: ${fault}`);
 }
 
+/** Throws `Refused` unless the tenant lets this host hold the VM, by the certificate that it signs with now. */
+export function requireTenantAgreesToUs(policy: TenantPolicy | null, host: Host): void {
+  if (policy !== null) requireTenantAgrees(policy, host.identity.id.name, ownAttributes(host));
+}
+
 /** What the authority says of this host. */
-export function ownAttributes({ identity, now }: Host): HostAttributes {
+function ownAttributes({ identity, now }: Host): HostAttributes {
   return verifyHostCertificate(identity.akCertificate, identity.root, new Date(now())).attributes;
 }
 
@@ -62,7 +76,7 @@ export function readTenantPolicy(
   if (policy.vm !== uuid) throw new Refused(`tenant-policy: it is about VM ${policy.vm}, not ${uuid}`);
   if (!bytesEqual(policy.keyDigest, keyDigest))
     throw new Refused("tenant-policy: it is not signed by the tenant's key");
-  requireTenantAgrees(policy, host.identity.id.name, ownAttributes(host));
+  requireTenantAgreesToUs(policy, host);
   return { policy, envelope };
 }
 

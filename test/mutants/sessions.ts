@@ -203,9 +203,19 @@ export const sessions = [
       name: 'target/tenant',
       defence: 'A host stages no VM whose tenant does not let it hold it',
       spec: '6.7, 10.5',
-      find: '    requireTenantAgrees(accepted.verified.tenant, host.identity.id.name, ownAttributes(host));\n',
-      replace: '    void [requireTenantAgrees, ownAttributes];\n',
+      find: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n',
+      replace: '',
       title: 'is staged at no target that its tenant does not let hold it, whatever its source thinks',
+      test: tenant,
+    },
+    {
+      name: 'target/tenant-at-arrival',
+      defence: 'A host signs no *arrived* by a certificate with which its tenant’s policy refuses it',
+      spec: '10.5',
+      find: '    requireTenantAgreesToUs(tenantOf(host, chain), host);\n',
+      replace: '    void tenantOf;\n',
+      title:
+        'has not arrived while the certificate of the host that it came to was renewed without what its tenant asks for',
       test: tenant,
     },
     {
@@ -441,6 +451,16 @@ export const sessions = [
       replace: '      session.quietSince = null;',
       title: 'there is no outcome while libvirt works on the VM',
       test: hands,
+    },
+  ]),
+  ...mutantsOf('lib/migration/arrival.ts', tenant, [
+    {
+      name: 'source/tenant-at-arrival',
+      defence: 'A source believes no *arrived* that its VM’s tenant does not let count',
+      spec: '4, 10.5',
+      find: 'if (fault !== null) throw new ProtocolViolation(`arrived does',
+      replace: "if (fault === '') throw new ProtocolViolation(`arrived does",
+      title: 'is not destroyed at its source for an arrived that its tenant does not let count',
     },
   ]),
   ...mutantsOf('lib/migration/destruction.ts', hands, [

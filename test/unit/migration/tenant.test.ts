@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { verifyTenantPolicy } from '../../../lib/appraisal/tenant-policy.ts';
+import { verifyArrived } from '../../../lib/migration/arrival.ts';
 import { bindTenant } from '../../../lib/migration/tenant.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
 import { Liar } from '../../simulation/liar.ts';
+import { migrate } from '../../simulation/migration.ts';
 import { Stage } from '../../simulation/stage.ts';
 import { ChainBuilder, Tenant } from '../../support/proof-world.ts';
 import type { WorldHost } from '../../support/proof-world.ts';
@@ -85,6 +87,48 @@ describe('a VM with a tenant (SPEC 10.5)', () => {
     await stage.until(bound);
     assert.match(stage.refusal(alpha), /tenant-policy: gamma\.test must not hold this VM/);
     assert.equal(stage.record(alpha, vm).state, 'running');
+  });
+
+  it('has not arrived while the certificate of the host that it came to was renewed without what its tenant asks for', async () => {
+    const { alpha, beta } = stage;
+    await renew(beta, { region: 'eu', level: 2 });
+    const vm = await rented('region == "eu"');
+    const move = migrate(stage.network, alpha.machine, vm.uuid, beta.machine);
+    for (let step = 0; beta.machine.domains.get(vm.uuid)?.running == null; step += 1) {
+      assert.ok(step < 100_000, 'it did not come');
+      await stage.pass(0.1);
+    }
+    await renew(beta, { region: 'us', level: 2 });
+    await stage.until(move);
+    await stage.pass(20_000);
+    assert.equal(beta.machine.need(vm.uuid).running?.state, 'running');
+    const [session] = beta.journal.unfinishedSessions('target');
+    assert.match(session?.problem ?? '', /tenant-policy: beta\.test must not hold this VM/);
+    assert.equal(stage.record(beta, vm).epoch, 0);
+    assert.notEqual(stage.record(alpha, vm).sealed, null);
+    await renew(beta, { region: 'eu', level: 1 });
+    await stage.pass(20_000);
+    assert.deepEqual([stage.record(beta, vm).epoch, stage.record(beta, vm).state], [1, 'running']);
+    assert.equal(stage.record(alpha, vm).sealed, null);
+  });
+
+  it('is not destroyed at its source for an arrived that its tenant does not let count', async () => {
+    const { alpha } = stage;
+    const vm = await rented('region == "eu"');
+    const liar = new Liar(stage, await enrolled(stage.gamma, { region: 'eu', level: 2 }));
+    const other = await enrolled(stage.gamma, { region: 'us', level: 2 });
+    const { services, sessions } = alpha.agent!;
+    void sessions.leave(stage.record(alpha, vm), stage.gamma.address);
+    const offered = await liar.offered();
+    const good = liar.arrived(offered);
+    const renewed = liar.arrived(offered, { host: other.id });
+    const [, ...signers] = renewed.certificates;
+    const chain = services.chains.state(vm.uuid)!;
+    assert.throws(
+      () => verifyArrived(services, chain, { ...renewed, certificates: [other.certificate, ...signers] }),
+      /arrived does not verify: tenant: the tenant asks for region == "eu"/,
+    );
+    assert.equal(verifyArrived(services, chain, good).head.epoch, 1);
   });
 
   it('is staged at no target that its tenant does not let hold it, whatever its source thinks', async () => {
