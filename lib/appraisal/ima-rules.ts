@@ -120,14 +120,15 @@ export class ImaJudge {
     if (isSignedFile(entry, this.#rules.keys)) return undefined;
     const shown = `${algorithm}:${value.slice(0, 16)}...`;
     const signed = entry.signature === null ? '' : ', nor is its signature one of a key of the policy';
+    const appended = entry.modsig === null ? '' : '; its appended signature is not asked';
     const flaw = listed === undefined ? 'is not listed' : 'has another digest than listed';
-    return `${flaw} (${shown})${signed}`;
+    return `${flaw} (${shown})${signed}${appended}`;
   }
 }
 
-/** `sha256:<hexadecimal>` in its parts. */
+/** `sha256:<hexadecimal>` or `verity:sha256:<hexadecimal>` in its parts. */
 function split(digest: string): Digest {
-  const at = digest.indexOf(':');
+  const at = digest.lastIndexOf(':');
   return { algorithm: digest.slice(0, at), value: digest.slice(at + 1) };
 }
 

@@ -29,7 +29,7 @@ export interface EventLogRules {
 
 /** Rules about the IMA list. */
 export interface ImaRules {
-  /** Digests by path, as in `sha256:<hexadecimal>`; for ima-buf entries the name of what was measured. */
+  /** Digests by path, as in `sha256:<hexadecimal>` or, of fs-verity, `verity:sha256:<hexadecimal>`; for ima-buf entries the name of what was measured. */
   readonly files: Readonly<Record<string, readonly string[]>>;
   /** Paths that may have any contents; `*` stands for anything but `/`, `**` for anything. */
   readonly excluded?: readonly string[];
@@ -53,7 +53,7 @@ export const logRuleForms = {
   sha256: /^[0-9a-f]{64}$/,
   /** A digest in an IMA list: the algorithm by the kernel's name, and as much hexadecimal as it makes. */
   digest:
-    /^(?:(?:sha256|sm3-256):[0-9a-f]{64}|sha1:[0-9a-f]{40}|sha224:[0-9a-f]{56}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}|md5:[0-9a-f]{32})$/,
+    /^(?:(?:(?:verity:)?sha256|sm3-256):[0-9a-f]{64}|sha1:[0-9a-f]{40}|sha224:[0-9a-f]{56}|sha384:[0-9a-f]{96}|(?:verity:)?sha512:[0-9a-f]{128}|md5:[0-9a-f]{32})$/,
   line: /^[^\p{Cc}]{1,4096}$/u,
   pem: /^-----BEGIN PUBLIC KEY-----\n[\s\S]{1,8192}\n-----END PUBLIC KEY-----\n?$/,
 } as const;

@@ -13,14 +13,14 @@ export function addIma(program: Command): void {
     usage: 'ima <file>',
     summary: 'read and replay an IMA measurement list',
     description:
-      'Reads a list as the kernel shows it in binary_runtime_measurements (templates ima, ima-ng, ima-sig, ima-buf; little ' +
-      'endian) and replays it in the SHA-1 and SHA-256 banks as Linux 5.8 and later extend them: each bank with the hash of ' +
+      'Reads a list as the kernel shows it in binary_runtime_measurements (templates ima, ima-ng, ima-sig, ima-buf, ' +
+      'ima-ngv2, ima-sigv2, ima-modsig; little endian) and replays it in the SHA-1 and SHA-256 banks as Linux 5.8 and later extend them: each bank with the hash of ' +
       'its own algorithm over the template data, a violation with ones. The template hashes in the list are compared. No TPM ' +
       'is asked: only a quote shows that this is the list of a host.\n\n' +
       'JSON: "replayed" (bank to PCR number to hexadecimal value), "secureBoot" (always null: see tvmmp event-log), ' +
       '"violations" (how many), and "entries": every entry in order with "number", "pcr", "template", "templateHash", ' +
-      '"digest" (as in "sha256:..."), "path", "violation" (true where the kernel could not measure), "signature" and ' +
-      '"buffer" (hexadecimal, or null).',
+      '"digest" (as in "sha256:...", of fs-verity "verity:sha256:..."), "path", "violation" (true where the kernel could ' +
+      'not measure), "signature" and "buffer" (hexadecimal, or null), and "modsig" ("digest" and "signature", or null).',
     examples: [
       ['tvmmp ima /sys/kernel/security/ima/binary_runtime_measurements', 'This host, as root.'],
       ['tvmmp ima list --json | jq -r \'.replayed.sha256["10"]\'', 'The PCR that the list leads to.'],
@@ -63,10 +63,11 @@ async function ima(file: string, options: CommonOptions): Promise<void> {
 
 /** An entry as `entries` has it. */
 function entryOf(entry: UntrustedImaEntry) {
-  const { number, pcr, template, templateHash, digest, path, violation, signature, buffer } = entry;
+  const { number, pcr, template, templateHash, digest, path, violation, signature, buffer, modsig } = entry;
   return {
     ...{ number, pcr, template, templateHash: hex(templateHash), digest, path, violation },
     signature: signature === null ? null : hex(signature),
     buffer: buffer === null ? null : hex(buffer),
+    modsig: modsig === null ? null : { digest: modsig.digest, signature: hex(modsig.signature) },
   };
 }

@@ -8,7 +8,17 @@ import { faultyLog } from './log-fault.ts';
 import { LogReader } from './log-reader.ts';
 
 /** Templates that we read; `ima` is the old one of SHA-1 and MD5. */
-export type ImaTemplate = 'ima' | 'ima-ng' | 'ima-sig' | 'ima-buf';
+export type ImaTemplate = (typeof templates)[number];
+
+/** A signature that is appended to the file itself, as to a kernel module (ima-modsig). */
+export interface ImaModsig {
+  /** Of the file without it, as in `sha256:<hexadecimal>`. */
+  readonly digest: string;
+  /** PKCS #7. */
+  readonly signature: Uint8Array;
+}
+
+const templates = ['ima-ng', 'ima-sig', 'ima-buf', 'ima', 'ima-ngv2', 'ima-sigv2', 'ima-modsig'] as const;
 
 /** One entry of a list. Made for each of very many: what is seldom asked for is made when it is. */
 export class UntrustedImaEntry {
@@ -20,15 +30,19 @@ export class UntrustedImaEntry {
   readonly violation: boolean;
   /** What was hashed into the PCR, for the banks that the kernel hashes for (a view of the input). */
   readonly hashed: Uint8Array;
-  /** Algorithm of the digest of the file or buffer, by the kernel's name, and the digest in hexadecimal. */
+  /**
+   * Algorithm of the digest of the file or buffer, by the kernel's name, and the digest in hexadecimal. That of an fs-verity digest,
+   * which is none of the file's contents alone, begins with `verity:`.
+   */
   readonly algorithm: string;
   readonly value: string;
   /** Path of the file, or name of what was measured; `boot_aggregate` for the first entry. */
   readonly path: string;
-  /** security.ima with the file's signature (ima-sig), where the file has one. */
+  /** security.ima with the file's signature (ima-sig, ima-sigv2, ima-modsig), where the file has one. */
   readonly signature: Uint8Array | null;
   /** What was measured itself (ima-buf). */
   readonly buffer: Uint8Array | null;
+  readonly modsig: ImaModsig | null;
   /** SHA-1 of the template data by the list's word (a view of the input); zeros for a violation. */
   readonly templateHash: Uint8Array;
 
@@ -39,6 +53,7 @@ export class UntrustedImaEntry {
     path: string,
     signature: Uint8Array | null,
     buffer: Uint8Array | null,
+    modsig: ImaModsig | null,
   ) {
     this.number = head.number;
     this.pcr = head.pcr;
@@ -51,6 +66,7 @@ export class UntrustedImaEntry {
     this.path = path;
     this.signature = signature;
     this.buffer = buffer;
+    this.modsig = modsig;
   }
 
   /** Algorithm and digest, as in `sha256:<hexadecimal>`. */
@@ -80,13 +96,10 @@ const PCR_MAX = 23;
 const TEMPLATE_NAME_BYTES_MAX = 64;
 /** Without the final NUL: IMA_EVENT_NAME_LEN_MAX. */
 const OLD_NAME_BYTES_MAX = 255;
-const TEMPLATES = (['ima-ng', 'ima-sig', 'ima-buf', 'ima'] as const).map((name) => ({
-  name,
-  bytes: Uint8Array.from(Buffer.from(name)),
-}));
+const TEMPLATES = templates.map((name) => ({ name, bytes: Uint8Array.from(Buffer.from(name)) }));
 const ASCII_LIST = /^ ?\d{1,2} [0-9a-f]{40} ima/;
 
-/** Algorithms of file digests by the kernel's names, with the bytes of a digest and what a field of theirs begins with. */
+/** Algorithms of file digests by the kernel's names, with the bytes of a digest. */
 const ALGORITHMS = (
   [
     ['sha256', 32],
@@ -97,7 +110,25 @@ const ALGORITHMS = (
     ['md5', 16],
     ['sm3-256', 32],
   ] as const
-).map(([name, bytes]) => ({ name, bytes, prefix: Uint8Array.from(Buffer.from(`${name}:\0`)) }));
+).map(([name, bytes]) => ({ name, bytes }));
+
+/** What a digest of an algorithm begins with in its field. */
+interface DigestForm {
+  readonly name: string;
+  readonly bytes: number;
+  readonly prefix: Uint8Array;
+}
+const formOf = (name: string, bytes: number, text: string): DigestForm => {
+  return { name, bytes, prefix: Uint8Array.from(Buffer.from(`${text}:\0`)) };
+};
+/** The field d-ng. */
+const DIGESTS = ALGORITHMS.map(({ name, bytes }) => formOf(name, bytes, name));
+/** The field d-ngv2. fs-verity knows no other algorithms than these. */
+const TYPED_DIGESTS = [
+  ...ALGORITHMS.map(({ name, bytes }) => formOf(name, bytes, `ima:${name}`)),
+  formOf('verity:sha256', 32, 'verity:sha256'),
+  formOf('verity:sha512', 64, 'verity:sha512'),
+];
 
 /** Reads the entries of a list one by one. */
 export class ImaListReader {
@@ -170,27 +201,41 @@ function oldEntry(reader: LogReader, head: Head): UntrustedImaEntry {
   hashed.set(name, SHA1_BYTES);
   const value = Buffer.from(digest).toString('hex');
   const path = Buffer.from(name).toString('utf8');
-  return new UntrustedImaEntry(head, hashed, { algorithm: 'sha1', value }, path, null, null);
+  return new UntrustedImaEntry(head, hashed, { algorithm: 'sha1', value }, path, null, null, null);
 }
 
 /** All others: the length of the template data, and in them fields with their lengths. Hashed are the data as they are. */
 function newEntry(reader: LogReader, head: Head): UntrustedImaEntry {
-  const { number, template, violation } = head;
+  const { number, template } = head;
   const length = reader.u32le();
   if (length > limits.imaEntryBytesMax)
     reader.fault('data-too-large', `entry ${number} has ${length} bytes of data`);
   if (length > reader.remaining) reader.fault('truncated', `it ends within entry ${number}`);
   const end = reader.offset + length;
   const hashed = reader.peek(length);
-  const digest = readDigest(reader, fieldBytes(reader, end, number), number, violation);
+  const typed = template === 'ima-ngv2' || template === 'ima-sigv2';
+  const digest = readDigest(reader, fieldBytes(reader, end, number), head, typed ? TYPED_DIGESTS : DIGESTS);
   const pathBytes = fieldBytes(reader, end, number);
   const path = pathBytes === 0 ? '\0' : reader.utf8(pathBytes - 1);
   if (path.includes('\0') || reader.u8() !== 0)
     reader.fault('template-data', `entry ${number} has a path that is not ended by its only NUL`);
-  const more = template === 'ima-ng' ? null : reader.view(fieldBytes(reader, end, number));
+  const short = template === 'ima-ng' || template === 'ima-ngv2';
+  const more = short ? null : reader.view(fieldBytes(reader, end, number));
+  const modsig = template === 'ima-modsig' ? readModsig(reader, end, head) : null;
   if (reader.offset !== end) reader.fault('template-data', `entry ${number} has data beyond its fields`);
-  const signature = template === 'ima-sig' && more !== null && more.byteLength > 0 ? more : null;
-  return new UntrustedImaEntry(head, hashed, digest, path, signature, template === 'ima-buf' ? more : null);
+  const buffer = template === 'ima-buf' ? more : null;
+  const signature = buffer === null && more !== null && more.byteLength > 0 ? more : null;
+  return new UntrustedImaEntry(head, hashed, digest, path, signature, buffer, modsig);
+}
+
+/** The fields d-modsig and modsig: both empty, or neither. */
+function readModsig(reader: LogReader, end: number, head: Head): ImaModsig | null {
+  const bytes = fieldBytes(reader, end, head.number);
+  const digest = bytes === 0 ? null : readDigest(reader, bytes, head, DIGESTS);
+  const signature = reader.view(fieldBytes(reader, end, head.number));
+  if ((digest === null) !== (signature.byteLength === 0))
+    reader.fault('template-data', `entry ${head.number} has half of an appended signature`);
+  return digest === null ? null : { digest: `${digest.algorithm}:${digest.value}`, signature };
 }
 
 /** The length of the next field, which has to lie within the template data. */
@@ -201,9 +246,13 @@ function fieldBytes(reader: LogReader, end: number, number: number): number {
   return bytes;
 }
 
-/** The field d-ng: algorithm, colon, NUL, digest. A violation may have a digest of zeros without an algorithm. */
-function readDigest(reader: LogReader, length: number, number: number, violation: boolean): Digest {
-  for (const { name, bytes, prefix } of ALGORITHMS) {
+/**
+ * A field with a digest: algorithm (before it the type, where `forms` are typed), colon, NUL, digest. A violation may have a digest
+ * of zeros without an algorithm, as kernels had it that did not know types.
+ */
+function readDigest(reader: LogReader, length: number, head: Head, forms: readonly DigestForm[]): Digest {
+  const { number, violation } = head;
+  for (const { name, bytes, prefix } of forms) {
     if (length < prefix.length || !reader.accept(prefix)) continue;
     const found = length - prefix.length;
     // A violation of an older kernel has 20 zeros, whatever the algorithm is.
@@ -211,7 +260,7 @@ function readDigest(reader: LogReader, length: number, number: number, violation
       reader.fault('digest-size', `entry ${number} has a ${name} digest of ${found} bytes`);
     return { algorithm: name, value: reader.hex(found) };
   }
-  if (violation && length === SHA1_BYTES && reader.isNext(0, SHA1_BYTES))
+  if (violation && forms === DIGESTS && length === SHA1_BYTES && reader.isNext(0, SHA1_BYTES))
     return { algorithm: 'sha1', value: reader.hex(SHA1_BYTES) };
   return reader.fault('algorithm-unknown', `entry ${number} has a digest of an algorithm that is not known`);
 }

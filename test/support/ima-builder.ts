@@ -14,9 +14,14 @@ export interface BuiltImaEntry {
   readonly digest?: Uint8Array;
   readonly signature?: Uint8Array;
   readonly buffer?: Uint8Array;
+  /** Of the digest in ima-ngv2 and ima-sigv2; default ima. */
+  readonly type?: string;
+  /** ima-modsig: the digest without the appended signature (SHA-256), and the signature. */
+  readonly modsig?: { readonly digest: Uint8Array; readonly signature: Uint8Array };
   readonly violation?: boolean;
 }
 
+const SIGNED: readonly ImaTemplate[] = ['ima-sig', 'ima-sigv2', 'ima-modsig'];
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'utf8'));
 
 /** A list with these entries. */
@@ -40,10 +45,19 @@ export function imaData(entry: BuiltImaEntry): { whole: Uint8Array; digest: Uint
   const algorithm = entry.algorithm ?? 'sha256';
   const digest = digestOf(entry, algorithm);
   const name = bytesOf(`${entry.path}\0`);
+  const typed = entry.template === 'ima-ngv2' || entry.template === 'ima-sigv2';
+  const type = typed ? `${entry.type ?? 'ima'}:` : '';
   const writer = new ByteWriter()
-    .sized32le(Buffer.concat([bytesOf(`${algorithm}:\0`), digest]))
+    .sized32le(Buffer.concat([bytesOf(`${type}${algorithm}:\0`), digest]))
     .sized32le(name);
-  if (entry.template === 'ima-sig') writer.sized32le(entry.signature ?? new Uint8Array());
+  if (SIGNED.includes(entry.template ?? 'ima-ng')) writer.sized32le(entry.signature ?? new Uint8Array());
+  if (entry.template === 'ima-modsig') {
+    const { modsig } = entry;
+    writer.sized32le(
+      modsig === undefined ? new Uint8Array() : Buffer.concat([bytesOf('sha256:\0'), modsig.digest]),
+    );
+    writer.sized32le(modsig?.signature ?? new Uint8Array());
+  }
   if (entry.template === 'ima-buf') writer.sized32le(entry.buffer ?? new Uint8Array());
   return { whole: writer.finish(), digest, name };
 }

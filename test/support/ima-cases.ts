@@ -41,7 +41,10 @@ const fields = (...parts: readonly Uint8Array[]): Uint8Array => {
   for (const part of parts) writer.sized32le(part);
   return writer.finish();
 };
-const SHA256 = Buffer.concat([text('sha256:\0'), Buffer.alloc(32, 7)]);
+const DIGEST = Buffer.alloc(32, 7);
+const SHA256 = Buffer.concat([text('sha256:\0'), DIGEST]);
+/** Stands for a PKCS #7 signature: what it holds is not read. */
+const PKCS7 = text('\x30\x03\x02\x01\x01');
 /** Offsets in the first entry: PCR, template hash, length of the name, name (6), length of the data. */
 const NAME_LENGTH = 24;
 const DATA_LENGTH = 34;
@@ -69,6 +72,128 @@ export const imaCases: readonly ImaCase[] = [
         { path: 'boot_aggregate', contents: 'PCRs' },
         { path: 'kernel_version', template: 'ima-buf', buffer: text('6.1.0-56-cloud-amd64') },
       ]),
+  },
+  {
+    name: 'ima-ngv2',
+    why: 'digests that say that they are those of files, or of fs-verity',
+    expect: null,
+    entries: 5,
+    build: () =>
+      imaList([
+        ...files.map((entry) => ({ ...entry, template: 'ima-ngv2' as const })),
+        { path: '/usr/bin/sealed', template: 'ima-ngv2', type: 'verity' },
+        { path: '/usr/bin/sealed-512', template: 'ima-ngv2', type: 'verity', algorithm: 'sha512' },
+      ]),
+  },
+  {
+    name: 'ima-sigv2',
+    why: 'typed digests, with and without a signature',
+    expect: null,
+    entries: 2,
+    build: () =>
+      imaList([
+        { path: '/usr/bin/signed', template: 'ima-sigv2', signature: text('\x03\x02\x04....') },
+        { path: '/usr/bin/sealed', template: 'ima-sigv2', type: 'verity' },
+      ]),
+  },
+  {
+    name: 'ima-modsig',
+    why: 'with and without a signature that is appended to the file',
+    expect: null,
+    entries: 2,
+    build: () =>
+      imaList([
+        {
+          path: '/usr/lib/modules/a.ko',
+          template: 'ima-modsig',
+          modsig: { digest: DIGEST, signature: PKCS7 },
+        },
+        { path: '/usr/lib/modules/b.ko', template: 'ima-modsig' },
+      ]),
+  },
+  {
+    name: 'violation-ngv2',
+    why: 'a violation with a typed digest',
+    expect: null,
+    entries: 1,
+    violations: 1,
+    build: () => imaList([{ ...violation, template: 'ima-ngv2' }]),
+  },
+  {
+    name: 'violation-ngv2-untyped',
+    why: 'a violation without type and algorithm, as no kernel writes it that knows types',
+    expect: 'algorithm-unknown',
+    build: () =>
+      Uint8Array.from(
+        rawEntry('ima-ngv2', fields(new Uint8Array(20), text('/var/log/raced\0')), '0'.repeat(40)),
+      ),
+  },
+  {
+    name: 'digest-untyped',
+    why: 'a digest without its type, in a template that has types',
+    expect: 'algorithm-unknown',
+    build: () => Uint8Array.from(rawEntry('ima-ngv2', fields(SHA256, text('/x\0')))),
+  },
+  {
+    name: 'digest-typed',
+    why: 'a digest with a type, in a template that has none',
+    expect: 'algorithm-unknown',
+    build: () =>
+      Uint8Array.from(rawEntry('ima-ng', fields(Buffer.concat([text('ima:'), SHA256]), text('/x\0')))),
+  },
+  {
+    name: 'digest-type-unknown',
+    why: 'a digest of a type that nobody knows',
+    expect: 'algorithm-unknown',
+    build: () => imaList([{ path: '/x', template: 'ima-ngv2', type: 'evm' }]),
+  },
+  {
+    name: 'digest-verity-sha1',
+    why: 'a digest of fs-verity by an algorithm that it does not have',
+    expect: 'algorithm-unknown',
+    build: () => imaList([{ path: '/x', template: 'ima-ngv2', type: 'verity', algorithm: 'sha1' }]),
+  },
+  {
+    name: 'digest-size-verity',
+    why: 'a digest of fs-verity of 20 bytes',
+    expect: 'digest-size',
+    build: () => imaList([{ path: '/x', template: 'ima-ngv2', type: 'verity', digest: new Uint8Array(20) }]),
+  },
+  {
+    name: 'sigv2-field-missing',
+    why: 'an ima-sigv2 entry without its third field',
+    expect: 'template-data',
+    build: () =>
+      Uint8Array.from(rawEntry('ima-sigv2', fields(Buffer.concat([text('ima:'), SHA256]), text('/x\0')))),
+  },
+  {
+    name: 'modsig-field-missing',
+    why: 'an ima-modsig entry without its fifth field',
+    expect: 'template-data',
+    build: () => Uint8Array.from(rawEntry('ima-modsig', fields(SHA256, text('/x\0'), text(''), SHA256))),
+  },
+  {
+    name: 'modsig-no-digest',
+    why: 'an appended signature without the digest that it would be over',
+    expect: 'template-data',
+    build: () =>
+      Uint8Array.from(rawEntry('ima-modsig', fields(SHA256, text('/x\0'), text(''), text(''), PKCS7))),
+  },
+  {
+    name: 'modsig-no-signature',
+    why: 'the digest without an appended signature, and no such signature',
+    expect: 'template-data',
+    build: () =>
+      Uint8Array.from(rawEntry('ima-modsig', fields(SHA256, text('/x\0'), text(''), SHA256, text('')))),
+  },
+  {
+    name: 'modsig-digest-size',
+    why: 'a digest without the appended signature that is too short',
+    expect: 'digest-size',
+    build: () =>
+      Uint8Array.from(
+        rawEntry('ima-modsig', fields(SHA256, text('/x\0'), text(''), SHA256.subarray(0, -1), PKCS7)),
+      ),
   },
   {
     name: 'ima',

@@ -29,7 +29,7 @@ const eventLog = {
   commandLines: ['/vmlinuz quiet'],
 };
 const ima = {
-  files: { '/bin/sh': [`sha256:${digest}`] },
+  files: { '/bin/sh': [`sha256:${digest}`, `verity:sha256:${digest}`] },
   excluded: ['/tmp/**'],
   keys: [pem],
   allowViolations: false,
@@ -58,6 +58,7 @@ describe('rules about logs in a policy', () => {
     ['no list of files', { ima: { excluded: [] } }],
     ['a list of files that is an array', { ima: { files: [] } }],
     ['a file digest without its algorithm', { ima: { files: { '/x': [digest] } } }],
+    ['an fs-verity digest that there is not', { ima: { files: { '/x': [`verity:sm3-256:${digest}`] } } }],
     ['a key that is none', { ima: { files: {}, keys: [pem.replace(/[A-Za-z]{8}/, '????????')] } }],
     [
       'a key that is neither RSA nor ECDSA',
@@ -182,6 +183,34 @@ describe('rules about IMA entries', () => {
       judging.files().found,
       /\/x is not listed .*, nor is its signature one of a key of the policy/,
     );
+  });
+
+  it('take an fs-verity digest for no digest of the contents, and the other way round', () => {
+    const entry = { path: '/bin/sh', contents, template: 'ima-ngv2' } as const;
+    const sealed = { ...entry, type: 'verity' };
+    const [plain, verity] = [listed(contents), `verity:${listed(contents)}`];
+    assert.equal(judge(entry, { files: { '/bin/sh': [plain] } }), true);
+    assert.equal(judge(sealed, { files: { '/bin/sh': [verity] } }), true);
+    assert.equal(judge(sealed, { files: { '/bin/sh': [plain] } }), false);
+    assert.equal(judge(entry, { files: { '/bin/sh': [verity] } }), false);
+    const signed = { ...entry, template: 'ima-sigv2', signature: signature(contents) } as const;
+    assert.equal(judge(signed, { keys: [pem] }), true);
+    assert.equal(judge({ ...signed, type: 'verity' }, { keys: [pem] }), false);
+  });
+
+  it('ask for no appended signature, and do not take one', () => {
+    const modsig = { digest: sha256('without'), signature: signature('without') };
+    const entry = { path: '/a.ko', contents, template: 'ima-modsig', modsig } as const;
+    assert.equal(judge(entry, { keys: [pem] }), false);
+    assert.equal(judge(entry, { files: { '/a.ko': [listed('without')] } }), false);
+    assert.equal(judge(entry, { files: { '/a.ko': [listed(contents)] } }), true);
+    assert.equal(judge({ ...entry, signature: signature(contents) }, { keys: [pem] }), true);
+    const judging = new ImaJudge(new ImaRuleSet({ files: {} }));
+    new ImaReplay(imaList([entry]), ['sha256']).finish((one) => {
+      judging.judge(one);
+      return false;
+    });
+    assert.match(judging.files().found, /\/a\.ko is not listed .*; its appended signature is not asked/);
   });
 
   it('hash a buffer again before its digest counts', () => {

@@ -46,6 +46,7 @@ describe('tvmmp ima', () => {
       violation: false,
       signature: null,
       buffer: null,
+      modsig: null,
     });
     assert.match(String(entries[1]['digest']), /^sha256:[0-9a-f]{64}$/);
   });
