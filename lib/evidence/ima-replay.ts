@@ -37,7 +37,7 @@ export class ImaReplay {
     this.#reader = new ImaListReader(bytes, from?.entries ?? 0);
     this.#replay = new PcrReplay(banks, from?.pcrs ?? start);
     this.#banks = banks;
-    this.#violations = new Map(banks.map((bank) => [bank, 'ff'.repeat(HASHES[bank].bytes)]));
+    this.#violations = new Map(banks.map((bank) => [bank, '\xff'.repeat(HASHES[bank].bytes)]));
     this.#before = from?.bytes ?? 0;
   }
 
@@ -79,15 +79,19 @@ export class ImaReplay {
   /** As the kernel does it since Linux 5.8: each bank with the hash of its own algorithm; a violation with ones. */
   #extend(entry: UntrustedImaEntry): void {
     for (const bank of this.#banks) {
-      const digest = entry.violation ? this.#violations.get(bank) : hash(bank, entry.hashed, 'hex');
-      if (bank === 'sha1' && !entry.violation && digest !== Buffer.from(entry.templateHash).toString('hex')) {
+      const digest = entry.violation ? this.#violations.get(bank) : hash(bank, entry.hashed, 'binary');
+      if (
+        bank === 'sha1' &&
+        !entry.violation &&
+        digest !== Buffer.from(entry.templateHash).toString('latin1')
+      ) {
         throw faultyLog(
           'ima-list-invalid',
           'template-hash',
           `entry ${entry.number} has the hash of other data`,
         );
       }
-      this.#replay.extendHex(bank, entry.pcr, digest ?? '');
+      this.#replay.extendLatin1(bank, entry.pcr, digest ?? '');
     }
   }
 }

@@ -27,20 +27,19 @@ export class PcrReplay {
 
   /** Extends a PCR of a bank with a digest of the bank's size. */
   extend(bank: PcrBank, pcr: number, digest: Uint8Array): void {
-    this.extendHex(bank, pcr, Buffer.from(digest).toString('hex'));
+    this.extendLatin1(bank, pcr, Buffer.from(digest).toString('latin1'));
   }
 
-  /** The same for a digest in hexadecimal. */
-  extendHex(bank: PcrBank, pcr: number, digest: string): void {
+  /** The same for a digest as a text of one character a byte: the fastest that node:crypto gives. */
+  extendLatin1(bank: PcrBank, pcr: number, digest: string): void {
     const states = this.#banks.get(bank);
     if (states === undefined) return;
     let state = states.get(pcr);
     if (state === undefined) states.set(pcr, (state = stateOf(bank)));
     const { bytes } = HASHES[bank];
-    if (digest.length !== 2 * bytes)
-      throw new RangeError(`a digest of ${digest.length / 2} bytes for ${bank}`);
-    state.write(digest, bytes, 'hex');
-    state.write(hash(bank, state, 'hex'), 0, 'hex');
+    if (digest.length !== bytes) throw new RangeError(`a digest of ${digest.length} bytes for ${bank}`);
+    state.write(digest, bytes, 'latin1');
+    state.write(hash(bank, state, 'binary'), 0, 'latin1');
   }
 
   /** What a PCR holds now; undefined where nothing was extended into it. */
