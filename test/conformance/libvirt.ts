@@ -15,7 +15,8 @@ import {
 import { readOutgoingMigration } from '../../lib/libvirt/migration-job.ts';
 import type { OutgoingMigration } from '../../lib/libvirt/migration-job.ts';
 import type { Hypervisor, HypervisorEvent } from '../../lib/libvirt/port.ts';
-import { PrivateLibvirtd, canRunLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
+import { PrivateLibvirtd, libvirtdMissing, smallDomainXml } from '../support/libvirtd.ts';
+import { skipWithout } from '../support/skip.ts';
 
 /** Makes a `Hypervisor` of one kind for a libvirt URI. */
 export type HypervisorFactory = (uri: string) => Promise<Hypervisor>;
@@ -48,7 +49,7 @@ export function describeHypervisorConformance(name: string, connect: HypervisorF
 
     before(async function () {
       this.timeout(START_MS);
-      if (!canRunLibvirtd()) this.skip();
+      skipWithout(this, libvirtdMissing());
       daemon = await PrivateLibvirtd.start();
       hypervisor = await connect(daemon.uri);
     });
@@ -303,7 +304,7 @@ export function describeMigrationConformance(name: string, connect: HypervisorFa
 
     before(async function () {
       this.timeout(START_MS);
-      if (!canRunLibvirtd()) this.skip();
+      skipWithout(this, libvirtdMissing());
       const source = await PrivateLibvirtd.start();
       const first = await connect(source.uri);
       const target = await PrivateLibvirtd.start({ capabilitiesOf: source });

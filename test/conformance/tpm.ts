@@ -34,6 +34,7 @@ import {
   srkTemplate,
 } from '../../lib/tpm/templates.ts';
 import { Swtpm, swtpmMissing } from '../support/swtpm.ts';
+import { skipWithout } from '../support/skip.ts';
 
 const EK_KINDS: readonly EkKind[] = ['rsa-2048', 'ecc-p256', 'ecc-p384'];
 const PCRS: PcrSelection = [{ bank: 'sha256', pcrs: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16] }];
@@ -53,11 +54,7 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
     const receivePolicy = policyAuthorize(nameOf(policyKeyArea), policyRef);
 
     before(async function () {
-      const missing = swtpmMissing();
-      if (missing !== undefined) {
-        console.log(`      skipped: ${missing}`);
-        this.skip();
-      }
+      skipWithout(this, swtpmMissing());
       swtpm = await Swtpm.start({ manufacture: true });
       tpm = open(swtpm.tcti);
       await tpm.provision({ keyAlgorithm: 'ecc-p256', receivePolicy });

@@ -6,8 +6,9 @@ import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadBridge, type OwnSealedKey } from '../../lib/native/bridge.ts';
-import { canRunLibvirtd, PrivateLibvirtd } from '../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd } from '../support/libvirtd.ts';
 import { endProcess, TpmHost } from './tpm-host.ts';
+import { skipWithout } from '../support/skip.ts';
 
 const childPath = fileURLToPath(new URL('heap-child.ts', import.meta.url));
 
@@ -62,7 +63,7 @@ describe('the vTPM passphrase in the agent process', function () {
   let child: ChildProcess | undefined;
 
   before(async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     host = await TpmHost.start();
     daemon = await PrivateLibvirtd.start();
   });

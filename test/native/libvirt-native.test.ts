@@ -10,7 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TvmmpError } from '../../lib/errors.ts';
 import { loadLibvirtNative, type NativeLibvirtEvent } from '../../lib/native/libvirt.ts';
 import { nativePath } from '../../lib/native/load.ts';
-import { canRunLibvirtd, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
+import { skipWithout } from '../support/skip.ts';
 
 const native = loadLibvirtNative();
 const testUri = 'test:///default';
@@ -133,7 +134,7 @@ describe('libvirt.node: with a real libvirtd', function () {
   let source: PrivateLibvirtd;
   let destination: PrivateLibvirtd;
   before(async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     source = await PrivateLibvirtd.start();
     destination = await PrivateLibvirtd.start();
   });

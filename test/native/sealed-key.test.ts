@@ -6,8 +6,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TvmmpError, type ErrorCode } from '../../lib/errors.ts';
 import { loadBridge } from '../../lib/native/bridge.ts';
-import { canRunLibvirtd, PrivateLibvirtd } from '../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd } from '../support/libvirtd.ts';
 import { TpmHost } from './tpm-host.ts';
+import { skipWithout } from '../support/skip.ts';
 
 const bridge = loadBridge();
 const context = Buffer.from('key-context of VM 1, epoch 1');
@@ -110,7 +111,7 @@ describe('sealed key: opened by a TPM into libvirt', function () {
   let daemon: PrivateLibvirtd;
 
   before(async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     host = await TpmHost.start();
     other = await TpmHost.start(host.signer);
     daemon = await PrivateLibvirtd.start();

@@ -18,8 +18,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TvmmpError, type ErrorCode } from '../../lib/errors.ts';
 import { loadBridge, type OwnSealedKey, type TpmCost } from '../../lib/native/bridge.ts';
 import { matchesTemplate, ekTemplate } from '../../lib/tpm/templates.ts';
-import { canRunLibvirtd, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
 import { endProcess, startSwtpm, TpmHost } from './tpm-host.ts';
+import { rootMissing, skipWithout } from '../support/skip.ts';
 
 const bridge = loadBridge();
 const context = Buffer.from('key-context of a VM that is being born');
@@ -36,7 +37,7 @@ describe('vTPM state: made encrypted, and read', function () {
   let stateDir: string;
 
   before(async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    skipWithout(this, rootMissing());
     host = await TpmHost.start();
   });
   after(async () => {
@@ -355,7 +356,7 @@ describe('vTPM state: made encrypted, and read', function () {
   });
 
   it('is what libvirt starts as this VM’s vTPM', async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     const daemon = await PrivateLibvirtd.start({ qemuConf: '' });
     try {
       const uuid = randomUUID();

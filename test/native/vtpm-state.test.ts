@@ -17,8 +17,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TvmmpError, type ErrorCode } from '../../lib/errors.ts';
 import { loadBridge, type OwnSealedKey } from '../../lib/native/bridge.ts';
-import { canRunLibvirtd, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
 import { endProcess, startSwtpm, TpmHost } from './tpm-host.ts';
+import { rootMissing, skipWithout } from '../support/skip.ts';
 
 const bridge = loadBridge();
 const context = Buffer.from('key-context of a VM that is being protected');
@@ -31,7 +32,7 @@ describe('vTPM state: converted between clear and encrypted', function () {
   let stateDir: string;
 
   before(async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    skipWithout(this, rootMissing());
     host = await TpmHost.start();
   });
   after(async () => {
@@ -183,7 +184,7 @@ describe('vTPM state: converted between clear and encrypted', function () {
   });
 
   it('is what libvirt starts with the secret that was unsealed into it', async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     const daemon = await PrivateLibvirtd.start();
     try {
       const uuid = randomUUID();

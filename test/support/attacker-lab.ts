@@ -13,6 +13,7 @@ import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
 import type { CommandResult, Tick } from '../../scripts/lab.d/lab.ts';
 import type { Check } from '../../lib/appraisal/verdict.ts';
 import { Attacker, attackerPort } from './attacker.ts';
+import { skipWithout } from './skip.ts';
 
 /** A refusal as `tvmmp explain --json` has it. */
 export interface ShownRefusal {
@@ -269,11 +270,7 @@ async function sharedLab(): Promise<AttackLab> {
 export function attackLab(): () => AttackLab {
   let world: AttackLab | undefined;
   before(async function () {
-    const missing = labMissing();
-    if (missing !== undefined) {
-      console.log(`skipped: ${missing}`);
-      this.skip();
-    }
+    skipWithout(this, labMissing());
     world = await (shared ??= sharedLab());
   });
   return () => {

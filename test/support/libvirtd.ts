@@ -16,6 +16,7 @@ import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { rootMissing } from './skip.ts';
 
 /** What a private libvirtd is started with. */
 export interface PrivateLibvirtdOptions {
@@ -33,15 +34,16 @@ export interface PrivateLibvirtdOptions {
 
 const DAEMON_START_MS = 60_000;
 
-/** Whether this machine can start one: root, and Debian's libvirtd, QEMU and swtpm installed. */
-export function canRunLibvirtd(): boolean {
+/** What this machine lacks to start one: root, or Debian’s libvirtd, QEMU or swtpm. */
+export function libvirtdMissing(): string | undefined {
   const programs = [
     '/usr/sbin/libvirtd',
     '/usr/bin/qemu-system-x86_64',
     '/usr/bin/swtpm',
     '/usr/bin/unshare',
   ];
-  return process.getuid?.() === 0 && programs.every((path) => existsSync(path));
+  const missing = programs.filter((path) => !existsSync(path));
+  return missing.length === 0 ? rootMissing() : `not installed: ${missing.join(', ')}`;
 }
 
 /**

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
 import type { CommandResult, Tick } from '../../scripts/lab.d/lab.ts';
+import { skipWithout } from './skip.ts';
 
 const STATISTICS = fileURLToPath(new URL('../../scripts/bench.d/statistics.mjs', import.meta.url));
 /** A guest under emulation on a busy machine takes its time; what takes longer is not coming. */
@@ -433,11 +434,7 @@ export class ProductLab extends Lab {
 export function withLab(options: LabOptions, prepare: (lab: ProductLab) => Promise<void> | void): void {
   let lab: ProductLab | null = null;
   before(async function () {
-    const missing = labMissing();
-    if (missing !== undefined) {
-      console.log(`skipped: ${missing}`);
-      this.skip();
-    }
+    skipWithout(this, labMissing());
     lab = await ProductLab.start(options);
     await prepare(lab);
   });

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { Lab, labMissing } from '../../scripts/lab.d/lab.ts';
 import type { Tick } from '../../scripts/lab.d/lab.ts';
+import { skipWithout } from '../support/skip.ts';
 
 const TCTI = 'swtpm:host=127.0.0.1,port=2321';
 const EVENT_LOG = '/var/lib/tvmmp/boot/binary_bios_measurements';
@@ -67,11 +68,7 @@ describe('the lab', function () {
   const before_ = { machine: machine(), mountPoints: MOUNT_POINTS.filter((path) => existsSync(path)) };
 
   before(async function () {
-    const missing = labMissing();
-    if (missing !== undefined) {
-      console.log(`skipped: ${missing}`);
-      this.skip();
-    }
+    skipWithout(this, labMissing());
     lab = new Lab();
     await lab.must('up', '--certs', 'self');
   });

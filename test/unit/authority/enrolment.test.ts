@@ -35,6 +35,7 @@ import { duplexPipe } from '../../support/duplex-pipe.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 import { policyText } from './policy-fixture.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 function refused(...reasons: EnrolmentReason[]): (error: unknown) => boolean {
   return (error) => {
@@ -66,8 +67,7 @@ describe('enrolment of a host with a TPM', function () {
   let count = 0;
 
   before(async function () {
-    const missing = swtpmMissing();
-    if (missing !== undefined) return this.skip();
+    skipWithout(this, swtpmMissing());
     directory = mkdtempSync(join(tmpdir(), 'tvmmp-enrol-'));
     authority = await initAuthority(join(directory, 'authority'), { name: 'Test' });
     authority.signPolicyText(policyText(1));

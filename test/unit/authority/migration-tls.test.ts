@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { writeHostDirectories } from '../../../lib/authority/host-directory.ts';
 import { makeTestAuthority, testKeyPair } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 /** QEMU's own TLS code, the one that migrations use, reached through its disk server. */
 describe("QEMU with a host's migration TLS files", function () {
@@ -19,7 +20,7 @@ describe("QEMU with a host's migration TLS files", function () {
 
   before(async function () {
     const missing = ['qemu-nbd', 'qemu-img'].filter((tool) => spawnSync(tool, ['--version']).error);
-    if (missing.length > 0) return this.skip();
+    skipWithout(this, missing.length === 0 ? undefined : `not installed: ${missing.join(', ')}`);
     directory = mkdtempSync(join(tmpdir(), 'tvmmp-qemu-tls-'));
     authority = await makeTestAuthority();
     await writeHost('host-a', authority);

@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import { allCommands } from './commands.ts';
 import { tvmmp } from './run-cli.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 describe('tvmmp completion', () => {
   let bash: string;
@@ -45,7 +46,7 @@ describe('tvmmp completion', () => {
   });
 
   it('prints a script for zsh that zsh can read', async function () {
-    if (spawnSync('zsh', ['--version']).error) this.skip();
+    skipWithout(this, spawnSync('zsh', ['--version']).error && 'zsh is not installed');
     const { stdout } = await tvmmp(['completion', 'zsh']);
     const run = spawnSync('zsh', ['-n'], { input: stdout, encoding: 'utf8' });
     assert.deepEqual([run.status, run.stderr], [0, '']);

@@ -17,6 +17,7 @@ import type { Finding } from '../../../lib/cli/finding.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { cliCommand, json, tvmmp } from './run-cli.ts';
 import type { CliRun } from './run-cli.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 describe('from authority to enrolled host, by tvmmp', function () {
   this.timeout(240_000);
@@ -49,7 +50,7 @@ describe('from authority to enrolled host, by tvmmp', function () {
   };
 
   before(async function () {
-    if (swtpmMissing() !== undefined) this.skip();
+    skipWithout(this, swtpmMissing());
     directory = mkdtempSync(join(tmpdir(), 'tvmmp-enrol-'));
     swtpm = await Swtpm.start({ manufacture: true });
     mkdirSync(path('roots'));

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { nativePath } from '../../../lib/native/load.ts';
 import { json, tvmmp } from './run-cli.ts';
 import type { CliRun } from './run-cli.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 interface Check {
   readonly name: string;
@@ -26,7 +27,7 @@ describe('tvmmp hooks', function () {
   let hooks: string;
   let entry: string;
   before(function () {
-    if (!existsSync(nativePath('tvmmp-hook'))) this.skip();
+    skipWithout(this, existsSync(nativePath('tvmmp-hook')) ? undefined : 'the hook client is not built');
   });
   beforeEach(() => {
     hooks = mkdtempSync(join(tmpdir(), 'tvmmp-hooks-'));

@@ -4,7 +4,8 @@ import { TvmmpError } from '../../../lib/errors.ts';
 import { FfiHypervisor } from '../../../lib/libvirt/ffi/hypervisor.ts';
 import { listSecrets, secretExists, undefineSecret } from '../../../lib/libvirt/secrets.ts';
 import { loadLibvirtNative } from '../../../lib/native/libvirt.ts';
-import { canRunLibvirtd, PrivateLibvirtd } from '../../support/libvirtd.ts';
+import { libvirtdMissing, PrivateLibvirtd } from '../../support/libvirtd.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 const native = loadLibvirtNative();
 const nowhere = 'qemu+unix:///system?socket=/nonexistent';
@@ -23,7 +24,7 @@ describe('calls about libvirt secrets', function () {
   this.timeout(60_000);
   let daemon: PrivateLibvirtd;
   before(async function () {
-    if (!canRunLibvirtd()) this.skip();
+    skipWithout(this, libvirtdMissing());
     daemon = await PrivateLibvirtd.start();
   });
   after(async () => {

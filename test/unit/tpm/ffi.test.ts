@@ -5,13 +5,14 @@ import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
 import { openTpm } from '../../../lib/tpm/open.ts';
 import { describeTpmConformance } from '../../conformance/tpm.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 describeTpmConformance('ESAPI through FFI', (tcti) => new FfiTpm({ tcti }));
 
 describe('FFI adapter of the TPM', function () {
   let swtpm: Swtpm;
   before(async function () {
-    if (swtpmMissing() !== undefined) this.skip();
+    skipWithout(this, swtpmMissing());
     swtpm = await Swtpm.start();
   });
   after(async () => {
