@@ -4,6 +4,8 @@
  * out is UNVERIFIED until its replay leads to a quoted PCR.
  */
 import { limits } from '../limits.ts';
+import { readImaDigest } from './ima-digest.ts';
+import type { ImaDigest } from './ima-digest.ts';
 import { faultyLog } from './log-fault.ts';
 import { LogReader } from './log-reader.ts';
 
@@ -49,7 +51,7 @@ export class UntrustedImaEntry {
   constructor(
     head: Head,
     hashed: Uint8Array,
-    digest: Digest,
+    digest: ImaDigest,
     path: string,
     signature: Uint8Array | null,
     buffer: Uint8Array | null,
@@ -83,11 +85,6 @@ interface Head {
   readonly templateHash: Uint8Array;
 }
 
-interface Digest {
-  readonly algorithm: string;
-  readonly value: string;
-}
-
 const CODE = 'ima-list-invalid';
 /** PCR, template hash, length of the template's name. */
 const HEADER_BYTES = 28;
@@ -98,37 +95,6 @@ const TEMPLATE_NAME_BYTES_MAX = 64;
 const OLD_NAME_BYTES_MAX = 255;
 const TEMPLATES = templates.map((name) => ({ name, bytes: Uint8Array.from(Buffer.from(name)) }));
 const ASCII_LIST = /^ ?\d{1,2} [0-9a-f]{40} ima/;
-
-/** Algorithms of file digests by the kernel's names, with the bytes of a digest. */
-const ALGORITHMS = (
-  [
-    ['sha256', 32],
-    ['sha1', 20],
-    ['sha384', 48],
-    ['sha512', 64],
-    ['sha224', 28],
-    ['md5', 16],
-    ['sm3-256', 32],
-  ] as const
-).map(([name, bytes]) => ({ name, bytes }));
-
-/** What a digest of an algorithm begins with in its field. */
-interface DigestForm {
-  readonly name: string;
-  readonly bytes: number;
-  readonly prefix: Uint8Array;
-}
-const formOf = (name: string, bytes: number, text: string): DigestForm => {
-  return { name, bytes, prefix: Uint8Array.from(Buffer.from(`${text}:\0`)) };
-};
-/** The field d-ng. */
-const DIGESTS = ALGORITHMS.map(({ name, bytes }) => formOf(name, bytes, name));
-/** The field d-ngv2. fs-verity knows no other algorithms than these. */
-const TYPED_DIGESTS = [
-  ...ALGORITHMS.map(({ name, bytes }) => formOf(name, bytes, `ima:${name}`)),
-  formOf('verity:sha256', 32, 'verity:sha256'),
-  formOf('verity:sha512', 64, 'verity:sha512'),
-];
 
 /** Reads the entries of a list one by one. */
 export class ImaListReader {
@@ -214,7 +180,7 @@ function newEntry(reader: LogReader, head: Head): UntrustedImaEntry {
   const end = reader.offset + length;
   const hashed = reader.peek(length);
   const typed = template === 'ima-ngv2' || template === 'ima-sigv2';
-  const digest = readDigest(reader, fieldBytes(reader, end, number), head, typed ? TYPED_DIGESTS : DIGESTS);
+  const digest = readImaDigest(reader, fieldBytes(reader, end, number), head, typed);
   const pathBytes = fieldBytes(reader, end, number);
   const path = pathBytes === 0 ? '\0' : reader.utf8(pathBytes - 1);
   if (path.includes('\0') || reader.u8() !== 0)
@@ -231,7 +197,7 @@ function newEntry(reader: LogReader, head: Head): UntrustedImaEntry {
 /** The fields d-modsig and modsig: both empty, or neither. */
 function readModsig(reader: LogReader, end: number, head: Head): ImaModsig | null {
   const bytes = fieldBytes(reader, end, head.number);
-  const digest = bytes === 0 ? null : readDigest(reader, bytes, head, DIGESTS);
+  const digest = bytes === 0 ? null : readImaDigest(reader, bytes, head, false);
   const signature = reader.view(fieldBytes(reader, end, head.number));
   if ((digest === null) !== (signature.byteLength === 0))
     reader.fault('template-data', `entry ${head.number} has half of an appended signature`);
@@ -244,25 +210,6 @@ function fieldBytes(reader: LogReader, end: number, number: number): number {
   if (!(bytes <= end - reader.offset))
     reader.fault('template-data', `entry ${number} has fields beyond its data`);
   return bytes;
-}
-
-/**
- * A field with a digest: algorithm (before it the type, where `forms` are typed), colon, NUL, digest. A violation may have a digest
- * of zeros without an algorithm, as kernels had it that did not know types.
- */
-function readDigest(reader: LogReader, length: number, head: Head, forms: readonly DigestForm[]): Digest {
-  const { number, violation } = head;
-  for (const { name, bytes, prefix } of forms) {
-    if (length < prefix.length || !reader.accept(prefix)) continue;
-    const found = length - prefix.length;
-    // A violation of an older kernel has 20 zeros, whatever the algorithm is.
-    if (found !== bytes && !(violation && found === SHA1_BYTES))
-      reader.fault('digest-size', `entry ${number} has a ${name} digest of ${found} bytes`);
-    return { algorithm: name, value: reader.hex(found) };
-  }
-  if (violation && forms === DIGESTS && length === SHA1_BYTES && reader.isNext(0, SHA1_BYTES))
-    return { algorithm: 'sha1', value: reader.hex(SHA1_BYTES) };
-  return reader.fault('algorithm-unknown', `entry ${number} has a digest of an algorithm that is not known`);
 }
 
 function templateOf(reader: LogReader, length: number): ImaTemplate | undefined {

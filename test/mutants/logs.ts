@@ -485,6 +485,42 @@ export const logs = [
       title: 'data-huge: an event of four gigabytes',
     },
   ]),
+  ...mutantsOf('lib/evidence/ima-digest.ts', imaVectors, [
+    {
+      name: 'ima/digest-size',
+      defence: 'A digest has the size of its algorithm',
+      spec: '14.5',
+      find: '    if (found !== bytes && !(violation && found === SHA1_BYTES))\n',
+      replace: '    if (found > 64 && !(violation && bytes === found))\n',
+      title: 'digest-size: a SHA-256 digest of 20 bytes',
+    },
+    {
+      name: 'ima/digest-type',
+      defence: 'A typed digest is of a type that is known',
+      spec: '14.5',
+      find: 'of typed ? TYPED_DIGESTS : DIGESTS)',
+      replace: 'of typed ? [...TYPED_DIGESTS, ...DIGESTS] : DIGESTS)',
+      title: 'digest-untyped: a digest without its type, in a template that has types',
+    },
+    {
+      name: 'ima/untyped-violation',
+      defence: 'A violation of a template with types has type and algorithm',
+      spec: '14.5',
+      find: 'if (violation && !typed && length',
+      replace: 'if (violation && length',
+      title:
+        'violation-ngv2-untyped: a violation without type and algorithm, as no kernel writes it that knows types',
+    },
+    {
+      name: 'ima/verity',
+      defence: 'A digest of fs-verity counts as nothing else',
+      spec: '10.2, 14.5',
+      find: "  formOf('verity:sha256', 32, 'verity:sha256'),\n",
+      replace: "  formOf('sha256', 32, 'verity:sha256'),\n",
+      title: 'take an fs-verity digest for no digest of the contents, and the other way round',
+      test: rules,
+    },
+  ]),
   ...mutantsOf('lib/evidence/ima-list.ts', imaVectors, [
     {
       name: 'ima/fields-within',
@@ -509,40 +545,6 @@ export const logs = [
       find: "  if (path.includes('\\0') || reader.u8() !== 0)\n",
       replace: '  if (reader.u8() !== 0)\n',
       title: 'path-two-nuls: a path with a NUL within, which would be read as another one',
-    },
-    {
-      name: 'ima/digest-size',
-      defence: 'A digest has the size of its algorithm',
-      spec: '14.5',
-      find: '    if (found !== bytes && !(violation && found === SHA1_BYTES))\n',
-      replace: '    if (found > 64 && !(violation && bytes === found))\n',
-      title: 'digest-size: a SHA-256 digest of 20 bytes',
-    },
-    {
-      name: 'ima/digest-type',
-      defence: 'A typed digest is of a type that is known',
-      spec: '14.5',
-      find: 'head, typed ? TYPED_DIGESTS : DIGESTS);',
-      replace: 'head, typed ? [...TYPED_DIGESTS, ...DIGESTS] : DIGESTS);',
-      title: 'digest-untyped: a digest without its type, in a template that has types',
-    },
-    {
-      name: 'ima/untyped-violation',
-      defence: 'A violation of a template with types has type and algorithm',
-      spec: '14.5',
-      find: 'if (violation && forms === DIGESTS && length',
-      replace: 'if (violation && length',
-      title:
-        'violation-ngv2-untyped: a violation without type and algorithm, as no kernel writes it that knows types',
-    },
-    {
-      name: 'ima/verity',
-      defence: 'A digest of fs-verity counts as nothing else',
-      spec: '10.2, 14.5',
-      find: "  formOf('verity:sha256', 32, 'verity:sha256'),\n",
-      replace: "  formOf('sha256', 32, 'verity:sha256'),\n",
-      title: 'take an fs-verity digest for no digest of the contents, and the other way round',
-      test: rules,
     },
     {
       name: 'ima/modsig-whole',
