@@ -26,6 +26,11 @@ export interface VmRecord {
   readonly holder: string;
 }
 
+/** Whether the host of this name is the VM's holder, and has its key. */
+export function isHeldBy({ holder, sealed }: VmRecord, host: string): boolean {
+  return holder === host && sealed !== null;
+}
+
 /**
  * What this host knows of a vTPM's state file (SPEC 8.4). `at-rest`: nothing runs on it, and its digest is this. `in-use`: swtpm was
  * let start on it; the digest is that of the last look, null before there was one. `unclean`: as `in-use`, and that run is over,

@@ -1,5 +1,6 @@
 import { bytesEqual } from '../bytes/compare.ts';
 import { H } from '../encoding/hash.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive, lookAt } from './domain-view.ts';
@@ -66,9 +67,10 @@ async function requireOff(services: Services, vm: VmRecord): Promise<void> {
 }
 
 /** It never makes a second holder: whoever is not the holder now has nothing to adopt. */
-function requireHolder({ host }: Services, { uuid, name, state, holder, sealed }: VmRecord): void {
+function requireHolder({ host }: Services, record: VmRecord): void {
+  const { uuid, name, state, holder } = record;
   const { journal, identity } = host;
-  if (holder !== identity.id.name || sealed === null || state === 'staged')
+  if (!isHeldBy(record, identity.id.name) || state === 'staged')
     throw new Refused(
       `${name} is held by ${holder}: what lies here is an old copy; only its holder can adopt`,
     );

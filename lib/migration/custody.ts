@@ -4,6 +4,7 @@ import type { HostId } from '../evidence/identity.ts';
 import type { LedgerWatch } from '../ledger/ledger.ts';
 import { sameLedgerHost, sameRow } from '../ledger/ledger-row.ts';
 import type { LedgerRow, Place } from '../ledger/ledger-row.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
 import { decodeSignedEntry, entryHash } from '../proof/entry.ts';
@@ -328,7 +329,7 @@ export class Custody {
   #isOurs(vm: string): boolean {
     const { journal, identity } = this.#host;
     const record = journal.vm(vm);
-    return record?.holder === identity.id.name && record.sealed !== null;
+    return record !== null && isHeldBy(record, identity.id.name);
   }
 
   async #ask<T>(question: () => Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { DomainSummary } from '../libvirt/port.ts';
 import type { EntryKind } from '../proof/entry.ts';
@@ -87,7 +88,7 @@ export class LifeCycle {
 type Observed = Exclude<LifeState, 'departing' | 'destroyed'>;
 
 function isOurs(record: VmRecord, self: string): boolean {
-  return record.holder === self && record.sealed !== null && record.state !== 'departing';
+  return isHeldBy(record, self) && record.state !== 'departing';
 }
 
 /** Where libvirt has it; null while it is in between. */

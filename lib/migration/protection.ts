@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { TvmmpError } from '../errors.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { withEncryption, withoutEncryption } from '../libvirt/encryption.ts';
 import { facts, vtpmSecret } from '../libvirt/facts.ts';
@@ -117,7 +118,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
 async function restoreMark(services: Services, domain: DomainSummary): Promise<VmRecord | null> {
   const { host } = services;
   const record = host.journal.vm(domain.uuid);
-  if (record?.sealed == null || record.holder !== host.identity.id.name) return null;
+  if (record === null || !isHeldBy(record, host.identity.id.name)) return null;
   const found = facts(await host.hypervisor.dumpXml(domain.uuid, { inactive: true }));
   if (found.metadata !== null || vtpmSecret(found) !== record.secret) return null;
   const element = metadataElement(host.settings.advertise);

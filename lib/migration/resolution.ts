@@ -1,5 +1,6 @@
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { SessionRecord, VmRecord } from '../ledger/records.ts';
 import { departingOf } from './arrival.ts';
 import { removeAndCheck } from './destruction.ts';
@@ -142,7 +143,7 @@ async function requireGivable(services: Services, session: SessionRecord, record
   const departing = departingOf(services, record.uuid, session.id);
   const states: readonly string[] =
     session.role === 'source' && session.state !== 'resolved' ? ['departing'] : ['stopped', 'saved'];
-  const ours = record.holder === services.host.identity.id.name && record.sealed !== null;
+  const ours = isHeldBy(record, services.host.identity.id.name);
   const epoch = departing === null ? null : departing.entry.epoch + (session.role === 'target' ? 1 : 0);
   if (!ours || record.epoch !== epoch)
     throw new Refused(`${record.name} has moved on since (held by ${record.holder}, epoch ${record.epoch})`);

@@ -1,3 +1,4 @@
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { MigrationFlag } from '../libvirt/migration-flags.ts';
 import { lookAt, isRunningHere } from './domain-view.ts';
@@ -19,7 +20,7 @@ export async function checkSourceMayLeave(
 ): Promise<void> {
   const { host } = services;
   const record = host.journal.vm(vm.uuid);
-  if (record?.holder !== host.identity.id.name || record.sealed === null) {
+  if (record === null || !isHeldBy(record, host.identity.id.name)) {
     throw new Refused(
       `this host is not the holder of ${vm.name}${record === null ? '' : `; ${record.holder} is`}`,
     );

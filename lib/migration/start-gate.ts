@@ -1,3 +1,4 @@
+import { isHeldBy } from '../ledger/records.ts';
 import { Refused } from './refused.ts';
 import { describeDomain } from './domain.ts';
 import { isConflict } from './situation.ts';
@@ -36,7 +37,7 @@ export async function admitStart(
     }
     throw new Refused(`${domain.name} is on its way from ${record.holder}; it starts when it arrives`);
   }
-  if (record.holder !== host.identity.id.name || record.sealed === null) {
+  if (!isHeldBy(record, host.identity.id.name)) {
     throw new Refused(
       `${domain.name} is held by ${record.holder} since epoch ${record.epoch}: what is left here is an old copy; start it there, ` +
         'or remove this one with virsh undefine',

@@ -5,6 +5,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import { TvmmpError } from '../errors.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
 import type { Host } from './host.ts';
@@ -83,7 +84,7 @@ export function readTenantPolicy(
 /** `tvmmp vm tenant-policy` (SPEC 10.5): another policy of the same tenant, with a higher version. Throws `Refused`, `policy-invalid`. */
 export async function bindTenant(services: Services, vm: VmRecord, envelope: string): Promise<VmRecord> {
   const { host, chains } = services;
-  if (vm.holder !== host.identity.id.name || vm.sealed === null || vm.state === 'staged')
+  if (!isHeldBy(vm, host.identity.id.name) || vm.state === 'staged')
     throw new Refused(`${vm.name} is held by ${vm.holder}: only its holder can take a tenant policy`);
   const current = tenantInForce(services, vm.uuid);
   if (current === null)

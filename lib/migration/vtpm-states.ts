@@ -1,4 +1,5 @@
 import { bytesEqual } from '../bytes/compare.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { HostFiles } from './files.ts';
@@ -132,7 +133,6 @@ export class VtpmStates {
 
   #holds(uuid: string): boolean {
     const record = this.#host.journal.vm(uuid);
-    if (record === null || record.state === 'staged') return false;
-    return record.holder === this.#host.self && record.sealed !== null;
+    return record !== null && record.state !== 'staged' && isHeldBy(record, this.#host.self);
   }
 }
