@@ -32,8 +32,7 @@ export function verifyArrived(services: Services, chain: ChainState, arrived: Ar
 /** Verifies *arrived* and makes it the head of our copy of the chain: the VM is gone, its copy here is to be destroyed. */
 export function recordArrival(services: Services, uuid: string, session: Uint8Array, arrived: Arrived): void {
   const { journal, now } = services.host;
-  const chain = services.chains.state(uuid);
-  if (chain === null) throw new TvmmpError('vm-unknown', `VM ${uuid} has no chain here`);
+  const chain = services.chains.require(uuid);
   const step = verifyArrived(services, chain, arrived);
   journal.transaction(() => {
     const record = journal.vm(uuid);

@@ -86,6 +86,13 @@ export class Chains {
     return state;
   }
 
+  /** Where the chain of a VM stands that must have one; throws `vm-unknown`, which calls it by `name`. */
+  require(uuid: string, name = uuid): ChainState {
+    const state = this.state(uuid);
+    if (state === null) throw noChain(name);
+    return state;
+  }
+
   /** What was verified of a chain that came from another host, and is in the journal now. */
   adopt(state: ChainState): void {
     this.#states.set(state.vm, state);
@@ -210,9 +217,8 @@ export class Chains {
   append(uuid: string, draft: EntryDraft, options: AppendOptions = {}): Promise<Appended> {
     return this.#mutex.run(uuid, async () => {
       const record = this.#host.journal.vm(uuid);
-      const state = this.state(uuid);
-      if (record === null || state === null)
-        throw new TvmmpError('vm-unknown', `VM ${uuid} has no chain here`);
+      if (record === null) throw noChain(uuid);
+      const state = this.require(uuid);
       return this.#write(record, state, draft, options);
     });
   }
@@ -346,6 +352,10 @@ export class Chains {
   #putCredentials(uuid: string): void {
     for (const credential of ownCredentials(this.#host)) this.#host.journal.putCredential(uuid, credential);
   }
+}
+
+function noChain(name: string): TvmmpError {
+  return new TvmmpError('vm-unknown', `VM ${name} has no chain here`);
 }
 
 /** Certificates and policy behind this host's signatures of now. */

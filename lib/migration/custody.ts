@@ -100,7 +100,7 @@ export class Custody {
 
   /** Asks whether this host is still the holder before it starts, keeps or ends a VM. Throws `Refused`, `ledger-unavailable`. */
   async requireHolder(record: VmRecord): Promise<void> {
-    const state = this.#state(record);
+    const state = this.#chains.require(record.uuid, record.name);
     const row = await this.#ask(() => this.#host.ledger.read(record.uuid));
     this.#require(record.name, lineageOf(this.#host.journal, state), row);
     // A ledger that has no row yet has to be able to take one: the next host will ask it too.
@@ -110,7 +110,7 @@ export class Custody {
   /** Says in the ledger that this host is about to hand a VM over; refused where the ledger does not know it as the holder. */
   async announce(record: VmRecord, session: Uint8Array, to: HostId): Promise<void> {
     if (this.#host.ledger.local !== null) return this.requireHolder(record);
-    const state = this.#state(record);
+    const state = this.#chains.require(record.uuid, record.name);
     // Where nothing comes of it, the next sweep takes it back.
     this.#behind.add(record.uuid);
     await this.#put(record, state, { ...rowOf(state), leaving: { to: ledgerHostOf(to), session } });
@@ -148,12 +148,6 @@ export class Custody {
         .filter(([vm]) => this.#isOurs(vm))
         .map(([vm, problem]) => ({ vm, problem })),
     };
-  }
-
-  #state({ uuid, name }: VmRecord): ChainState {
-    const state = this.#chains.state(uuid);
-    if (state === null) throw new TvmmpError('vm-unknown', `VM ${name} has no chain here`);
-    return state;
   }
 
   #require(name: string, lineage: Lineage, row: LedgerRow | null): void {

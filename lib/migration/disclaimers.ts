@@ -38,8 +38,7 @@ export function requireDisclaimer(
   uuid: string,
   { disclaimer, certificates, policies }: Aborted,
 ): void {
-  const chain = services.chains.state(uuid);
-  if (chain === null) throw new TvmmpError('vm-unknown', `VM ${uuid} has no chain here`);
+  const chain = services.chains.require(uuid);
   const { root } = services.host.identity;
   const verified = verifyDisclaimer({ chain, disclaimer, credentials: { certificates, policies }, root });
   if (verified.outcome === 'fault')

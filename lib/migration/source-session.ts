@@ -1,4 +1,3 @@
-import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import type { HostId } from '../evidence/identity.ts';
@@ -226,9 +225,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   }
 
   #chain(): ChainState {
-    const chain = this.#services.chains.state(this.vm.uuid);
-    if (chain === null) throw new TvmmpError('vm-unknown', `VM ${this.vm.name} has no chain here`);
-    return chain;
+    return this.#services.chains.require(this.vm.uuid, this.vm.name);
   }
 
   #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): TrustedPeer {

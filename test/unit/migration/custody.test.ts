@@ -87,7 +87,7 @@ class Keeper {
     const identity = { id: host.id };
     this.custody = new Custody(
       { journal: this.journal, ledger, timers, log, identity } as unknown as Host,
-      { state: () => this.state() } as unknown as Chains,
+      { state: () => this.state(), require: () => this.state()! } as unknown as Chains,
     );
   }
 
