@@ -265,7 +265,8 @@ export class Sessions {
     if (record === null || (record.peer !== '' && record.peer !== channel.peerName)) {
       throw new TvmmpError('peer-untrusted', `${channel.peerName} speaks of a session that is not its own`);
     }
-    if (live !== undefined) {
+    // Of a session that is journalled as departed nothing but its last word is on its way, over a connection that may be gone.
+    if (live !== undefined && record.state !== 'departed') {
       live.attach(channel);
       await live.input({ kind: 'message', message });
       return;

@@ -138,7 +138,7 @@ export function stepSource(state: SourceState, input: SourceInput): SourceStep {
     case 'aborting':
       return fromAborting(state, input);
     case 'destroying':
-      if (input.kind !== 'destroyed') throw unexpected(state.tag, nameOf(input));
+      if (input.kind !== 'destroyed') return ignoreArrivedAgain(state, input);
       return { state: { tag: 'departed', session: state.session }, effects: [{ do: 'sign-departed' }] };
     case 'giving-up':
       if (input.kind === 'destroyed')
@@ -148,6 +148,7 @@ export function stepSource(state: SourceState, input: SourceInput): SourceStep {
       if (input.kind === 'give-up') return givingUp(state.session);
       throw unexpected(state.tag, nameOf(input));
     case 'departed':
+      return ignoreArrivedAgain(state, input);
     case 'aborted':
     case 'given-up':
     case 'refused':
@@ -273,6 +274,17 @@ function givingUp(session: Uint8Array): SourceStep {
 /** While the copy is being given up the target may say anything: *arrived* is taken up when nothing is left here. */
 function ignoreLate(state: Extract<SourceState, { tag: 'giving-up' }>, input: SourceInput): SourceStep {
   if (input.kind !== 'message') throw unexpected(state.tag, nameOf(input));
+  requireSession(input.message, state.session);
+  return { state, effects: [] };
+}
+
+/** A target says *arrived* until it has heard *departed*, which is on its way: the journal repeats it over later connections. */
+function ignoreArrivedAgain(
+  state: Extract<SourceState, { tag: 'destroying' | 'departed' }>,
+  input: SourceInput,
+): SourceStep {
+  if (input.kind !== 'message' || input.message.kind !== 'arrived')
+    throw unexpected(state.tag, nameOf(input));
   requireSession(input.message, state.session);
   return { state, effects: [] };
 }

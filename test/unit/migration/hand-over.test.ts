@@ -366,6 +366,44 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       });
     }
 
+    it('arrived that is said again before departed was heard is no breach of the protocol, and departed answers it', async () => {
+      let destroyed: () => void = () => undefined;
+      let slow = true;
+      await open({
+        alpha: (host) => ({
+          ...host,
+          files: {
+            ...host.files,
+            hasVtpmState: async (vm) => {
+              if (slow) await new Promise<void>((resolve) => (destroyed = resolve));
+              slow = false;
+              return host.files.hasVtpmState(vm);
+            },
+          },
+        }),
+      });
+      const vm = await stage.vm(stage.alpha);
+      const liar = new Liar(stage);
+      stage.alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
+      const offered = await liar.offered();
+      const arrived = liar.arrived(offered);
+      stage.alpha.machine.domains.delete(vm.uuid);
+      await offered.channel.send(arrived);
+      await stage.pass(5_000);
+      assert.equal(stage.alpha.journal.session(offered.session)?.state, 'destroying');
+      const later = await liar.connect(stage.alpha);
+      await later.send(arrived);
+      await stage.pass(1_000);
+      destroyed();
+      await liar.expect(later, 'departed');
+      await stage.pass(10_000);
+      const last = await liar.connect(stage.alpha);
+      await last.send(arrived);
+      await liar.expect(last, 'departed');
+      assert.equal(stage.alpha.journal.departures(vm.uuid).length, 1);
+      assert.equal(stage.hasLogged(stage.alpha, /broke the protocol/), false);
+    });
+
     it('the attested host alone is named to QEMU, and memory travels under TLS', async () => {
       const calls: MigrationRequest[] = [];
       await open({

@@ -16,6 +16,7 @@ import {
 } from './session-world.ts';
 
 const own = hello('source');
+const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: bytes(72) };
 const peer = hello('target');
 
 const toGreeted: readonly SourceInput[] = [{ kind: 'answer', own, peer }];
@@ -92,6 +93,21 @@ describe('source state machine (SPEC 6.8)', () => {
   it('takes arrived instead of aborted: the VM went after all', () => {
     const { state } = stepSource(after(toOffered), { kind: 'stayed' });
     assert.deepEqual(effectsOf(state, { kind: 'arrival-verified' }), ['destroy-copy']);
+  });
+
+  it('takes arrived again, of its own session, while departed is on its way, and nothing else then', () => {
+    const destroying = stepSource(after(toOffered), { kind: 'arrival-verified' }).state;
+    const departed = stepSource(destroying, { kind: 'destroyed' }).state;
+    const again = { kind: 'arrived', session, entry, certificates: [], policies: [] } as const;
+    for (const state of [destroying, departed]) {
+      assert.deepEqual(stepSource(state, { kind: 'message', message: again }), { state, effects: [] });
+      for (const message of [foreign(again), aborted, refused, { kind: 'staged', session, head } as const])
+        assert.throws(
+          () => stepSource(state, { kind: 'message', message }),
+          ProtocolViolation,
+          `${message.kind} in ${state.tag}`,
+        );
+    }
   });
 
   it('does not take the target’s disclaimer for libvirt’s outcome', () => {
