@@ -39,6 +39,28 @@ lab_tpm_extend() {
   enter "$1" "$LIB/host-tpm" extend "$2" "$3"
 }
 
+check_delay() {
+  [[ $1 =~ ^(0|[1-9][0-9]{0,4})$ ]] || die "milliseconds a TPM command, up to 99999: '$1'"
+}
+
+# How a host's TPM behaves from the next command on.
+lab_tpm() {
+  local usage='usage: scripts/lab tpm HOST [delay MS | fail | drop | hang | ok]' file mode delay
+  (($# >= 1)) || die "$usage"
+  require_host "$1"
+  file=$LAB/hosts/$1/tpm-behaviour
+  [[ -s $file ]] || die "nothing stands before the TPM of '$1': scripts/lab up --tpm-delay MS (0 for a TPM as it is)"
+  read -r mode delay <"$file"
+  case $#:${2-} in
+    1:) echo "$mode, $delay ms a command"; return ;;
+    2:fail | 2:drop | 2:hang | 2:ok) mode=$2 ;;
+    3:delay) check_delay "$3"; delay=$3 ;;
+    *) die "$usage" ;;
+  esac
+  printf '%s %s\n' "$mode" "$delay" >"$file.new"
+  mv "$file.new" "$file"
+}
+
 # Both directions of the cable, as the switch's side of it goes.
 lab_link() {
   [[ $# -eq 2 && ($2 == up || $2 == down) ]] || die 'usage: scripts/lab link HOST up|down'

@@ -6,6 +6,7 @@
 #
 # LAB/hosts/NAME/   pid (of host-init, with its start time), address, measure (extra boot events), log/
 #                   fs/ (what is mounted on the host), tpm/ (state of its TPM)
+#                   tpm-behaviour (with --tpm-delay: how its TPM behaves now, see host-tpm-relay; log/tpm-commands.log has what it was asked)
 # LAB/switch.pid    the process that holds the namespace of the bridge
 # LAB/etcd/        the cluster of `up --etcd`: certificates, data and process of each member, in the namespace of the bridge
 # LAB/tpm-ca/, LAB/tpm-roots/root.pem   the lab's TPM manufacturer
@@ -34,13 +35,14 @@ with_lock() {
 }
 
 lab_up() {
-  local hosts=alpha,beta certs=none etcd=no name
+  local hosts=alpha,beta certs=none etcd=no delay='' name
   local -a extra=()
   while (($#)); do
     case $1 in
       --hosts) hosts=${2?}; shift 2 ;;
       --certs) certs=${2?}; shift 2 ;;
       --etcd) etcd=yes; shift ;;
+      --tpm-delay) delay=${2?}; check_delay "$delay"; shift 2 ;;
       --extra-measure) extra+=("${2?}"); shift 2 ;;
       *) die "up: unknown argument '$1'" ;;
     esac
@@ -64,6 +66,9 @@ lab_up() {
   printf '%s\n' "${names[@]}" >"$LAB/names"
   printf '%s\n' "$certs" >"$LAB/certs"
   choose_addresses "${names[@]}"
+  for name in "${names[@]}"; do
+    [[ -z $delay ]] || printf 'ok %s\n' "$delay" >"$LAB/hosts/$name/tpm-behaviour"
+  done
   for name in "${extra[@]}"; do
     [[ $name =~ ^([a-z0-9]+):([0-9]+:.+)$ && -d $LAB/hosts/${BASH_REMATCH[1]} ]] || die "--extra-measure wants HOST:PCR:TEXT"
     check_measure "${BASH_REMATCH[2]}"
@@ -156,13 +161,14 @@ remove_mount_points() {
 
 # The host as it comes from the factory: empty directories, configuration, a TPM with EK certificates.
 provision_host() {
-  local host=$LAB/hosts/$1 pair
+  local host=$LAB/hosts/$1 pair port=2321
+  [[ ! -e $host/tpm-behaviour ]] || port=2331
   for pair in "${HOST_DIRECTORIES[@]}"; do mkdir -p "$host/fs/${pair%%:*}"; done
   configure_libvirt "$1"
   manufacture_tpm "$1"
-  jq -n --arg name "$1" --arg address "$(<"$host/address")" '{
+  jq -n --arg name "$1" --arg address "$(<"$host/address")" --arg tcti "swtpm:host=127.0.0.1,port=$port" '{
     name: $name,
-    tpm: {tcti: "swtpm:host=127.0.0.1,port=2321"},
+    tpm: {tcti: $tcti},
     libvirt: {uri: "qemu:///system"},
     listen: {address: $address, port: 16515}
   }' >"$host/fs/etc-tvmmp/tvmmpd.json"
