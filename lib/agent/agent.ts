@@ -106,8 +106,8 @@ async function assemble(
   const sessions = new Sessions(services);
   const lifeCycle = new LifeCycle(services);
   await forgetLeftKeys(services);
-  services.custody.begin();
-  closers.push(() => services.custody.end());
+  services.ledgerNews.begin();
+  closers.push(() => services.ledgerNews.end());
   sessions.start();
   closers.push(() => {
     sessions.stop();

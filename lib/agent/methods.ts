@@ -102,7 +102,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     versions: Object.fromEntries(host.versions),
     policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
-    ledger: services.custody.status(),
+    ledger: services.ledgerNews.status(),
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };

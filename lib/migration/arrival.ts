@@ -42,7 +42,7 @@ export function recordArrival(services: Services, uuid: string, session: Uint8Ar
     putCredentials(services, uuid, arrived);
     journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
     journal.changeSession(session, { state: 'destroying' }, now());
-    services.custody.noted(step.head);
+    services.ledgerNews.noted(step.head);
   });
   services.chains.adopt(step.head);
 }

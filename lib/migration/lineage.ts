@@ -54,3 +54,12 @@ export function continues({ state, hashAt }: Lineage, row: LedgerRow): boolean {
   const mark = state.marks.find(({ sequence }) => sequence === at.sequence);
   return mark === undefined ? at.epoch < state.epoch : bytesEqual(mark.hash, at.head);
 }
+
+/** In words how a row of the ledger contradicts the chain of the VM called `name` on the host `self`. */
+export function contradiction(self: string, name: string, state: ChainState, row: LedgerRow): string {
+  const says = `ledger-conflict: the ledger says that ${row.holder.name} holds ${name} in epoch ${row.epoch}, entry ${row.sequence}`;
+  const has = `and the proof here ends with epoch ${state.epoch}, entry ${state.sequence}`;
+  return row.holder.name === self && state.holder.name === self
+    ? `${says}, ${has}: this host's journal is older than the ledger; was its disk put back to an earlier state?`
+    : `${says}, ${has}: what is here is an old copy`;
+}

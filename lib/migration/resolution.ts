@@ -61,7 +61,7 @@ export async function giveUpCopy(services: Services, uuid: string, session: Uint
         holder: row.peer,
       });
       host.journal.changeSession(session, { state: 'giving-up' }, host.now());
-      services.custody.gaveUp(uuid, { epoch, sequence, head });
+      services.ledgerNews.gaveUp(uuid, { epoch, sequence, head });
     });
   }
   await removeAndCheck(services, uuid, () => {

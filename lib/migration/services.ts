@@ -2,6 +2,8 @@ import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Chains } from './chains.ts';
 import { Custody } from './custody.ts';
 import type { Host } from './host.ts';
+import { LedgerNews } from './ledger-news.ts';
+import { LedgerView } from './ledger-view.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
 import { StepTimings } from './timings.ts';
@@ -12,8 +14,10 @@ export interface Services {
   readonly host: Host;
   readonly quotes: Quotes;
   readonly chains: Chains;
-  /** What the ledger says of this host's VMs, and what it is told. */
+  /** What the ledger says of this host's VMs. */
   readonly custody: Custody;
+  /** What the ledger is told of them. */
+  readonly ledgerNews: LedgerNews;
   readonly platform: Platform;
   readonly vtpmStates: VtpmStates;
   /**
@@ -30,15 +34,17 @@ export interface Services {
 export function servicesOf(host: Host): Services {
   const quotes = new Quotes(host.tpm, host.timers);
   const chains = new Chains(host, quotes);
-  const custody = new Custody(host, chains);
+  const view = new LedgerView(host.ledger);
+  const ledgerNews = new LedgerNews(host, chains, view);
   chains.onGrown = (state) => {
-    custody.noted(state);
+    ledgerNews.noted(state);
   };
   return {
     host,
     quotes,
     chains,
-    custody,
+    custody: new Custody(host, chains, view, ledgerNews),
+    ledgerNews,
     platform: new Platform(host),
     vtpmStates: new VtpmStates({
       journal: host.journal,

@@ -365,7 +365,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         consumed: null,
       });
       host.journal.changeSession(this.session, { state: 'staged', peer: trusted.name }, host.now());
-      this.#services.custody.noted(head);
+      this.#services.ledgerNews.noted(head);
     });
     this.#services.chains.adopt(head);
     if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);

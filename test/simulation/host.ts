@@ -108,7 +108,7 @@ export class SimulatedHost {
     const lifeCycle = new LifeCycle(services);
     await services.host.hypervisor.versions();
     await forgetLeftKeys(services);
-    services.custody.begin();
+    services.ledgerNews.begin();
     sessions.start();
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();

@@ -83,7 +83,7 @@ export function checkLedger(
       );
   }
   for (const { name, agent } of hosts) {
-    const { conflicts, behind } = agent?.services.custody.status() ?? { conflicts: [], behind: [] };
+    const { conflicts, behind } = agent?.services.ledgerNews.status() ?? { conflicts: [], behind: [] };
     const [conflict] = conflicts;
     if (conflict !== undefined)
       throw new Violation('ledger-true', `at ${name}, of ${conflict.vm}: ${conflict.problem}`);

@@ -8,6 +8,8 @@ import type { VmRecord } from '../../../lib/ledger/records.ts';
 import type { Chains } from '../../../lib/migration/chains.ts';
 import { Custody } from '../../../lib/migration/custody.ts';
 import type { Host } from '../../../lib/migration/host.ts';
+import { LedgerNews } from '../../../lib/migration/ledger-news.ts';
+import { LedgerView } from '../../../lib/migration/ledger-view.ts';
 import { continues, lineageOf, rowOf } from '../../../lib/migration/lineage.ts';
 import type { Lineage } from '../../../lib/migration/lineage.ts';
 import { Refused } from '../../../lib/migration/refused.ts';
@@ -66,6 +68,7 @@ class ElsewhereLedger implements Ledger {
 class Keeper {
   readonly journal = new Journal(':memory:');
   readonly custody: Custody;
+  readonly news: LedgerNews;
   readonly #builder: ChainBuilder;
   readonly #host: WorldHost;
   #entries = 0;
@@ -85,10 +88,11 @@ class Keeper {
     };
     const log = { debug: noop, info: noop, warn: noop, error: noop };
     const identity = { id: host.id };
-    this.custody = new Custody(
-      { journal: this.journal, ledger, timers, log, identity } as unknown as Host,
-      { state: () => this.state(), require: () => this.state()! } as unknown as Chains,
-    );
+    const own = { journal: this.journal, ledger, timers, log, identity } as unknown as Host;
+    const chains = { state: () => this.state(), require: () => this.state()! } as unknown as Chains;
+    const view = new LedgerView(ledger);
+    this.news = new LedgerNews(own, chains, view);
+    this.custody = new Custody(own, chains, view, this.news);
   }
 
   state(): ChainState | null {
@@ -101,7 +105,7 @@ class Keeper {
       this.journal.appendEntry(this.#builder.vm, at, encodeSignedEntry(this.#builder.entries[at]!));
     this.#entries = entries;
     this.journal.putVm(this.record);
-    this.custody.noted(this.state()!);
+    this.news.noted(this.state()!);
     return this;
   }
 
@@ -193,18 +197,18 @@ describe('custody (SPEC 8.6)', () => {
     const alpha = new Keeper(builder, world.alpha, ledger).knows();
     await settled();
     assert.equal(await sequence(), 0);
-    alpha.custody.begin();
+    alpha.news.begin();
     ledger.away = true;
     builder.live('started', 'suspended');
     alpha.knows();
     await settled();
-    assert.deepEqual([await sequence(), alpha.custody.status().behind], [0, [builder.vm]]);
-    assert.match(alpha.custody.status().problem, /away/);
+    assert.deepEqual([await sequence(), alpha.news.status().behind], [0, [builder.vm]]);
+    assert.match(alpha.news.status().problem, /away/);
     ledger.away = false;
     alpha.sweep();
     await settled();
-    assert.deepEqual([await sequence(), alpha.custody.status().behind], [2, []]);
-    assert.equal(alpha.custody.status().problem, '');
+    assert.deepEqual([await sequence(), alpha.news.status().behind], [2, []]);
+    assert.equal(alpha.news.status().problem, '');
   });
 
   it('lets nothing begin while the ledger does not answer', async () => {
@@ -225,7 +229,7 @@ describe('custody (SPEC 8.6)', () => {
     await settled();
     const old = new Keeper(builder, world.alpha, ledger).knows(1);
     await settled();
-    assert.match(old.custody.status().conflicts[0]?.problem ?? '', /put back to an earlier state/);
+    assert.match(old.news.status().conflicts[0]?.problem ?? '', /put back to an earlier state/);
     for (const asked of [
       old.custody.requireHolder(old.record),
       old.custody.announce(old.record, digest('session'), world.beta.id),
@@ -257,7 +261,7 @@ describe('custody (SPEC 8.6)', () => {
     builder.live('started');
     const alpha = new Keeper(builder, world.alpha, ledger).knows();
     await settled();
-    alpha.custody.begin();
+    alpha.news.begin();
     await alpha.custody.announce(alpha.record, digest('session'), world.beta.id);
     assert.equal((await ledger.rows.read(builder.vm))?.leaving?.to.name, world.beta.id.name);
     alpha.sweep();
@@ -267,11 +271,11 @@ describe('custody (SPEC 8.6)', () => {
 
   it('notices by its watch that somebody wrote another row', async () => {
     const alpha = new Keeper(builder, world.alpha, ledger).knows();
-    alpha.custody.begin();
+    alpha.news.begin();
     await settled();
     const row = (await ledger.rows.read(builder.vm))!;
     await ledger.rows.compareAndSwap(row, { ...row, sequence: 7, head: digest('fork') });
-    assert.match(alpha.custody.status().conflicts[0]?.problem ?? '', /^ledger-conflict: /);
+    assert.match(alpha.news.status().conflicts[0]?.problem ?? '', /^ledger-conflict: /);
   });
 
   it('restores a row that the ledger has lost, at the next start', async () => {
