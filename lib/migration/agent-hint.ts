@@ -43,15 +43,15 @@ export async function pointToUs(services: Services, uuid: string): Promise<void>
   const { hypervisor, journal, identity, settings } = host;
   const record = journal.vm(uuid);
   if (record?.holder !== identity.id.name || !held.has(record.state)) return;
+  const runs = record.state === 'running' || record.state === 'paused';
   const domain = await lookAt(hypervisor, uuid);
   if (domain === null) return;
   if (domain.persistent) {
     const config = await readHint(host, uuid, 'config');
-    const runs = record.state === 'running' || record.state === 'paused';
     if ((runs && config.agent !== settings.advertise) || config.run !== null)
       await writeHint(host, uuid, 'config');
   }
-  if (record.state === 'running' || record.state === 'paused') await pointLive(services, record);
+  if (runs) await pointLive(services, record);
 }
 
 /** States in which nothing else is under way with the definition. */
