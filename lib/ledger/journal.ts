@@ -208,7 +208,7 @@ export class Journal {
       });
       for (const [sequence, bytes] of chain.summaries) this.putSummary(uuid, sequence, bytes);
       for (const [epoch, bytes] of chain.departures) this.putDeparture(uuid, epoch, bytes);
-      for (const credential of chain.credentials) this.putCredential(uuid, credential);
+      this.putCredentials(uuid, chain.credentials);
     });
   }
 
@@ -232,10 +232,11 @@ export class Journal {
       .all(uuid);
   }
 
-  putCredential(uuid: string, credential: Credential): void {
-    this.#statements
-      .prepare('INSERT OR IGNORE INTO credential (vm, digest, kind, bytes) VALUES (?, ?, ?, ?)')
-      .run(uuid, credential.digest, credential.kind, credential.bytes);
+  putCredentials(uuid: string, credentials: readonly Credential[]): void {
+    const insert = this.#statements.prepare(
+      'INSERT OR IGNORE INTO credential (vm, digest, kind, bytes) VALUES (?, ?, ?, ?)',
+    );
+    for (const { digest, kind, bytes } of credentials) insert.run(uuid, digest, kind, bytes);
   }
 
   // Sessions

@@ -6,7 +6,7 @@ import { encodeSignedEntry } from '../proof/entry.ts';
 import type { Entry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { VerifiedStep } from '../proof/verify.ts';
-import type { Arrived, Departed } from '../protocol/messages.ts';
+import type { Arrived } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import { credentialsOf } from './credentials.ts';
 import type { Services } from './services.ts';
@@ -39,18 +39,12 @@ export function recordArrival(services: Services, uuid: string, session: Uint8Ar
     if (record === null) throw new TvmmpError('vm-unknown', `VM ${uuid} vanished from the journal`);
     const { epoch, sequence, head, holder } = step.head;
     journal.appendEntry(uuid, sequence, encodeSignedEntry(arrived.entry));
-    putCredentials(services, uuid, arrived);
+    journal.putCredentials(uuid, credentialsOf(arrived));
     journal.putVm({ ...record, state: 'gone', epoch, sequence, head, holder: holder.name });
     journal.changeSession(session, { state: 'destroying' }, now());
     services.ledgerNews.noted(step.head);
   });
   services.chains.adopt(step.head);
-}
-
-/** Keeps what came with a peer's entry, so that our copy of the proof verifies offline. */
-export function putCredentials(services: Services, vm: string, message: Arrived | Departed): void {
-  const { journal } = services.host;
-  for (const credential of credentialsOf(message)) journal.putCredential(vm, credential);
 }
 
 /** The *departing* entry of a session in this host's copy of the chain, and where the chain stood with it; null without one. */

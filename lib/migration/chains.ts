@@ -290,9 +290,9 @@ export class Chains {
         journal.appendEntry(record.uuid, sequence, encodeSignedEntry(one));
         if (index === 0 && summary !== null) journal.putSummary(record.uuid, sequence, summary);
       });
-      this.#putCredentials(record.uuid);
+      // What the proof needs to be verified without us.
       const told = { certificates: [], policies: tenant === undefined ? [] : [tenant.envelope] };
-      for (const credential of credentialsOf(told)) journal.putCredential(record.uuid, credential);
+      journal.putCredentials(record.uuid, [...ownCredentials(this.#host), ...credentialsOf(told)]);
       this.onGrown(next);
     });
     this.#states.set(record.uuid, next);
@@ -346,11 +346,6 @@ export class Chains {
       policy: { id, version, digest },
       time: this.#host.now(),
     };
-  }
-
-  /** Certificate and policy that the proof needs to be verified without us. */
-  #putCredentials(uuid: string): void {
-    for (const credential of ownCredentials(this.#host)) this.#host.journal.putCredential(uuid, credential);
   }
 }
 

@@ -365,7 +365,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const entry = await chains.depart(this.vm.uuid, this.session);
     host.journal.transaction(() => {
       host.journal.putDeparture(this.vm.uuid, decodeEntry(entry.entry).epoch, encodeSignedEntry(entry));
-      for (const credential of ownCredentials(host)) host.journal.putCredential(this.vm.uuid, credential);
+      host.journal.putCredentials(this.vm.uuid, ownCredentials(host));
       host.journal.changeSession(this.session, { state: 'departed' }, host.now());
     });
     this.#finish.resolve('departed');

@@ -450,7 +450,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       throw new ProtocolViolation(`${step.entry.entry.kind} where departed is due`);
     host.journal.transaction(() => {
       host.journal.putDeparture(this.uuid, step.entry.entry.epoch, encodeSignedEntry(departed.entry));
-      for (const credential of credentialsOf(departed)) host.journal.putCredential(this.uuid, credential);
+      host.journal.putCredentials(this.uuid, credentialsOf(departed));
       host.journal.changeSession(this.session, { state: 'done' }, host.now());
     });
     this.#finish.resolve('done');

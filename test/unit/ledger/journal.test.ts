@@ -151,7 +151,7 @@ describe('journal', () => {
 
   it('replaces a received chain whole, with what verifies it', () => {
     journal.appendEntry(uuid, 0, Buffer.of(1));
-    journal.putCredential(uuid, { kind: 'policy', digest: Buffer.of(1), bytes: Buffer.of(1) });
+    journal.putCredentials(uuid, [{ kind: 'policy', digest: Buffer.of(1), bytes: Buffer.of(1) }]);
     const credential = { kind: 'certificate' as const, digest: Buffer.of(2), bytes: Buffer.of(2) };
     journal.replaceChain(uuid, {
       first: 0,
