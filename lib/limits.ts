@@ -50,6 +50,8 @@ export const limits = {
   policyRuleItemsMax: 10_000,
   /** A tenant policy: its condition and a key. */
   tenantPolicyBytesMax: 4 * 1024,
+  /** An attestation result: 20,000 stays, with attributes as hosts usually have them. */
+  resultBytesMax: 16 * 1024 * 1024,
   revocationsBytesMax: 1024 * 1024,
   /** Attestation keys in a revocation list. */
   revocationsMax: 2_000,

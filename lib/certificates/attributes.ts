@@ -76,7 +76,8 @@ export function attributesText(attributes: HostAttributes): string {
   return [...attributes].map(([name, value]) => `${name}=${value}`).join(' ');
 }
 
-function isAttribute(name: string, value: string | number): boolean {
+/** Whether name and value have the form of SPEC 1.1. */
+export function isAttribute(name: string, value: string | number): boolean {
   const fits =
     typeof value === 'string'
       ? TEXT.test(value)

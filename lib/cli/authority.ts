@@ -3,6 +3,7 @@ import { collect, collectAttribute, leaf, noun, positiveInteger } from './comman
 import type { CommonOptions } from './command.ts';
 import { passphraseOf, withAuthority, withPassphrase } from './authority-directory.ts';
 import type { PassphraseOptions } from './authority-directory.ts';
+import { addAuthorityResult } from './authority-result.ts';
 import { addReinstate, addRevoke } from './authority-revocation.ts';
 import { writeOutput } from './files.ts';
 import { fields, print, printJson, short, table, timeText } from './output.ts';
@@ -20,6 +21,7 @@ export function addAuthority(program: Command): void {
   addEnroll(authority);
   addRevoke(authority);
   addReinstate(authority);
+  addAuthorityResult(authority);
   addBundle(authority);
   addList(authority);
 }

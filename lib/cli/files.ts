@@ -23,10 +23,10 @@ export function readText(file: string, bytesMax: number): string {
 }
 
 /** Writes a file whole or not at all. Throws `usage-invalid`. */
-export function writeOutput(file: string, contents: string | Uint8Array): void {
+export function writeOutput(file: string, contents: string | Uint8Array, mode = 0o644): void {
   const staged = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString('hex')}`);
   try {
-    writeFileSync(staged, contents, { flag: 'wx', mode: 0o644, flush: true });
+    writeFileSync(staged, contents, { flag: 'wx', mode, flush: true });
     renameSync(staged, file);
   } catch (cause) {
     rmSync(staged, { force: true });

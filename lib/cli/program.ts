@@ -15,6 +15,7 @@ import { addMigration } from './migration.ts';
 import { addPolicy } from './policy.ts';
 import { addProof } from './proof.ts';
 import { addReference } from './reference.ts';
+import { addResult } from './result.ts';
 import { addRevocation } from './revocation.ts';
 import { addStatus } from './status.ts';
 import { addTenant } from './tenant.ts';
@@ -55,6 +56,7 @@ export function makeProgram(): Command {
   addExplain(program);
   addDoctor(program);
   addProof(program);
+  addResult(program);
   addEvidence(program);
   addEventLog(program);
   addIma(program);

@@ -6,6 +6,78 @@ const vectors = 'test/vectors/proof.test.ts';
 const verify = 'test/unit/proof/verify.test.ts';
 
 export const proof = [
+  ...mutantsOf('lib/proof/result.ts', 'test/unit/proof/result.test.ts', [
+    {
+      name: 'result/pseudonyms',
+      defence: 'Pseudonyms are fresh in each attestation result',
+      spec: '4.2',
+      find: 'hex(randomBytes(PSEUDONYM_BYTES))',
+      replace: 'hex(akName.subarray(2, 2 + PSEUDONYM_BYTES))',
+      title: 'about one proof have no pseudonym and no commitment in common',
+    },
+    {
+      name: 'result/salt',
+      defence: 'Entries are committed to with a fresh salt',
+      spec: '4.2',
+      find: 'Uint8Array.from(randomBytes(SALT_BYTES))',
+      replace: 'new Uint8Array(SALT_BYTES)',
+      title: 'about one proof have no pseudonym and no commitment in common',
+    },
+    {
+      name: 'result/signer',
+      defence: 'An attestation result is signed by a policy signer of the root',
+      spec: '4.2',
+      find: '  envelopeSigner(envelope, { root, signers: [signer], at });',
+      replace: '  if (at < root.notBefore) envelopeSigner(envelope, { root, signers: [signer], at });',
+      title: 'are believed from a policy signer of the root alone',
+    },
+    {
+      name: 'result/payload-type',
+      defence: 'What the policy key signed for another purpose is no attestation result',
+      spec: '4.2',
+      find: 'if (envelope.payloadType !== RESULT_PAYLOAD_TYPE)',
+      replace: "if (envelope.payloadType === '')",
+      title: 'are no other thing that the policy key signed',
+    },
+    {
+      name: 'result/revoked',
+      defence: 'A statement of destruction that a revoked host signed is not repeated',
+      spec: '1.3, 4.2',
+      find: 'for (const epoch of unbelieved) departed.delete(epoch);',
+      replace: 'for (const epoch of unbelieved) departed.has(epoch);',
+      title: 'do not repeat a statement of destruction that is not believed',
+    },
+  ]),
+  ...mutantsOf('lib/cli/authority-result.ts', 'test/unit/cli/result.test.ts', [
+    {
+      name: 'result/revocations',
+      defence: 'No attestation result is made of a proof with a revoked host in it',
+      spec: '1.3, 4.2',
+      find: 'if (fault !== null) throw',
+      replace: "if (fault === '') throw",
+      title: 'is not made of a proof that does not hold, begins too late, or has a revoked host in it',
+    },
+  ]),
+  ...mutantsOf('lib/proof/result-text.ts', 'test/unit/proof/result.test.ts', [
+    {
+      name: 'result/no-epoch-left-out',
+      defence: 'An attestation result leaves no epoch out, and shows one holder in each',
+      spec: '4.2',
+      find: 'if (!follows)',
+      replace: "if (!follows && holder === '')",
+      title: 'with an epoch left out are refused, whoever signed them',
+    },
+  ]),
+  ...mutantsOf('lib/proof/result-opening.ts', 'test/unit/proof/result.test.ts', [
+    {
+      name: 'result/one-host-a-pseudonym',
+      defence: 'A pseudonym stands for one host',
+      spec: '4.2',
+      find: '  demandOneToOne(opened);',
+      replace: '  if (opened.length === 0) demandOneToOne(opened);',
+      title: 'do not open where one pseudonym stands for two hosts',
+    },
+  ]),
   ...mutantsOf('lib/proof/tenant.ts', vectors, [
     {
       name: 'tenant/holder',

@@ -210,6 +210,7 @@ describe('SPEC 11', () => {
     policy: `${bytes(limits.policyBytesMax)}, ${number(limits.policyStatesMax)} states; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
     'reference values': bytes(limits.referenceBytesMax),
     'tenant policy': bytes(limits.tenantPolicyBytesMax),
+    'attestation result': bytes(limits.resultBytesMax),
     'revocation list': `${bytes(limits.revocationsBytesMax)}, ${number(limits.revocationsMax)} keys; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
     'sessions in the making (6.8: neither committed nor over) at once per peer / in all': `${limits.sessionsPerPeerMax} / ${limits.sessionsMax}`,
     "connections to the agent's port at once per address / in all": `${limits.connectionsPerAddressMax} / ${limits.connectionsMax}`,
