@@ -1,4 +1,5 @@
 import { installPolicy } from '../authority/host-directory.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { adopt, adoptMemory } from '../migration/adoption.ts';
@@ -100,7 +101,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     host: host.identity.id.name,
     advertise: config.advertise,
     versions: Object.fromEntries(host.versions),
-    policy: { id: policy.id, version: policy.version, digest: Buffer.from(policy.digest).toString('hex') },
+    policy: { id: policy.id, version: policy.version, digest: hex(policy.digest) },
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     ledger: services.ledgerNews.status(),
     vms: host.journal.vms().map(summary),
@@ -123,7 +124,7 @@ function summary(vm: VmRecord): unknown {
     holder: vm.holder,
     epoch: vm.epoch,
     entries: vm.sequence + 1,
-    head: Buffer.from(vm.head).toString('hex'),
+    head: hex(vm.head),
   };
 }
 

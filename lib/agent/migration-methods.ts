@@ -1,4 +1,5 @@
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { SessionRecord } from '../ledger/records.ts';
 import { resolve } from '../migration/resolution.ts';
@@ -46,7 +47,7 @@ export function openMigrations(services: Services): readonly unknown[] {
     .sessions()
     .filter((session) => isConflict(session) && !unfinished.some(({ id }) => bytesEqual(id, session.id)));
   return [...unfinished, ...disputed].map(({ id, vm, role, state, peer, problem }) => ({
-    id: Buffer.from(id).toString('hex'),
+    id: hex(id),
     vm,
     role,
     state,
@@ -59,7 +60,7 @@ function migrationJson(services: Services, session: SessionRecord): Readonly<Rec
   const vm = services.host.journal.vm(session.vm);
   return {
     ...session,
-    id: Buffer.from(session.id).toString('hex'),
+    id: hex(session.id),
     name: vm?.name ?? null,
     vmState: vm?.state ?? null,
     ...situationOf(session),
@@ -73,7 +74,7 @@ function findSession(services: Services, wanted: unknown): SessionRecord {
     throw new TvmmpError('usage-invalid', 'say which migration: the beginning of its id, or a VM');
   const all = journal.sessions();
   const isPrefix = /^[0-9a-f]+$/.test(wanted) && wanted.length >= prefixDigitsMin;
-  const found = isPrefix ? all.filter(({ id }) => Buffer.from(id).toString('hex').startsWith(wanted)) : [];
+  const found = isPrefix ? all.filter(({ id }) => hex(id).startsWith(wanted)) : [];
   if (found.length > 1)
     throw new TvmmpError('usage-invalid', `several migrations begin with ${wanted}; give more digits`);
   const latest = found[0] ?? all.find(({ vm }) => vm === wanted || journal.vm(vm)?.name === wanted);

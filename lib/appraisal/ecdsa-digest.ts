@@ -6,6 +6,7 @@
 import { createECDH } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { ByteReader } from '../bytes/reader.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 
 interface Curve {
@@ -128,7 +129,7 @@ function modulo(a: bigint, m: bigint): bigint {
 }
 
 function bigOf(bytes: Uint8Array): bigint {
-  return BigInt(`0x0${Buffer.from(bytes).toString('hex')}`);
+  return BigInt(`0x0${hex(bytes)}`);
 }
 
 function hexOf(number: bigint, bytes: number): string {

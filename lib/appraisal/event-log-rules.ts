@@ -1,4 +1,5 @@
 /** What a policy asks of an event log (SPEC 10.2), one function per rule. Events are believed as far as their digests cover them. */
+import { hex } from '../encoding/hex.ts';
 import { coverageOf, labelledText } from '../evidence/event-coverage.ts';
 import { isMeasured } from '../evidence/event-log.ts';
 import type { UntrustedEvent, UntrustedEventLog } from '../evidence/event-log.ts';
@@ -56,7 +57,7 @@ export function judgeKeys(log: UntrustedEventLog, rules: NonNullable<EventLogRul
   for (const name of keyVariables) {
     const wanted = rules[name];
     if (wanted === undefined) continue;
-    const measured = keys.get(name)?.map(({ sha256 }) => Buffer.from(sha256).toString('hex'));
+    const measured = keys.get(name)?.map(({ sha256 }) => hex(sha256));
     if (measured === undefined) flaws.push(`${name} was not measured, or cannot be read`);
     else if (name === 'dbx') {
       for (const key of wanted) if (!measured.includes(key)) flaws.push(`dbx lacks ${short(key)}`);
@@ -156,7 +157,7 @@ function isHarmless(event: UntrustedEvent): boolean {
 }
 
 function sha256Of(event: UntrustedEvent): string {
-  return Buffer.from(event.digests.get('sha256') ?? []).toString('hex');
+  return hex(event.digests.get('sha256') ?? new Uint8Array());
 }
 
 function short(digest: string): string {

@@ -4,6 +4,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { parseEventLog } from '../evidence/event-log.ts';
 import type { UntrustedEventLog } from '../evidence/event-log.ts';
@@ -100,12 +101,12 @@ function checkQuote(input: EvidenceInput, checks: EvidenceChecks): CheckedQuote 
   const covered = wanted.every((pcr) => pcrs.includes(pcr));
   const text = `PCRs ${wanted.join(',')} at least, of the SHA-256 bank alone`;
   const selected = checks.note('pcr-selection', covered, text, selectionText(quote.pcrSelection));
-  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex') || 'none';
+  const nonceText = (bytes: Uint8Array): string => hex(bytes) || 'none';
   const fresh = checks.note(
     'quote-nonce',
     bytesEqual(quote.extraData, nonce),
-    hex(nonce),
-    hex(quote.extraData),
+    nonceText(nonce),
+    nonceText(quote.extraData),
   );
   return selected && fresh ? { attest: quote, hash: parseSignature(signature).hash, pcrs } : undefined;
 }

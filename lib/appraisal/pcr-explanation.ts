@@ -1,5 +1,6 @@
 /** Explains to an operator why PCRs are in no approved state: against the nearest state, PCR by PCR. */
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import type { ClaimedPcr } from '../evidence/claim.ts';
 import type { Policy, PolicyState } from './policy.ts';
 
@@ -54,5 +55,5 @@ function describe({ index, value }: ClaimedPcr, states: readonly NamedState[]): 
 }
 
 function short(digest: Uint8Array): string {
-  return `${Buffer.from(digest).toString('hex').slice(0, 8)}...`;
+  return `${hex(digest).slice(0, 8)}...`;
 }

@@ -3,6 +3,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import type { HostCertificate } from '../certificates/host-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { Claim } from '../evidence/claim.ts';
 import { leafHash } from '../evidence/merkle.ts';
@@ -247,5 +248,5 @@ function nameText(publicArea: Uint8Array): string {
 }
 
 function shortHex(bytes: Uint8Array): string {
-  return `${Buffer.from(bytes).toString('hex').slice(0, 16)}...`;
+  return `${hex(bytes).slice(0, 16)}...`;
 }

@@ -1,4 +1,5 @@
 /** The JSON of a policy (SPEC 10): what an operator writes, and what the authority signs. */
+import { hex } from '../encoding/hex.ts';
 import { base64 } from '../encoding/json-object.ts';
 import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
 import type { JsonMembers } from '../encoding/json-place.ts';
@@ -189,6 +190,6 @@ export function hexOf(
   order: readonly number[],
   pcrs: ReadonlyMap<number, Uint8Array>,
 ): Record<string, string> {
-  const text = (pcr: number): string => Buffer.from(pcrs.get(pcr) ?? []).toString('hex');
+  const text = (pcr: number): string => hex(pcrs.get(pcr) ?? new Uint8Array());
   return Object.fromEntries(order.map((pcr) => [String(pcr), text(pcr)]));
 }

@@ -1,5 +1,6 @@
 /** Finds the PCR values that a quote covers: what the logs replay to, and what a policy's states say of the other PCRs. */
 import { hash } from 'node:crypto';
+import { hex } from '../encoding/hex.ts';
 import { ImaReplay } from '../evidence/ima-replay.ts';
 import type { PcrValues } from '../evidence/pcr-replay.ts';
 import type { CheckedQuote } from './evidence-appraisal.ts';
@@ -77,7 +78,7 @@ export function matchQuote(
   const logged = eventLog.get(BANK) ?? new Map<number, Uint8Array>();
   const matches = (values: ReadonlyMap<number, Uint8Array>): boolean =>
     hash(quote.hash, Buffer.concat(quote.pcrs.map((pcr) => values.get(pcr) ?? initial(pcr))), 'hex') ===
-    Buffer.from(quote.attest.pcrDigest).toString('hex');
+    hex(quote.attest.pcrDigest);
   const bases = basesOf(quote.pcrs, policy.states, logged, ima?.values);
   const done = (
     base: ReadonlyMap<number, Uint8Array>,

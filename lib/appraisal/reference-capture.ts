@@ -3,6 +3,7 @@
  * that will judge others by them. What those rules would not believe is not captured, and said.
  */
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { parseEventLog } from '../evidence/event-log.ts';
 import type { UntrustedEventLog } from '../evidence/event-log.ts';
 import { replayEventLog } from '../evidence/event-log-replay.ts';
@@ -82,10 +83,7 @@ function rulesOf(log: UntrustedEventLog, notes: string[]): EventLogRules {
     return found === undefined;
   };
   const boot = good(7, 'secureBoot, keys') ? secureBootOf(log) : undefined;
-  const keys = [...(boot?.keys ?? [])].map(([name, of]) => [
-    name,
-    of.map(({ sha256 }) => Buffer.from(sha256).toString('hex')),
-  ]);
+  const keys = [...(boot?.keys ?? [])].map(([name, of]) => [name, of.map(({ sha256 }) => hex(sha256))]);
   const digests = PCR_RULES.flatMap(([name, pcr, needed]) => {
     const list = good(pcr, name) ? measuredDigests(log, pcr) : undefined;
     return list === undefined || (needed && list.length === 0) ? [] : [[name, [...new Set(list)]]];

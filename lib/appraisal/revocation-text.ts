@@ -1,5 +1,6 @@
 /** The JSON of a revocation list (SPEC 1.3): what the authority signs. */
 import { isHostName } from '../certificates/host-name.ts';
+import { hex } from '../encoding/hex.ts';
 import { JsonShapeError, arrayOf, integerOf, objectOf, textOf } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
@@ -55,7 +56,7 @@ export function formatRevocations({ version, issuedAt, hosts }: RevocationDocume
     hosts: hosts
       .map(({ host, akName, since, reason }) => ({
         host,
-        ak: Buffer.from(akName).toString('hex'),
+        ak: hex(akName),
         since: since.toISOString(),
         reason,
       }))
@@ -67,7 +68,7 @@ function read(value: unknown): RevocationDocument {
   const members = objectOf(value, 'the revocation list', ['format', 'version', 'issuedAt', 'hosts']);
   if (members['format'] !== FORMAT) throw new JsonShapeError(`the format is not ${FORMAT}`);
   const hosts = arrayOf(members['hosts'], 'hosts', 0, limits.revocationsMax).map(readOne);
-  const keys = hosts.map(({ akName }) => Buffer.from(akName).toString('hex'));
+  const keys = hosts.map(({ akName }) => hex(akName));
   if (new Set(keys).size !== keys.length) throw new JsonShapeError('an attestation key is there twice');
   return {
     version: integerOf(members['version'], 'version', 1, Number.MAX_SAFE_INTEGER),

@@ -3,6 +3,7 @@
  * go-attestation's rules: every event there is of a type that belongs there, its data hash to its digest, variables come once
  * and before the separator. Whether the digests are those of the TPM is a question for the replay.
  */
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import {
   EFI_GLOBAL_VARIABLE,
@@ -86,7 +87,7 @@ class Pcr7 {
     const value = this.#variables.get(`${EFI_GLOBAL_VARIABLE}:SecureBoot`)?.value;
     if (value === undefined) return null;
     if (value.byteLength === 0) return false;
-    const text = Buffer.from(value).toString('hex');
+    const text = hex(value);
     return text === '01' ? true : text === '00' ? false : null;
   }
 
@@ -113,7 +114,7 @@ class Pcr7 {
   #separator(data: Uint8Array): Flaw | undefined {
     if (this.#closed) return ['duplicate-separator', 'a second separator'];
     this.#closed = true;
-    const good = Buffer.from(data).toString('hex') === '00000000';
+    const good = hex(data) === '00000000';
     return good ? undefined : ['error-separator', 'the firmware reports an error'];
   }
 

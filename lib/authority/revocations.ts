@@ -1,6 +1,7 @@
 /** What an authority does about hosts that are not trusted any more (SPEC 1.2, 1.3). Each change signs a new list. */
 import { REVOCATION_REASON, signRevocations } from '../appraisal/revocation.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { Authority } from './authority.ts';
 import type { Enrolment } from './registry.ts';
@@ -25,7 +26,7 @@ export function revokeHost(authority: Authority, host: string, terms: Revocation
     const known = registry.historyOf(host);
     if (known.length === 0) throw usage(`no host ${host} was ever enrolled`);
     const revoked = registry.revocations.all();
-    const keys = new Map(known.map(({ akName }) => [Buffer.from(akName).toString('hex'), akName]));
+    const keys = new Map(known.map(({ akName }) => [hex(akName), akName]));
     const fresh = [...keys.values()].filter((key) => !revoked.some(({ akName }) => bytesEqual(akName, key)));
     if (fresh.length === 0) throw usage(`${host} is revoked already; reinstate it first to change that`);
     for (const akName of fresh)

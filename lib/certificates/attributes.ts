@@ -1,6 +1,7 @@
 /** Attributes of a host, such as its region, in an extension of its AK certificate (SPEC 1.1). */
 import { ByteReader } from '../bytes/reader.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 
 /** Names to values: what the authority says of a host. */
@@ -60,8 +61,7 @@ export function parseAttributes(der: Uint8Array): HostAttributes {
     const value = lengthAndBytes(item);
     item.end();
     if (tag === UTF8_STRING) attributes.set(name, Buffer.from(value).toString('latin1'));
-    else if (tag === INTEGER && value.byteLength <= 4)
-      attributes.set(name, Number(`0x${Buffer.from(value).toString('hex')}`));
+    else if (tag === INTEGER && value.byteLength <= 4) attributes.set(name, Number(`0x${hex(value)}`));
     else item.fail('neither a text nor a number');
   }
   const valid = [...attributes].every(([name, value]) => isAttribute(name, value));

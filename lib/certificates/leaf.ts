@@ -1,6 +1,7 @@
 /** What all certificates of the authority have in common (SPEC 1.1), verified once and remembered. */
 import { bytesEqual } from '../bytes/compare.ts';
 import { sha256 } from '../encoding/hash.ts';
+import { hex } from '../encoding/hex.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
@@ -84,8 +85,4 @@ function assertValid(validity: { notBefore: Date; notAfter: Date }, at: Date, wh
 
 function sameMembers(found: readonly string[], wanted: readonly string[]): boolean {
   return found.length === wanted.length && wanted.every((oid) => found.includes(oid));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -7,6 +7,7 @@ import type { KeyObject } from 'node:crypto';
 import type { X509Certificate as LibraryCertificate } from '@peculiar/x509';
 import { bytesEqual } from '../bytes/compare.ts';
 import { sha256 } from '../encoding/hash.ts';
+import { hex } from '../encoding/hex.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
@@ -113,10 +114,6 @@ function describe(
     },
     signatureHash: hash?.name,
   };
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /** OpenSSL throws where the key is of another kind than the signature. */

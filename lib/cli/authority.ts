@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import { collect, collectAttribute, leaf, noun, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { passphraseOf, withAuthority, withPassphrase } from './authority-directory.ts';
@@ -48,7 +49,7 @@ function addInit(authority: Command): void {
   ).action(async (directory: string, options: PassphraseOptions & { readonly name: string }) => {
     const { initAuthority } = await import('../authority/authority.ts');
     const made = await initAuthority(directory, { name: options.name, ...passphraseOf(options) });
-    const digest = Buffer.from(made.root.digest).toString('hex');
+    const digest = hex(made.root.digest);
     made.close();
     if (options.json === true) printJson({ directory, name: options.name, rootDigest: digest });
     else {

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import type { UntrustedEvent } from '../evidence/event-log.ts';
 import { limits } from '../limits.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readInput } from './files.ts';
-import { hex, paint, print, printJson, table } from './output.ts';
+import { paint, print, printJson, table } from './output.ts';
 
 /** `tvmmp event-log`. */
 export function addEventLog(program: Command): void {

@@ -12,6 +12,7 @@ import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
 import { TvmmpError } from '../errors.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
+import { hex } from '../encoding/hex.ts';
 import { openTpm } from '../tpm/open.ts';
 import { readOwnKey } from '../tpm/own-keys.ts';
 import type { Tpm, TpmPublic } from '../tpm/port.ts';
@@ -20,7 +21,7 @@ import { configOf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
-import { hex, timeText } from './output.ts';
+import { timeText } from './output.ts';
 
 /** One part of a host. */
 export interface HostPart {

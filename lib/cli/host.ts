@@ -1,11 +1,12 @@
 import { hostname } from 'node:os';
 import { Option } from 'commander';
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import type { AkAlgorithm, EkKind, Tpm } from '../tpm/port.ts';
 import { configOf, leaf, noun, pcrList } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
-import { print, printJson, short, table, hex } from './output.ts';
+import { print, printJson, short, table } from './output.ts';
 
 /** `tvmmp host`. */
 export function addHost(program: Command): void {

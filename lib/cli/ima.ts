@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import type { UntrustedImaEntry } from '../evidence/ima-list.ts';
 import { limits } from '../limits.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { replayedText } from './event-log.ts';
 import { readInput } from './files.ts';
-import { hex, paint, print, printJson, table } from './output.ts';
+import { paint, print, printJson, table } from './output.ts';
 
 /** `tvmmp ima`. */
 export function addIma(program: Command): void {

@@ -1,4 +1,5 @@
 /** What commands print: JSON for scripts, aligned text for people. */
+import { hex } from '../encoding/hex.ts';
 
 const colours = { bold: 1, red: 31, green: 32, yellow: 33 } as const;
 export type Colour = keyof typeof colours;
@@ -68,11 +69,6 @@ export function bytesText(bytes: number): string {
   let [value, unit] = [bytes, 0];
   while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1];
   return `${unit === 0 ? String(value) : value.toFixed(1)} ${units[unit] ?? ''}`;
-}
-
-/** Lower-case hexadecimal. */
-export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /** The first eight digits: enough to recognise a session or an entry in a table. */

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import type { PolicyDraft } from '../appraisal/policy-text.ts';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readText } from './files.ts';
-import { fields, hex, print, printJson } from './output.ts';
+import { fields, print, printJson } from './output.ts';
 
 /** One difference: what it is about, before, after. */
 interface Difference {

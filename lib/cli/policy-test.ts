@@ -2,12 +2,13 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { HostRuleMember, RuledHost } from '../appraisal/host-rules.ts';
 import type { DraftState, PolicyDraft } from '../appraisal/policy-text.ts';
+import { hex } from '../encoding/hex.ts';
 import { askAgent } from './agent-client.ts';
 import { collect, configOf, leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readText } from './files.ts';
-import { hex, paint, print, printJson } from './output.ts';
+import { paint, print, printJson } from './output.ts';
 
 const CERTIFICATE_BYTES_MAX = 64 * 1024;
 

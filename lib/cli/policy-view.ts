@@ -7,7 +7,7 @@ import type { HostRule } from '../appraisal/host-rules.ts';
 import { parsePolicyDocument } from '../appraisal/policy-text.ts';
 import type { PolicyDocument, PolicyDraft } from '../appraisal/policy-text.ts';
 import { sha256 } from '../encoding/hash.ts';
-import { hex } from './output.ts';
+import { hex } from '../encoding/hex.ts';
 
 /** Reads a signed policy without verifying it. Throws `policy-invalid`. */
 export function decodePolicy(envelope: string): PolicyDocument & { readonly digest: Uint8Array } {

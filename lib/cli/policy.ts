@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Reference } from '../appraisal/reference.ts';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { AgentDown, askAgent } from './agent-client.ts';
 import { withAuthority, withPassphrase } from './authority-directory.ts';
 import { collect, configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readText, writeOutput } from './files.ts';
-import { hex, print, printJson, timeText } from './output.ts';
+import { print, printJson, timeText } from './output.ts';
 import { addDiff } from './policy-diff.ts';
 import { addSchema } from './policy-schema.ts';
 import { addTest } from './policy-test.ts';

@@ -1,5 +1,6 @@
 /** A proof as people and scripts read it: its timeline, who held the VM, and what is wrong with it. */
 import { attributesText } from '../certificates/attributes.ts';
+import { hex } from '../encoding/hex.ts';
 import { decodeEntry, entryHash } from '../proof/entry.ts';
 import type { Entry, SignedEntry } from '../proof/entry.ts';
 import type { ProofFault } from '../proof/fault.ts';
@@ -8,7 +9,7 @@ import type { Holding } from '../proof/holdings.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 import { tenantJson } from './proof-tenant.ts';
-import { fields, hex, paint, short, table, timeText } from './output.ts';
+import { fields, paint, short, table, timeText } from './output.ts';
 
 /** One entry of a timeline. Digests are hexadecimal. */
 export interface TimelineEntry {

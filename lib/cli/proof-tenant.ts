@@ -2,8 +2,8 @@
 import type { KeyObject } from 'node:crypto';
 import { tenantKeyDigest } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
-import { hex } from './output.ts';
 
 /** Why the proof is not one of a VM of this tenant on hosts that satisfied its policies; null where it is. */
 export function tenantProofFault(proof: VerifiedProof, key: KeyObject): string | null {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
@@ -10,7 +11,7 @@ import { configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, readText, writeOutput } from './files.ts';
-import { bytesText, hex, paint, print, printJson } from './output.ts';
+import { bytesText, paint, print, printJson } from './output.ts';
 import { addJoin } from './proof-join.ts';
 
 const ROOT_BYTES_MAX = 64 * 1024;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import type { OpenedStay } from '../proof/result-opening.ts';
 import type { ResultDocument, Stay } from '../proof/result-text.ts';
@@ -8,7 +9,7 @@ import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, readText } from './files.ts';
-import { fields, hex, print, printJson, table, timeText } from './output.ts';
+import { fields, print, printJson, table, timeText } from './output.ts';
 
 const ROOT_BYTES_MAX = 64 * 1024;
 /** Base64 twice over, and the certificate. */

@@ -1,12 +1,13 @@
 import { X509Certificate, createPrivateKey, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { leaf, noun, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
 import { readText, writeOutput } from './files.ts';
-import { fields, hex, print, printJson, timeText } from './output.ts';
+import { fields, print, printJson, timeText } from './output.ts';
 
 const PEM_BYTES_MAX = 64 * 1024;
 

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { acceptRisk } from './accept-risk.ts';
 import { askAgent } from './agent-client.ts';
@@ -7,7 +8,7 @@ import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
 import { readText } from './files.ts';
-import { hex, print, printJson } from './output.ts';
+import { print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
 
 /** `tvmmp vm`. */

@@ -1,5 +1,6 @@
 /** A VM's UUID: 16 bytes in messages and entries, lower-case text with hyphens elsewhere, as libvirt prints it. */
 import { TvmmpError } from '../errors.ts';
+import { hex } from './hex.ts';
 
 const form = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -14,6 +15,12 @@ export function uuidBytes(text: string): Uint8Array {
 export function uuidText(bytes: Uint8Array): string {
   if (bytes.byteLength !== 16)
     throw new TvmmpError('encoding-invalid', `a UUID has 16 bytes, not ${bytes.byteLength}`);
-  const hex = Buffer.from(bytes).toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  const digits = hex(bytes);
+  return [
+    digits.slice(0, 8),
+    digits.slice(8, 12),
+    digits.slice(12, 16),
+    digits.slice(16, 20),
+    digits.slice(20),
+  ].join('-');
 }

@@ -3,6 +3,7 @@
  * the data themselves; an event of such a type whose digest is that of something else was changed, in its data or its type.
  */
 import { hash } from 'node:crypto';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { PcrBank } from '../tpm/port.ts';
 import { HASHES } from '../tpm/algorithms.ts';
@@ -44,7 +45,7 @@ export function coverageOf(event: UntrustedEvent): Coverage {
   const known = [...event.digests].filter((one): one is [PcrBank, Uint8Array] => one[0] in HASHES);
   if (known.length === 0) return null;
   const covers = (data: Uint8Array): boolean =>
-    known.every(([bank, digest]) => hash(bank, data, 'hex') === Buffer.from(digest).toString('hex'));
+    known.every(([bank, digest]) => hash(bank, data, 'hex') === hex(digest));
   if (covers(event.data)) return 'data';
   switch (eventTypeName(event.type)) {
     case 'EV_EFI_VARIABLE_BOOT': {

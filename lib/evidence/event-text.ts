@@ -1,6 +1,7 @@
 /** Events for people: what is in their data, as far as its form is known. UNVERIFIED, and never what a decision rests on. */
 import { ByteReader } from '../bytes/reader.ts';
 import { startsWithText } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { devicePathText } from './device-path.ts';
 import { parseEfiVariable, parseSignatureLists, readGuid, utf16 } from './efi-variable.ts';
@@ -138,10 +139,6 @@ function anyText(data: Uint8Array): string {
 function bytesText(data: Uint8Array): string {
   const more = data.byteLength > SHOWN_BYTES ? `... (${data.byteLength} bytes)` : '';
   return `${hex(data.subarray(0, SHOWN_BYTES))}${more}`;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 function line(text: string): string {

@@ -3,6 +3,7 @@
  * security/integrity/ima/ima_fs.c and ima_template_lib.c), little endian, one entry after another: a list may be long. What comes
  * out is UNVERIFIED until its replay leads to a quoted PCR.
  */
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { readImaDigest } from './ima-digest.ts';
 import type { ImaDigest } from './ima-digest.ts';
@@ -165,7 +166,7 @@ function oldEntry(reader: LogReader, head: Head): UntrustedImaEntry {
   const hashed = new Uint8Array(SHA1_BYTES + OLD_NAME_BYTES_MAX + 1);
   hashed.set(digest);
   hashed.set(name, SHA1_BYTES);
-  const value = Buffer.from(digest).toString('hex');
+  const value = hex(digest);
   const path = Buffer.from(name).toString('utf8');
   return new UntrustedImaEntry(head, hashed, { algorithm: 'sha1', value }, path, null, null, null);
 }

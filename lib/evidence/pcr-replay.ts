@@ -1,5 +1,6 @@
 /** What a PCR holds after extensions, as a TPM computes it: SHA(old value || digest) (TPM 2.0 Part 1, 17.7). */
 import { hash } from 'node:crypto';
+import { hex } from '../encoding/hex.ts';
 import { HASHES } from '../tpm/algorithms.ts';
 import type { PcrBank } from '../tpm/port.ts';
 
@@ -65,9 +66,7 @@ export function pcrValuesJson(values: PcrValues): Record<string, Record<string, 
     [...values].map(([bank, pcrs]) => [
       bank,
       Object.fromEntries(
-        [...pcrs]
-          .sort(([a], [b]) => a - b)
-          .map(([pcr, value]) => [String(pcr), Buffer.from(value).toString('hex')]),
+        [...pcrs].sort(([a], [b]) => a - b).map(([pcr, value]) => [String(pcr), hex(value)]),
       ),
     ]),
   );

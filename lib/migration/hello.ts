@@ -3,6 +3,7 @@ import { TvmmpError } from '../errors.ts';
 import { appraisePeer } from '../appraisal/appraise.ts';
 import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
 import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
+import { hex } from '../encoding/hex.ts';
 import type { Claim } from '../evidence/claim.ts';
 import { evidenceStatement, evidenceTranscript, greetingTranscript } from '../evidence/statement.ts';
 import type { Role } from '../evidence/statement.ts';
@@ -96,10 +97,6 @@ function verdictJson({ verdict }: Refusal): string {
     session: hex(verdict.session),
     policy: { ...verdict.policy, digest: hex(verdict.policy.digest) },
   });
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /** The connection that a session needs to be bound to. */

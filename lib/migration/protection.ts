@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
@@ -154,7 +155,6 @@ async function keyFor(services: Services, domain: DomainSummary): Promise<Pendin
   const context = keyContext({ vm: domain.uuid, epoch: 0, session: null, recipient });
   const sealed = await bridge.createSealedKey({ recipientPublic: identity.receivePublic, context });
   const key = { secret: randomUUID(), sealed, context };
-  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
   journal.putSetting(
     pendingName(domain.uuid),
     JSON.stringify({ secret: key.secret, sealed: hex(sealed), context: hex(context) }),

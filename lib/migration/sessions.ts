@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts';
@@ -483,8 +484,4 @@ function sessionOf(signed: SignedEntry): string {
 
 function newId(): Uint8Array {
   return new Uint8Array(randomBytes(32));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

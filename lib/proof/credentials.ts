@@ -13,6 +13,7 @@ import type { HostCertificate } from '../certificates/host-certificate.ts';
 import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { sha256 } from '../encoding/hash.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { HostId, PolicyId } from './entry.ts';
@@ -152,8 +153,4 @@ function attempt<T>(verify: () => T): T | undefined {
 function isOfInput(error: unknown): error is TvmmpError {
   const codes = ['certificate-invalid', 'policy-invalid', 'encoding-invalid', 'limit-exceeded'];
   return error instanceof TvmmpError && codes.includes(error.code);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -3,6 +3,7 @@ import { policyError } from '../appraisal/policy-error.ts';
 import { policyForms } from '../appraisal/policy-text.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { commitment } from './result.ts';
 import type { VerifiedResult } from './result.ts';
@@ -88,8 +89,4 @@ function conflict(message: string): Error {
 
 function bytes(digits: string): Uint8Array {
   return Uint8Array.from(Buffer.from(digits, 'hex'));
-}
-
-function hex(value: Uint8Array): string {
-  return Buffer.from(value).toString('hex');
 }

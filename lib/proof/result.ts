@@ -10,6 +10,7 @@ import type { PolicyKeys } from '../appraisal/policy.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { H, sha256 } from '../encoding/hash.ts';
+import { hex } from '../encoding/hex.ts';
 import { base64, base64Of } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
 import { formatResult, parseResult, readJson } from './result-text.ts';
@@ -146,8 +147,4 @@ function staysOf(entries: readonly VerifiedEntry[]): readonly Run[] {
 
 function sameStay(a: VerifiedEntry, b: VerifiedEntry): boolean {
   return a.entry.epoch === b.entry.epoch && attributesText(a.attributes) === attributesText(b.attributes);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -2,6 +2,7 @@
 import { parseEnvelope } from '../appraisal/dsse.ts';
 import { parseCertificate } from '../certificates/untrusted-certificate.ts';
 import { sha256 } from '../encoding/hash.ts';
+import { hex } from '../encoding/hex.ts';
 import type { Entry } from './entry.ts';
 import { decodeEntry } from './entry.ts';
 import { readSummary } from './checkpoint.ts';
@@ -48,8 +49,4 @@ function neededBy(
 /** SHA-256 of a certificate's public key (SPKI), as envelopes name their signer. */
 function keyOf(der: Uint8Array): string {
   return hex(parseCertificate(der).publicKeyDigest);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -79,8 +79,8 @@ export const logs = [
       name: 'evidence/values',
       defence: 'Logs are believed only where they lead to the quote',
       spec: '10.3',
-      find: "'hex') ===\n    Buffer.from(quote.attest.pcrDigest).toString('hex');",
-      replace: "'hex') !==\n    Buffer.from('').toString('hex');\n  void quote.attest.pcrDigest;",
+      find: "'hex') ===\n    hex(quote.attest.pcrDigest);",
+      replace: "'hex') !==\n    hex(new Uint8Array());\n  void quote.attest.pcrDigest;",
       title: leadTitle,
     },
     {
