@@ -2,7 +2,9 @@
 import { followEvents } from '../../lib/agent/events.ts';
 import { hookHandler } from '../../lib/agent/hooks.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
+import { evacuate } from '../../lib/cli/evacuation.ts';
 import { Journal } from '../../lib/ledger/journal.ts';
+import type { SessionRecord } from '../../lib/ledger/records.ts';
 import { SqliteLedger } from '../../lib/ledger/sqlite-ledger.ts';
 import { Admission } from '../../lib/migration/admission.ts';
 import { depart } from '../../lib/migration/departure.ts';
@@ -11,22 +13,26 @@ import type { Host, Log } from '../../lib/migration/host.ts';
 import { forgetLeftKeys } from '../../lib/migration/left-keys.ts';
 import { LifeCycle } from '../../lib/migration/life-cycle.ts';
 import { protect } from '../../lib/migration/protection.ts';
+import { resolve } from '../../lib/migration/resolution.ts';
 import { servicesOf } from '../../lib/migration/services.ts';
 import type { Services } from '../../lib/migration/services.ts';
+import type { Outcome } from '../../lib/migration/situation.ts';
 import { Sessions } from '../../lib/migration/sessions.ts';
 import type { TenantRequest } from '../../lib/migration/tenant.ts';
 import type { WorldHost, World } from '../support/proof-world.ts';
 import { pcrsOf, worldStart } from '../support/proof-world.ts';
 import { hypervisorOf } from './hypervisor.ts';
 import { journalOf } from './journal.ts';
+import type { AnyJournal, DiskMood } from './journal.ts';
 import { SharedLedger } from './ledger.ts';
 import type { SharedRows } from './ledger.ts';
-import type { DiskMood } from './journal.ts';
 import { Life } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
 import { Machine } from './machine.ts';
+import { MemoryJournal } from './memory-journal.ts';
 import { migrate, outgoing } from './migration.ts';
 import type { Network } from './network.ts';
+import { HeldList } from './revocation.ts';
 import type { Seals, TpmMood } from './tpm.ts';
 import { bridgeOf, tpmOf } from './tpm.ts';
 
@@ -46,28 +52,34 @@ export interface Surroundings {
   /** The ledger that all hosts share; null: each has its own. */
   readonly rows: SharedRows | null;
   readonly host: (name: string) => SimulatedHost;
+  /** Whether the shipped journal and codec run, rather than what stands for them. */
+  readonly thorough: boolean;
   readonly log: (host: string, level: string, fields: object, message: string) => void;
 }
 
 export class SimulatedHost {
   readonly name: string;
   readonly machine: Machine;
-  readonly journal = new Journal(':memory:');
+  readonly journal: AnyJournal;
   readonly disk: DiskMood = { full: false, endsAfter: null, endsDone: false };
   readonly tpm: TpmMood = { failing: false, delayMs: 10 };
+  readonly revocations: HeldList;
   /** How far the host's clock is from the true time. */
   clockOffMs = 0;
   agent: Agent | null = null;
   /** For tests of one thing: what of the host is otherwise, from the agent's next start on. */
   alter: (host: Host) => Host = (host) => host;
   readonly #around: Surroundings;
-  readonly #enrolled: WorldHost;
+  readonly enrolled: WorldHost;
 
   constructor(around: Surroundings, enrolled: WorldHost) {
     this.#around = around;
-    this.#enrolled = enrolled;
+    this.enrolled = enrolled;
     this.name = enrolled.id.name;
     this.machine = new Machine(around.kernel, this.name);
+    this.journal = around.thorough ? new Journal(':memory:') : new MemoryJournal();
+    this.revocations = new HeldList(around.world);
+    this.boot('base');
   }
 
   get address(): string {
@@ -76,7 +88,7 @@ export class SimulatedHost {
 
   /** What the TPM has measured from now on: `base` is approved. */
   boot(image: string): void {
-    this.#enrolled.tpm.pcrs = pcrsOf(image);
+    this.enrolled.tpm.pcrs = pcrsOf(image);
   }
 
   /** Kills the agent where it stands. */
@@ -147,9 +159,31 @@ export class SimulatedHost {
     await depart(agent.services, agent.sessions, request, () => undefined);
   }
 
+  /** `tvmmp migration resolve`. */
+  async resolve(session: SessionRecord, outcome: Outcome): Promise<void> {
+    if (this.agent === null) throw new Error('no agent');
+    const { services, sessions } = this.agent;
+    await resolve(services, sessions, session, outcome);
+  }
+
+  /** `tvmmp evacuate`: what this host runs goes to the others, several at a time. */
+  async evacuate(to: readonly SimulatedHost[], parallel: number): Promise<void> {
+    const leaving = [...this.machine.domains.values()].filter(({ alive }) => alive).map(({ vm }) => vm);
+    const names = new Map(to.map((host) => [host.name, host]));
+    await evacuate(leaving, [...names.keys()], parallel, {
+      move: async ({ uuid }, name) => {
+        const host = names.get(name);
+        if (host !== undefined) await this.depart(uuid, host);
+      },
+      settled: ({ uuid }) => Promise.resolve(this.machine.domains.get(uuid)?.alive === true),
+      explain: (error) => ({ code: '', message: String(error), fatal: this.agent === null }),
+      report: () => undefined,
+    });
+  }
+
   #host(life: Life): Host {
     const { kernel, network, seals, world, rows } = this.#around;
-    const { id, certificate, tpm } = this.#enrolled;
+    const { id, certificate, tpm } = this.enrolled;
     const journal = journalOf(this.journal, this.disk, life);
     const log: Log = {
       debug: (fields, message) => {
@@ -176,8 +210,10 @@ export class SimulatedHost {
         signerCertificates: [world.authority.policySigner],
       },
       policy: () => ({ policy: world.policy.policy, envelope: world.policy.text }),
-      revocations: () => null,
-      learnRevocations: () => undefined,
+      revocations: () => this.revocations.inForce,
+      learnRevocations: (envelope) => {
+        this.revocations.learn(envelope);
+      },
       settings: { tcti: 'simulation', libvirtUri: 'simulation:///', advertise: this.address },
       tpm: tpmOf(tpm, this.tpm, life),
       hypervisor: hypervisorOf(this.machine, life, (uuid, destination) =>

@@ -5,6 +5,7 @@ import type { DomainSummary, Hypervisor, HypervisorEvent } from '../../lib/libvi
 import type { Domain } from './domain.ts';
 import { split } from './domain.ts';
 import type { Life } from './kernel.ts';
+import { failed } from './machine.ts';
 import type { Machine } from './machine.ts';
 
 /** What the agent asks libvirt for; `move` is libvirt's own migration. */
@@ -51,6 +52,7 @@ export function hypervisorOf(
     setMetadata: (uuid, element, _prefix, _namespace, target) =>
       call(() => {
         const domain = machine.need(uuid);
+        if (target.live === true && domain.running === null) throw failed('domain is not running');
         if (target.config === true) domain.metadata = element;
         if (target.live === true && domain.running !== null) domain.running.metadata = element;
       }, uuid),

@@ -36,7 +36,10 @@ const reads = new Set([
   'wasVtpmState',
 ]);
 
-export function journalOf(journal: Journal, mood: DiskMood, life: Life): Journal {
+/** The shipped journal, or one that keeps the same promises. */
+export type AnyJournal = Pick<Journal, keyof Journal>;
+
+export function journalOf(journal: AnyJournal, mood: DiskMood, life: Life): Journal {
   let depth = 0;
   const write = (work: () => unknown): unknown => {
     if (depth > 0) return work();
@@ -55,15 +58,22 @@ export function journalOf(journal: Journal, mood: DiskMood, life: Life): Journal
       if (ends) life.end();
     }
   };
+  const lived = (name: string, work: () => unknown): unknown => {
+    if (!life.alive && depth === 0) throw new Error('the agent has ended');
+    return reads.has(name) ? work() : write(work);
+  };
+  const methods = new Map<PropertyKey, unknown>();
   return new Proxy(journal, {
     get(target, name) {
+      const known = methods.get(name);
+      if (known !== undefined) return known;
       const member = Reflect.get(target, name, target) as unknown;
       if (typeof member !== 'function') return member;
-      return (...args: unknown[]) => {
-        if (!life.alive && depth === 0) throw new Error('the agent has ended');
-        const work = (): unknown => Reflect.apply(member, target, args);
-        return reads.has(String(name)) ? work() : write(work);
-      };
+      const method = (...args: unknown[]): unknown =>
+        lived(String(name), () => Reflect.apply(member, target, args) as unknown);
+      methods.set(name, method);
+      return method;
     },
-  });
+    // Its class has private members, which nothing outside it sees.
+  }) as unknown as Journal;
 }

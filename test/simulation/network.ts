@@ -15,11 +15,14 @@ export interface Listener {
   readonly accept: (channel: Channel) => void;
 }
 
+/** A message under way. */
+type Wire = Uint8Array | Message;
+
 /** One message that went over the network: it may be said again later. */
 interface Heard {
   readonly from: string;
   readonly to: string;
-  readonly bytes: Uint8Array;
+  readonly wire: Wire;
 }
 
 export class Network {
@@ -31,11 +34,14 @@ export class Network {
   breakage = 0;
   /** The longest that a message may take. */
   delayMs = 5;
+  /** Whether messages travel as bytes, through the shipped codec: otherwise as they are, frozen. */
+  readonly encoded: boolean;
   heard: Heard[] = [];
   sent = 0;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, encoded: boolean) {
     this.kernel = kernel;
+    this.encoded = encoded;
   }
 
   listen(listener: Listener): void {
@@ -87,7 +93,7 @@ export class Network {
     if (heard === undefined || listener === undefined || !this.reaches(heard.from, heard.to)) return;
     const [near, far] = this.#pair({ name: heard.from, life: listener.life }, listener);
     listener.accept(far);
-    near.deliverBytes(heard.bytes);
+    near.deliver(heard.wire);
   }
 
   /**
@@ -95,7 +101,7 @@ export class Network {
    * session, if one was heard, or with no more than the form of one.
    */
   forge(index: number): void {
-    const said = this.heard.map(({ from, to, bytes }) => ({ from, to, message: decodeMessage(bytes) }));
+    const said = this.heard.map(({ from, to, wire }) => ({ from, to, message: read(wire) }));
     const offers = said.filter(({ message }) => message.kind === 'offer' || message.kind === 'abort');
     const about = offers[index % Math.max(1, offers.length)];
     const listener = about === undefined ? undefined : this.#listeners.get(about.from);
@@ -105,7 +111,8 @@ export class Network {
     const known = others.find((other) => !bytesEqual(other.session, session)) ?? formOfAborted;
     const [near, far] = this.#pair({ name: about.to, life: listener.life }, listener);
     listener.accept(far);
-    near.deliverBytes(encodeMessage({ ...known, session }));
+    const message = { ...known, session };
+    near.deliver(this.encoded ? encodeMessage(message) : Object.freeze(message));
   }
 
   #pair(one: { name: string; life: Life }, two: { name: string; life: Life }): [End, End] {
@@ -157,8 +164,8 @@ class End implements Channel {
   #closed = false;
   /** When the last message that is under way arrives: none overtakes another. */
   #arrives = 0;
-  #inbox: Uint8Array[] = [];
-  #waiting: ((wake: Uint8Array | Error) => void) | null = null;
+  #inbox: Wire[] = [];
+  #waiting: ((wake: Wire | Error) => void) | null = null;
 
   constructor(network: Network, own: string, peer: string, life: Life, exporter: Uint8Array) {
     this.#network = network;
@@ -179,12 +186,12 @@ class End implements Channel {
 
   async send(message: Message): Promise<void> {
     if (this.#broken || this.#closed) throw gone();
-    const bytes = encodeMessage(message);
+    const wire = this.#network.encoded ? encodeMessage(message) : Object.freeze(message);
     const { kernel } = this.#network;
     this.#network.sent += 1;
     const breaks = kernel.chance(this.#network.breakage);
     const lost = breaks && kernel.chance(0.5);
-    if (!lost) this.deliverBytes(bytes);
+    if (!lost) this.deliver(wire);
     if (breaks) {
       kernel.at(kernel.between(0, 2 * this.#network.delayMs), () => {
         this.break();
@@ -193,29 +200,29 @@ class End implements Channel {
     await Promise.resolve();
   }
 
-  deliverBytes(bytes: Uint8Array): void {
+  deliver(wire: Wire): void {
     const { kernel } = this.#network;
     const arrives = Math.max(this.#arrives, kernel.time + kernel.between(0.1, this.#network.delayMs));
     this.#arrives = arrives;
     kernel.at(arrives - kernel.time, () => {
       if (this.#broken || !this.#network.reaches(this.own, this.peerName)) return;
-      this.#network.heard.push({ from: this.own, to: this.peerName, bytes });
+      this.#network.heard.push({ from: this.own, to: this.peerName, wire });
       if (this.#network.heard.length > 64) this.#network.heard.shift();
-      this.other?.take(bytes);
+      this.other?.take(wire);
     });
   }
 
-  take(bytes: Uint8Array): void {
+  take(wire: Wire): void {
     if (this.#broken || this.#closed) return;
-    if (this.#waiting !== null) this.#waiting(bytes);
-    else this.#inbox.push(bytes);
+    if (this.#waiting !== null) this.#waiting(wire);
+    else this.#inbox.push(wire);
   }
 
   receive(deadlineMs: number): Promise<Message> {
     const ready = this.#inbox.shift();
-    if (ready !== undefined) return Promise.resolve(decodeMessage(ready));
+    if (ready !== undefined) return Promise.resolve(read(ready));
     if (this.#broken || this.#closed) return Promise.reject(gone());
-    const arrived = new Promise<Uint8Array>((resolve, reject) => {
+    const arrived = new Promise<Wire>((resolve, reject) => {
       const timer = this.life.timers().after(deadlineMs, () => {
         this.#waiting?.(new TvmmpError('peer-timeout', `${this.peerName} did not answer in time`));
       });
@@ -226,7 +233,7 @@ class End implements Channel {
         else resolve(wake);
       };
     });
-    return this.life.guard(arrived.then(decodeMessage));
+    return this.life.guard(arrived.then(read));
   }
 
   /** In order: what was sent before still arrives. */
@@ -248,6 +255,10 @@ class End implements Channel {
     const { other } = this;
     this.#network.kernel.at(this.#network.kernel.between(0, this.#network.delayMs), () => other?.break());
   }
+}
+
+function read(wire: Wire): Message {
+  return wire instanceof Uint8Array ? decodeMessage(wire) : wire;
 }
 
 function gone(): TvmmpError {

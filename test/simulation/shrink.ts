@@ -1,4 +1,4 @@
-import type { Action, Plan } from './scenario.ts';
+import type { Action, Plan } from './plan.ts';
 
 /**
  * The shortest plan that this finds which still fails: leaves out ever smaller runs of actions, as long as it fails without them. The time that

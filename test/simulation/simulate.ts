@@ -1,35 +1,47 @@
-/** `npm run simulate`: many runs, each from its seed; stops at the first that violates an invariant, and makes it short. */
+/** `npm run simulate`: many runs, each from its seed; a seed that violates an invariant is made short. */
 import { parseArgs } from 'node:util';
-import { Coverage } from './coverage.ts';
-import { planOf, run } from './scenario.ts';
-import type { Observer, Plan } from './scenario.ts';
+import type { Coverage } from './coverage.ts';
+import { planOf } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { Report } from './report.ts';
+import { run } from './scenario.ts';
+import type { Observer } from './scenario.ts';
 import { shrink } from './shrink.ts';
 
-const help = `npm run simulate -- [--migrations N] [--runs N] [--seed S] [--actions N] [--json] [--log]
+const help = `npm run simulate -- [--migrations N] [--runs N] [--from-seed S] [--actions N] [--report FILE] [--json] [--log]
 
 Runs the shipped protocol, migration and recovery code on simulated hosts, in virtual time, with faults, and checks the invariants of
-SPEC 6.8 at every step. Each run comes from a seed; SEED=S (or --seed S --runs 1) has one again.
+SPEC 6.8 at every step. Each run comes from a seed; SEED=S (or --from-seed S --runs 1) has one again, with the same --actions.
 
-  --migrations N  go on until N hand-overs were completed (default: not asked for)
-  --runs N        runs to make (default 100; without bound with --migrations)
-  --seed S        the first seed (default: the environment's SEED, else 1)
-  --actions N     actions per run (default 40)
-  --log           print what each host's agent logs (for one run)
-  --json          the result as one JSON object on the last line
+  --migrations N   go on until N hand-overs were completed (default: not asked for)
+  --runs N         runs to make (default 100; without bound with --migrations or --seconds)
+  --seconds N      begin no run after N seconds
+  --from-seed S    the first seed (default: where the report ends, else the environment's SEED, else 1)
+  --actions N      actions per run (default 60; a report goes on with its own)
+  --report FILE    go on from this file, and keep it up to date
+  --joined FILE... print several reports as one, and run nothing
+  --keep-going     after a violation too: its seed is noted, and not made short
+  --log            print what each host's agent logs (for one run)
+  --json           the result as one JSON object on the last line
 
 Exit codes: 0 nothing was violated, 1 something was: its seed and its shortest plan are printed.
 `;
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   options: {
     migrations: { type: 'string' },
     runs: { type: 'string' },
-    seed: { type: 'string' },
-    actions: { type: 'string', default: '40' },
+    seconds: { type: 'string' },
+    'from-seed': { type: 'string' },
+    actions: { type: 'string', default: '60' },
+    report: { type: 'string' },
+    joined: { type: 'boolean', default: false },
+    'keep-going': { type: 'boolean', default: false },
     log: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
+  allowPositionals: true,
 });
 
 async function main(): Promise<number> {
@@ -37,45 +49,72 @@ async function main(): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
-  const seed = Number(values.seed ?? process.env['SEED'] ?? 1);
-  const wanted = Number(values.migrations ?? 0);
-  const one = process.env['SEED'] !== undefined && values.seed === undefined && values.runs === undefined;
-  const runs = Number(values.runs ?? (one ? 1 : wanted > 0 ? Infinity : 100));
-  const coverage = new Coverage();
-  const done = { runs: 0, migrations: 0, attempts: 0, doubled: 0, virtualMs: 0 };
-  const began = performance.now();
-  let said = began;
-  while (done.runs < runs && (wanted === 0 || done.migrations < wanted)) {
-    const plan = planOf(seed + done.runs, { actions: Number(values.actions) });
-    try {
-      const outcome = await run(plan, observer(coverage));
-      done.migrations += outcome.migrations;
-      done.attempts += outcome.attempts;
-      done.doubled += outcome.doubled;
-      done.virtualMs += outcome.virtualMs;
-    } catch (error) {
-      return await report(plan, error);
+  if (values.joined) return conclude(Report.joined(positionals));
+  const env = process.env['SEED'];
+  const given = values['from-seed'] ?? env;
+  const begin = { from: Number(given ?? 1), actions: Number(values.actions) };
+  const report = Report.of(values.report, begin);
+  const bounded = values.migrations !== undefined || values.seconds !== undefined;
+  const single = env !== undefined && values['from-seed'] === undefined;
+  const runs = Number(values.runs ?? (single ? 1 : bounded ? Infinity : 100));
+  const migrations = Number(values.migrations ?? Infinity);
+  const until = performance.now() + 1_000 * Number(values.seconds ?? Infinity);
+  // Most errors here are simulated faults, and nobody reads where they were made.
+  if (!values.log) Error.stackTraceLimit = 0;
+  let said = performance.now();
+  for (
+    let made = 0;
+    made < runs && report.sums.migrations < migrations && performance.now() < until;
+    made += 1
+  ) {
+    const plan = planOf(given === undefined ? report.next : begin.from + made, report);
+    const failure = await once(plan, report);
+    if (failure !== null) {
+      process.stdout.write(`seed ${plan.seed}: ${failure}\n`);
+      if (!values['keep-going']) return shorten(plan, failure);
     }
-    done.runs += 1;
-    if (performance.now() > said + 10_000) {
-      said = performance.now();
-      process.stderr.write(`${done.runs} runs, ${done.migrations} hand-overs\n`);
-    }
+    if (performance.now() < said + 10_000) continue;
+    said = performance.now();
+    process.stderr.write(`${report.line}\n`);
+    if (values.report !== undefined) report.write(values.report);
   }
-  const seconds = (performance.now() - began) / 1000;
-  process.stdout.write(
-    `${done.runs} runs: ${done.migrations} hand-overs of ${done.attempts} attempts, ${(done.virtualMs / 3_600_000).toFixed(1)} hours of virtual time in ` +
-      `${seconds.toFixed(0)} s; nothing violated\n${coverage.table()}\n`,
-  );
-  if (values.json)
-    process.stdout.write(`${JSON.stringify({ ...done, seconds, unvisited: coverage.unvisited() })}\n`);
-  return 0;
+  if (values.report !== undefined) report.write(values.report);
+  return conclude(report);
 }
 
-function observer(coverage: Coverage): Observer {
+/** Runs one plan; null where nothing was violated. */
+async function once(plan: Plan, report: Report): Promise<string | null> {
+  const before = process.cpuUsage();
+  const cpuSeconds = (): number => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1_000_000;
+  };
+  try {
+    report.add(plan.seed, await run(plan, observer(report.coverage, plan.seed)), cpuSeconds());
+    return null;
+  } catch (error) {
+    report.add(plan.seed, null, cpuSeconds());
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function conclude(report: Report): number {
+  const unvisited = report.coverage.unvisited();
+  process.stdout.write(`${report.line}\n${report.coverage.table()}\n`);
+  process.stdout.write(
+    unvisited.length === 0 ? 'every row was visited\n' : `${unvisited.length} rows were not visited\n`,
+  );
+  if (values.json) {
+    const { from, next, failed, sums } = report;
+    process.stdout.write(`${JSON.stringify({ from, next, failed, ...sums, unvisited })}\n`);
+  }
+  return report.failed.length === 0 ? 0 : 1;
+}
+
+function observer(coverage: Coverage, seed: number): Observer {
   return {
     log: (host, level, fields, message, time) => {
-      coverage.note(fields);
+      coverage.note(fields, seed);
       if (values.log)
         process.stdout.write(
           `${(time / 1000).toFixed(3)} ${host} ${level} ${message} ${JSON.stringify(fields)}\n`,
@@ -90,26 +129,28 @@ function observer(coverage: Coverage): Observer {
   };
 }
 
-async function report(plan: Plan, error: unknown): Promise<number> {
-  process.stdout.write(`seed ${plan.seed}: ${error instanceof Error ? error.message : String(error)}\n`);
+async function shorten(plan: Plan, failure: string): Promise<number> {
   process.stdout.write('making it short ...\n');
-  const kind = invariantOf(error);
+  const kind = invariantOf(failure);
   const shortest = await shrink(plan, async (shorter) =>
     run(shorter).then(
       () => false,
-      (other: unknown) => invariantOf(other) === kind,
+      (error: unknown) => invariantOf(error instanceof Error ? error.message : String(error)) === kind,
     ),
   );
   process.stdout.write(`${shortest.actions.length} of ${plan.actions.length} actions are enough:\n`);
   for (const action of shortest.actions) process.stdout.write(`  ${JSON.stringify(action)}\n`);
-  process.stdout.write(`again: SEED=${plan.seed} npm run simulate -- --log\n`);
+  process.stdout.write(
+    `again: SEED=${plan.seed} npm run simulate -- --actions ${plan.actions.length} --log\n`,
+  );
   if (values.json)
     process.stdout.write(`${JSON.stringify({ failed: plan.seed, invariant: kind, plan: shortest })}\n`);
   return 1;
 }
 
-function invariantOf(error: unknown): string {
-  return error instanceof Error && 'invariant' in error ? String(error.invariant) : 'fault';
+/** A violation begins with the name of what it violates; everything else is a fault of the simulation's own. */
+function invariantOf(message: string): string {
+  return /^[a-z-]+(?=: )/.exec(message)?.[0] ?? 'fault';
 }
 
 main().then(

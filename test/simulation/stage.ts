@@ -28,7 +28,7 @@ let shared: Promise<World> | undefined;
 /** See the head of this file. Alpha and beta have agents; gamma has none until a test starts it. */
 export class Stage {
   readonly kernel = new Kernel(1);
-  readonly network = new Network(this.kernel);
+  readonly network = new Network(this.kernel, true);
   readonly seals = new Seals();
   readonly world: World;
   readonly alpha: SimulatedHost;
@@ -43,7 +43,7 @@ export class Stage {
       this.logged.push({ host, level, text: `${message} ${JSON.stringify(fields)}` });
     };
     const host = (name: string): SimulatedHost => this.named(name);
-    const around = { kernel, network, seals, world, rows: null, log, host };
+    const around = { kernel, network, seals, world, rows: null, thorough: true, log, host };
     this.alpha = new SimulatedHost(around, world.alpha);
     this.beta = new SimulatedHost(around, world.beta);
     this.gamma = new SimulatedHost(around, world.gamma);
