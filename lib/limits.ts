@@ -24,6 +24,13 @@ export const limits = {
   merkleDepthMax: 16,
   /** A connection to a peer that is idle for so long is probed, ten times a second apart. */
   keepaliveIdleMs: 15_000,
+  /** An attestation of a VM (SPEC 4.3), with its policy. */
+  attestationBytesMax: 2 * 1024 * 1024,
+  attestationNonceBytesMin: 16,
+  attestationNonceBytesMax: 64,
+  /** What may be asked of the TPM for tenants, beside migrations: at once, and within a minute. */
+  attestationsAtOnceMax: 8,
+  attestationsPerMinuteMax: 60,
   /** Earlier states of one vTPM whose digests are kept (SPEC 8.4). */
   vtpmStatesRememberedMax: 1_024,
   certificateBytesMax: 16 * 1024,

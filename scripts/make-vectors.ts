@@ -1,10 +1,11 @@
 /**
- * Writes the test vectors of proofs (test/vectors/proof) and disclaimers (test/vectors/disclaimer) anew, with new keys: `npx tsx scripts/make-vectors.ts`. Each
- * file is one proof or one *aborted* with one property; `expect` is `verified` or the check of SPEC 4 and 6.10 that must fail first. With `--missing` it writes
+ * Writes the test vectors of proofs (test/vectors/proof), disclaimers (test/vectors/disclaimer) and attestations (test/vectors/attestation) anew, with new keys: `npx tsx scripts/make-vectors.ts`. Each
+ * file is one proof or one *aborted* or attestation with one property; `expect` is `verified` or the check of SPEC 4, 4.3 and 6.10 that must fail first. With `--missing` it writes
  * only those that are not there yet.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { attestationCases, caseNonce } from '../test/support/attestation-cases.ts';
 import { abortedBytes, disclaimerCases } from '../test/support/disclaimer-cases.ts';
 import { proofCases } from '../test/support/proof-cases.ts';
 import { makeWorld } from '../test/support/proof-world.ts';
@@ -47,4 +48,16 @@ await write('proof', proofCases, async ({ why, expect, at, build, known }) => {
 await write('disclaimer', disclaimerCases, async ({ why, expect, build }) => {
   const built = await build(world);
   return { why, expect, root, proof: base64(built.chain.bytes()), aborted: base64(abortedBytes(built)) };
+});
+await write('attestation', attestationCases, async ({ why, expect, build }) => {
+  const { chain, attestation, now } = await build(world);
+  return {
+    why,
+    expect,
+    root,
+    proof: base64(chain.bytes()),
+    attestation: base64(attestation),
+    nonce: base64(caseNonce),
+    now: now ?? chain.time,
+  };
 });

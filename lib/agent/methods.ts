@@ -3,6 +3,7 @@ import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { adopt, adoptMemory } from '../migration/adoption.ts';
+import { Attestations } from '../migration/attestation.ts';
 import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
 import { protect, unprotect } from '../migration/protection.ts';
@@ -34,6 +35,7 @@ const refusalsShown = 50;
 export function controlMethods(parts: MethodParts): Readonly<Record<string, ControlMethod>> {
   const { services, sessions } = parts;
   const { host, chains } = services;
+  const attestations = new Attestations(services);
   return {
     status: () => Promise.resolve(status(parts)),
     'vm.list': () => Promise.resolve(host.journal.vms().map(summary)),
@@ -53,6 +55,13 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       const vm = find(services, text(params, 'vm'));
       const { run } = params;
       return summary(await (typeof run === 'number' ? adoptMemory(services, vm, run) : adopt(services, vm)));
+    },
+    'vm.attest': async (params) => {
+      const vm = find(services, text(params, 'vm'));
+      const nonce = Uint8Array.from(Buffer.from(text(params, 'nonce'), 'hex'));
+      const { attestation, proof } = await attestations.attest(vm, nonce);
+      const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+      return { vm: summary(vm), attestation: base64(attestation), proof: base64(proof) };
     },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));

@@ -1,31 +1,24 @@
 /** What `tvmmp proof verify --revocations` tells of revoked hosts. */
 import { verifySignedRevocations } from '../appraisal/revocation.ts';
+import type { RevocationDocument } from '../appraisal/revocation.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import { limits } from '../limits.ts';
 import { decodeProof } from '../proof/proof.ts';
-import { revokedSigners } from '../proof/revocation.ts';
 import type { RevokedSigner } from '../proof/revocation.ts';
-import type { VerifiedProof } from '../proof/verify.ts';
 import { readText } from './files.ts';
 import { paint, timeText } from './output.ts';
 
 const ROOT_BYTES_MAX = 64 * 1024;
 
 /**
- * Entries of a verified proof that keys of a list signed. The list's signer is certified in the proof itself. Throws
- * `policy-invalid` where no policy signer of the root signed the list.
+ * The revocation list of a file. Its signer is certified in the proof itself. Throws `policy-invalid` where no policy signer of the root
+ * signed it.
  */
-export function revokedIn(
-  proof: VerifiedProof,
-  bytes: Uint8Array,
-  rootFile: string,
-  listFile: string,
-): readonly RevokedSigner[] {
+export function revocationsOf(bytes: Uint8Array, rootFile: string, listFile: string): RevocationDocument {
   const root = parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX));
   const { certificates } = decodeProof(bytes);
   const envelope = readText(listFile, limits.policyEnvelopeBytesMax);
-  const list = verifySignedRevocations(envelope, { root, signers: certificates, at: new Date() });
-  return revokedSigners(proof, list);
+  return verifySignedRevocations(envelope, { root, signers: certificates, at: new Date() });
 }
 
 /** One signer for `--json`; times in milliseconds since 1970. */

@@ -3,18 +3,17 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
-import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
-import { readInput, readText, writeOutput } from './files.ts';
+import { readInput, writeOutput } from './files.ts';
 import { bytesText, paint, print, printJson } from './output.ts';
+import { judgement, refuseFault, verified } from './proof-file.ts';
 import { addJoin } from './proof-join.ts';
-
-const ROOT_BYTES_MAX = 64 * 1024;
+import { addVerify } from './proof-verify.ts';
 
 /** `tvmmp proof`. `verify` and `compare` work anywhere, with the file and the authority's root certificate alone. */
 export function addProof(program: Command): void {
@@ -74,14 +73,6 @@ async function show(vmOrFile: string, options: AuthorityOptions): Promise<void> 
   if (judged?.outcome === 'fault') await refuseFault(judged, bytes);
 }
 
-async function judgement(
-  judged: VerifiedProof | ProofFault | null,
-): Promise<Readonly<Record<string, unknown>>> {
-  const { proofJson } = await import('./proof-report.ts');
-  if (judged === null) return { outcome: 'not-verified' };
-  return judged.outcome === 'verified' ? proofJson(judged) : { ...judged };
-}
-
 interface ExportOptions extends CommonOptions {
   readonly output?: string;
   readonly full?: boolean;
@@ -123,82 +114,6 @@ function addExport(proof: Command): void {
         printJson({ file, vm, bytes: bytes.byteLength, entries: shown.entries.length, from });
       else print(`${file}: ${shown.entries.length} entries from ${from} on, ${bytesText(bytes.byteLength)}`);
     });
-}
-
-interface VerifyOptions extends CommonOptions {
-  readonly authority: string;
-  readonly revocations?: string;
-  readonly fromBirth?: boolean;
-  readonly tenant?: string;
-}
-
-function addVerify(proof: Command): void {
-  leaf(proof, {
-    usage: 'verify <file>',
-    summary: 'verify a proof offline',
-    description:
-      'Verifies every signature, platform state and step of the chain, with nothing but the file and the root certificate ' +
-      'of the authority: no TPM, no libvirt, no network. Says who had the VM, when, under which policy, and whether each ' +
-      'former holder signed that its copy is destroyed. Exit code 1, and the first thing that is wrong, where it does ' +
-      'not hold. A proof cannot show that its end was cut off: tvmmp proof compare does, given two.\n' +
-      'With a revocation list: what a host signed before it was revoked stays good, and is told; what it signed later ' +
-      'breaks the proof.\n' +
-      'It says whether the proof was verified from birth, or from a checkpoint on: then the host that signed the checkpoint ' +
-      'is believed for what came before.\n' +
-      'With --tenant: the VM is bound to a policy of that tenant, and every host that took it satisfied the one in force.',
-    examples: [
-      ['tvmmp proof verify web.tvmmp-proof --authority root.pem --tenant tenant.pem', 'As its tenant.'],
-      ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
-      [
-        'tvmmp proof verify web.tvmmp-proof --authority root.pem --json | jq -e \'.birth == "..."\'',
-        'That it is the VM that you know: its first entry is pinned.',
-      ],
-      [
-        'tvmmp proof verify web.tvmmp-proof --authority root.pem --revocations revocations.json',
-        'And that no host in it was revoked by then; the list comes from the authority.',
-      ],
-    ],
-  })
-    .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
-    .option('--from-birth', 'refuse a proof that begins with a checkpoint')
-    .option('--revocations <file>', "the authority's current revocation list")
-    .option('--tenant <file>', "the tenant's certificate or public key (PEM)")
-    .action(async (file: string, options: VerifyOptions) => {
-      const { proofText } = await import('./proof-report.ts');
-      const { revocationJson, revocationText, revokedIn } = await import('./proof-revocation.ts');
-      const { revocationFault } = await import('../proof/revocation.ts');
-      const bytes = readInput(file, limits.proofBytesMax);
-      const judged = await verified(bytes, options.authority, options.fromBirth !== true);
-      const signers =
-        judged.outcome === 'fault' || options.revocations === undefined
-          ? null
-          : revokedIn(judged, bytes, options.authority, options.revocations);
-      const tenant = await tenantFaultOf(judged, options.tenant);
-      const fault = tenant ?? (signers === null ? null : revocationFault(signers));
-      if (options.json === true)
-        printJson({
-          ...(await judgement(judged)),
-          ...(signers === null ? {} : { revoked: signers.map(revocationJson) }),
-          ...(fault === null
-            ? {}
-            : { outcome: 'fault', check: tenant === null ? 'revocation' : 'tenant', message: fault }),
-        });
-      else if (judged.outcome === 'verified' && fault === null)
-        print(...proofText(judged), ...(signers ?? []).flatMap(revocationText));
-      if (judged.outcome === 'fault') await refuseFault(judged, bytes);
-      if (fault !== null) throw refused(`the proof does not hold: ${fault}`);
-    });
-}
-
-/** What the tenant has against a proof that holds. */
-async function tenantFaultOf(
-  judged: VerifiedProof | ProofFault,
-  file: string | undefined,
-): Promise<string | null> {
-  if (file === undefined || judged.outcome === 'fault') return null;
-  const { tenantKeyOf } = await import('./tenant.ts');
-  const { tenantProofFault } = await import('./proof-tenant.ts');
-  return tenantProofFault(judged, tenantKeyOf(file));
 }
 
 function addCompare(proof: Command): void {
@@ -253,27 +168,10 @@ async function exported(options: CommonOptions, vm: string): Promise<{ vm: VmSum
   return { vm: found.vm, bytes: Buffer.from(found.proof, 'base64') };
 }
 
-async function verified(
-  bytes: Uint8Array,
-  rootFile: string,
-  checkpoints = true,
-): Promise<VerifiedProof | ProofFault> {
-  const { parseRootCertificate } = await import('../certificates/root-certificate.ts');
-  const { verifyProof } = await import('../proof/verify.ts');
-  const root = parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX));
-  return verifyProof(bytes, { root, ...(checkpoints ? { checkpoints: 'any' as const } : {}) });
-}
-
 async function demandVerified(file: string, rootFile: string): Promise<VerifiedProof> {
   const bytes = readInput(file, limits.proofBytesMax);
   const judged = await verified(bytes, rootFile);
   return judged.outcome === 'verified' ? judged : refuseFault(judged, bytes, file);
-}
-
-async function refuseFault(fault: ProofFault, bytes: Uint8Array, file?: string): Promise<never> {
-  const { faultPlace } = await import('./proof-report.ts');
-  const what = file === undefined ? 'the proof' : file;
-  throw refused(`${what} does not verify: ${faultPlace(fault, bytes)}: ${fault.check}: ${fault.message}`);
 }
 
 /** The root certificate of this host's authority, where there is one. */

@@ -10,13 +10,14 @@ import { usageError } from './exit.ts';
 import { readText } from './files.ts';
 import { print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
+import { addAttest } from './vm-attest.ts';
 
 /** `tvmmp vm`. */
 export function addVm(program: Command): void {
   const vm = noun(
     program,
     'vm',
-    'protect VMs, and see which are',
+    'protect VMs, see which are, and attest them to their tenants',
     'A protected VM has a vTPM that only a host with its key can start, and a proof of its whole life.',
   );
   addList(vm);
@@ -24,6 +25,7 @@ export function addVm(program: Command): void {
   addUnprotect(vm);
   addAdopt(vm);
   addTenantPolicy(vm);
+  addAttest(vm);
 }
 
 function addList(vm: Command): void {

@@ -29,21 +29,25 @@ export const proofChecks = [
 ] as const;
 export type ProofCheck = (typeof proofChecks)[number];
 
+/** What an attestation (SPEC 4.3) can fail beside these. */
+export const attestationChecks = ['nonce', 'head', 'revocation'] as const;
+export type AttestationCheck = (typeof attestationChecks)[number];
+
 /** The first failure in a proof. */
 export interface ProofFault {
   readonly outcome: 'fault';
   /** Where: index in `entries`, index in `departures`, or the file as a whole. */
   readonly at: { readonly list: 'entries' | 'departures'; readonly index: number } | null;
-  readonly check: ProofCheck;
+  readonly check: ProofCheck | AttestationCheck;
   /** One line for people. */
   readonly message: string;
 }
 
 /** A failed check before it is known where. */
 export class CheckFailed extends Error {
-  readonly check: ProofCheck;
+  readonly check: ProofCheck | AttestationCheck;
 
-  constructor(check: ProofCheck, message: string) {
+  constructor(check: ProofCheck | AttestationCheck, message: string) {
     super(message);
     this.name = 'CheckFailed';
     this.check = check;
@@ -51,6 +55,6 @@ export class CheckFailed extends Error {
 }
 
 /** Throws CheckFailed (internal to lib/proof: verify.ts turns it into a ProofFault) unless `holds`. */
-export function demand(holds: boolean, check: ProofCheck, message: string): asserts holds {
+export function demand(holds: boolean, check: ProofCheck | AttestationCheck, message: string): asserts holds {
   if (!holds) throw new CheckFailed(check, message);
 }

@@ -1,6 +1,7 @@
 /** Every defence that can be taken out of the code, and the test that notices. */
 import { agent } from './agent.ts';
 import { appraisal } from './appraisal.ts';
+import { attestations } from './attestation.ts';
 import { certificates } from './certificates.ts';
 import { checkpoints } from './checkpoints.ts';
 import { gates } from './gates.ts';
@@ -26,4 +27,5 @@ export const mutants: readonly Mutant[] = [
   ...sessions,
   ...resolutions,
   ...agent,
+  ...attestations,
 ];

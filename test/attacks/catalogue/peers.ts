@@ -309,6 +309,32 @@ export const peers: readonly Attack[] = [
   },
   {
     row: 6,
+    attack:
+      'The end of a proof cut off, or an old answer shown again: a tenant is made to believe that its VM is still where it was',
+    dimensions: ['data integrity', 'non-repudiation', 'authentication'],
+    defence:
+      'The holder attests the VM over a nonce of the tenant, with the last entry, in an approved state; a host that has handed it over, or is doing so, does not',
+    spec: '4.3',
+    tests: [
+      tests(
+        'test/vectors/attestation.test.ts',
+        'tail-cut-off: the proof was cut off before the move; the holder of now attests the whole',
+        'head-put-in: the head of a proof that was cut off was put into the attestation',
+        'old-nonce: it was made for the nonce of another day',
+        'nonce-put-in: the nonce of yesterday was replaced in the file, and not in the quote',
+        'by-former-holder: the host that the VM left says that it holds it',
+        'nonce-alone: the AK quoted the nonce as it is, say for another verifier',
+      ),
+      tests(
+        'test/unit/migration/attestation.test.ts',
+        'is of the host that holds the VM now: after a move of the next one, and of the one before no more',
+        'is not handed out where the VM began to leave while the TPM was at work',
+        'is refused where the ledger knows of a later holder',
+      ),
+    ],
+  },
+  {
+    row: 6,
     attack: 'The word of the owner of a VM left out, replaced, taken from another VM, or made a bomb',
     dimensions: ['access control', 'data integrity'],
     defence:

@@ -9,6 +9,8 @@ import { decodeAs, encodeAs } from '../../../lib/encoding/shape.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { claim } from '../../../lib/evidence/claim.ts';
 import { decodeRow, encodeRow } from '../../../lib/ledger/ledger-row.ts';
+import { decodeAttestation, encodeAttestation, verifyAttestation } from '../../../lib/proof/attestation.ts';
+import type { AttestationTrust } from '../../../lib/proof/attestation.ts';
 import { verifyDisclaimer } from '../../../lib/proof/disclaimer.ts';
 import type { DisclaimerInput } from '../../../lib/proof/disclaimer.ts';
 import { decodeEntry, decodeSignedEntry, encodeEntry, encodeSignedEntry } from '../../../lib/proof/entry.ts';
@@ -102,6 +104,45 @@ const proof: Target = {
   run: (input) => {
     verifyProof(input, { root });
     assert.deepEqual(encodeProof(decodeProof(input)), input);
+  },
+};
+
+interface AttestationVector extends ProofVector {
+  readonly attestation: string;
+  readonly nonce: string;
+  readonly now: number;
+}
+
+const attestationVectors = new URL('../../vectors/attestation/', import.meta.url);
+const readAttestation = (file: string): AttestationVector =>
+  JSON.parse(readFileSync(new URL(file, attestationVectors), 'utf8')) as AttestationVector;
+
+/** What the good attestation is judged by. */
+const attestationTrust = (() => {
+  let known: AttestationTrust | null = null;
+  return (): AttestationTrust => (known ??= trustOf(readAttestation('good.json')));
+})();
+
+function trustOf(vector: AttestationVector): AttestationTrust {
+  const trusted = parseRootCertificate(bytes(vector.root));
+  const verified = verifyProof(bytes(vector.proof), { root: trusted });
+  assert.ok(verified.outcome === 'verified');
+  const [nonce, now] = [bytes(vector.nonce), new Date(vector.now)];
+  return { root: trusted, proof: verified, nonce, now, revocations: null };
+}
+
+const attestation: Target = {
+  name: 'attestation',
+  about:
+    'an attestation of a VM (SPEC 4.3): what is accepted encodes to itself, and verification answers without throwing',
+  seeds: () => readdirSync(attestationVectors).map((file) => bytes(readAttestation(file).attestation)),
+  form: 'cbor',
+  refusals: ['encoding-invalid', 'limit-exceeded'],
+  bytesMax: 8192,
+  executions: 4_000,
+  run: (input) => {
+    verifyAttestation(input, attestationTrust());
+    assert.deepEqual(encodeAttestation(decodeAttestation(input)), input);
   },
 };
 
@@ -218,4 +259,13 @@ function outcomeOf<T>(read: () => T): T | null {
   }
 }
 
-export const wireTargets: readonly Target[] = [ledger, cbor, message, proof, entry, evidence, frames];
+export const wireTargets: readonly Target[] = [
+  ledger,
+  cbor,
+  message,
+  proof,
+  attestation,
+  entry,
+  evidence,
+  frames,
+];
