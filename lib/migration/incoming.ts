@@ -7,6 +7,22 @@ import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
+/** What the hook of this host was shown of the VM that comes in. */
+export interface IncomingDomain {
+  readonly name: string;
+  /** H("tvmmp/facts/1", canonical facts) of the offered XML. */
+  readonly facts: Uint8Array;
+  readonly secret: string;
+}
+
+/** A VM that comes to this host, and the session in which it does. */
+export interface Incoming {
+  readonly uuid: string;
+  readonly session: Uint8Array;
+  /** Null where the source opened the session: the hook brings the domain later and must find the promised facts. */
+  readonly domain: IncomingDomain | null;
+}
+
 /** The XML that libvirt was given must be the VM that the source's *departing* entry speaks of. Throws `Refused`. */
 export function checkFacts(promised: Uint8Array, found: Uint8Array): void {
   if (bytesEqual(promised, found)) return;

@@ -11,13 +11,14 @@ import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
 import { hasLeft, isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
 import { disclaim } from './disclaimers.ts';
 import { discardIncoming, discardOrphans } from './incoming.ts';
+import type { IncomingDomain } from './incoming.ts';
 import { resumedState } from './resumed.ts';
 import type { Services } from './services.ts';
 import type { Timer } from './timers.ts';
 import { departedMessage, SourceSession } from './source-session.ts';
 import type { Opening } from './source-session.ts';
-import { arrivedMessage, TargetSession } from './target-session.ts';
-import type { IncomingDomain } from './target-session.ts';
+import { arrivedMessage } from './target-entries.ts';
+import { TargetSession } from './target-session.ts';
 
 /** How often libvirt's outcome is looked at besides its events. */
 const tickMs = 500;

@@ -1,57 +1,27 @@
 import { TvmmpError } from '../errors.ts';
-import { bytesEqual } from '../bytes/compare.ts';
-import { asksOfEveryHolder, attributesFault } from '../appraisal/host-rules.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
-import type { HostId } from '../evidence/identity.ts';
-import { limits } from '../limits.ts';
-import type { StoredChain } from '../ledger/journal.ts';
-import type { SessionState, VmRecord } from '../ledger/records.ts';
-import type { ChainState } from '../proof/chain.ts';
-import { readSummary } from '../proof/checkpoint.ts';
-import { decodeEntry, decodeSignedEntry, encodeSignedEntry, entryHash } from '../proof/entry.ts';
-import type { SignedEntry } from '../proof/entry.ts';
+import type { SessionState } from '../ledger/records.ts';
 import { decodeProof } from '../proof/proof.ts';
-import type { Proof } from '../proof/proof.ts';
-import { holdingsOf } from '../proof/holdings.ts';
-import { revocationFault, revokedSigners } from '../proof/revocation.ts';
-import { verifyNext, verifyProof } from '../proof/verify.ts';
-import type { VerifiedProof } from '../proof/verify.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Departed, EvidenceMessage, Hello, Offer } from '../protocol/messages.ts';
-import { ProtocolViolation } from '../protocol/step.ts';
 import { stepTarget, targetStart } from '../protocol/target.ts';
 import type { TargetEffect, TargetInput, TargetState } from '../protocol/target.ts';
-import { credentialsFor } from './chains.ts';
-import { credentialsOf } from './credentials.ts';
-import type { Host } from './host.ts';
-import { cameHere, claimDefinition } from './incoming-definition.ts';
 import { deferred } from './deferred.ts';
 import { disclaim, offeredHead } from './disclaimers.ts';
-import { noteTrouble } from './problem.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
-import { keyContext } from './key-context.ts';
-import type { Lineage } from './lineage.ts';
-import { checkFacts, discardIncoming, giveKeyToLibvirt, secretUsage } from './incoming.ts';
+import { discardIncoming } from './incoming.ts';
+import type { Incoming, IncomingDomain } from './incoming.ts';
+import { cameHere } from './incoming-definition.ts';
+import { acceptProof, checkDeparting, claimedPolicyVersion } from './offered-proof.ts';
+import type { AcceptedProof } from './offered-proof.ts';
+import { noteTrouble } from './problem.ts';
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
-import { requireTenantAgreesToUs, tenantOf } from './tenant.ts';
-
-/** What the hook of this host was shown of the VM that comes in. */
-export interface IncomingDomain {
-  readonly name: string;
-  /** H("tvmmp/facts/1", canonical facts) of the offered XML. */
-  readonly facts: Uint8Array;
-  readonly secret: string;
-}
-
-interface Accepted {
-  readonly proof: Proof;
-  readonly verified: VerifiedProof;
-  /** Whether it continues the chain that this host knows. */
-  readonly continues: boolean;
-}
+import { stage } from './staging.ts';
+import { recordDeparture, signArrived } from './target-entries.ts';
+import { requireTenantAgreesToUs } from './tenant.ts';
 
 const journalled: Readonly<Partial<Record<TargetState['tag'], SessionState>>> = {
   refused: 'refused',
@@ -72,11 +42,10 @@ const endings: ReadonlySet<TargetState['tag']> = new Set<TargetOutcome>([
 ]);
 
 /** One hand-over at the host that the VM comes to: lib/protocol/target.ts made real. */
-export class TargetSession extends SessionDriver<TargetState, TargetInput, TargetEffect> {
+export class TargetSession extends SessionDriver<TargetState, TargetInput, TargetEffect> implements Incoming {
   protected readonly role = 'target';
   readonly session: Uint8Array;
   readonly uuid: string;
-  /** Null where the source opened the session: the hook brings the domain later and must find the promised facts. */
   readonly domain: IncomingDomain | null;
   /** Resolves when the VM may come in; rejects with the reason when it may not. */
   readonly admitted: Promise<undefined>;
@@ -86,7 +55,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   readonly #finish = deferred<TargetOutcome>();
   /** When *arrived* was signed, milliseconds since 1970. */
   arrivedAt: number | null = null;
-  #accepted: Accepted | null = null;
+  #accepted: AcceptedProof | null = null;
   #source: string | null = null;
 
   constructor(
@@ -206,7 +175,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'sign-arrived':
         return { kind: 'arrival-signed', arrived: await this.#arrive() };
       case 'verify-departure':
-        return this.#verifyDeparture(effect.departed);
+        return this.#acceptDeparture(effect.departed);
       case 'check-incoming':
         // The door first: what is not here after that does not come any more (SPEC 8.2).
         this.#services.admitted.delete(this.uuid);
@@ -273,8 +242,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     });
     const { name, akName, certificate } = trusted;
     const offerer = { name, akName, certificate: certificate.digest };
-    const accepted = this.#verifyProof(proof, offerer);
-    this.#checkDeparting(accepted.verified.head, trusted);
+    const accepted = acceptProof(this.#services, this.uuid, proof, offerer);
+    checkDeparting(host, this, accepted.verified.head, trusted);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
     if (policy.id !== ours.id || policy.version > ours.version) {
@@ -288,236 +257,20 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     return trusted;
   }
 
-  #verifyProof(proof: Proof, offerer: HostId): Accepted {
-    const { host, chains } = this.#services;
-    const record = host.journal.vm(this.uuid);
-    if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
-      throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);
-    }
-    const leaving = host.journal
-      .unfinishedSessions()
-      .some(
-        ({ vm, role, state }) =>
-          vm === this.uuid && (state === 'giving-up' || (role === 'source' && state !== 'open')),
-      );
-    if (leaving) {
-      throw new Refused('this host has not finished giving this VM away yet; try again in a moment');
-    }
-    const { rulesOfHosts } = host.policy().policy;
-    const known = chains.state(this.uuid);
-    const birth = claimedBirth(proof);
-    const continues = known !== null && birth !== null && bytesEqual(known.birth, birth);
-    const verified = verifyProof(proof, {
-      root: host.identity.root,
-      ...(asksOfEveryHolder(rulesOfHosts) ? {} : { checkpoints: { notOf: offerer } }),
-      ...(continues ? { known } : {}),
-    });
-    if (verified.outcome === 'fault') {
-      throw new Refused(
-        `proof: ${verified.check}: ${verified.message}; this copy of the VM must not be believed`,
-      );
-    }
-    const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
-    if (revoked !== null) throw new Refused(`proof: ${revoked}`);
-    checkHolders(verified, rulesOfHosts.backward?.attributes);
-    return { proof, verified, continues };
+  #stage(offer: Offer, trusted: TrustedPeer): Promise<Uint8Array> {
+    if (this.#accepted === null) throw new TvmmpError('internal', 'staging before the proof was accepted');
+    return stage(this.#services, this, this.#accepted, offer, trusted);
   }
 
-  #checkDeparting(head: ChainState, trusted: TrustedPeer): void {
-    const { id } = this.#services.host.identity;
-    const { departure } = head;
-    if (head.vm !== this.uuid) throw new Refused(`proof: vm: it is the proof of VM ${head.vm}`);
-    if (departure === null) throw new Refused('proof: life-cycle: its last entry is not departing');
-    if (!bytesEqual(departure.session, this.session))
-      throw new Refused('proof: session: departing is of another session');
-    if (departure.to.name !== id.name || !bytesEqual(departure.to.akName, id.akName)) {
-      throw new Refused(`proof: holder: departing is to ${departure.to.name}, not to this host`);
-    }
-    if (head.holder.name !== trusted.name || !bytesEqual(head.holder.akName, trusted.akName)) {
-      throw new Refused(`proof: holder: ${head.holder.name} holds the VM, and ${trusted.name} offers it`);
-    }
-    if (this.domain !== null) checkFacts(departure.facts, this.domain.facts);
-  }
-
-  /** One durable write of proof, sealed key and permit; then the TPM opens the key into libvirt (SPEC 6.7). */
-  async #stage(offer: Offer, trusted: TrustedPeer): Promise<Uint8Array> {
-    const { host } = this.#services;
-    trusted.assertFor({ vm: this.uuid, session: this.session, role: 'source', now: host.now() });
-    const accepted = this.#accepted;
-    if (accepted?.verified.head.departure === undefined || accepted.verified.head.departure === null) {
-      throw new TvmmpError('internal', 'staging before the proof was accepted');
-    }
-    const { head } = accepted.verified;
-    const record = this.#recordOf(accepted, offer);
-    await this.#requireOwnPlace(record);
-    await this.#services.custody.requireCurrent(record.name, offeredLineage(accepted));
-    await claimDefinition(host, this.uuid);
-    await host.files.mark(this.uuid);
-    host.journal.transaction(() => {
-      host.journal.replaceChain(this.uuid, storedChain(host, accepted));
-      host.journal.putVm(record);
-      host.journal.putPermit({
-        vm: this.uuid,
-        session: this.session,
-        facts: head.facts,
-        verdict: trusted.verdictDigest,
-        expires: host.now() + limits.permitLifeMs,
-        consumed: null,
-      });
-      host.journal.changeSession(this.session, { state: 'staged', peer: trusted.name }, host.now());
-      this.#services.ledgerNews.noted(head);
-    });
-    this.#services.chains.adopt(head);
-    if (this.domain !== null) await giveKeyToLibvirt(this.#services, record);
-    return head.head;
-  }
-
-  /** A VM that this host knows by the same UUID without us, or vTPM state that is not ours, is nobody's to overwrite. */
-  async #requireOwnPlace(record: VmRecord): Promise<void> {
-    const { host } = this.#services;
-    if (host.journal.vm(this.uuid) === null && (await host.files.hasVtpmState(this.uuid))) {
-      throw new Refused(
-        `this host has vTPM state of another VM with the UUID of ${record.name}; remove that one first`,
-      );
-    }
-    const secrets = record.secret === '' ? [] : await host.hypervisor.secrets();
-    const taken = secrets.some(
-      ({ uuid, usageName }) => uuid === record.secret && usageName !== secretUsage(this.uuid),
-    );
-    if (taken) throw new Refused(`the secret of ${record.name} has the UUID of another secret of this host`);
-  }
-
-  #recordOf({ verified }: Accepted, offer: Offer): VmRecord {
-    const { head } = verified;
-    const before = this.#services.host.journal.vm(this.uuid);
-    return {
-      uuid: this.uuid,
-      name: this.domain?.name ?? before?.name ?? this.uuid,
-      state: 'staged',
-      epoch: head.epoch,
-      sequence: head.sequence,
-      head: head.head,
-      facts: head.facts,
-      vtpm: head.vtpm,
-      secret: this.domain?.secret ?? before?.secret ?? '',
-      sealed: offer.sealed,
-      context: keyContext({
-        vm: this.uuid,
-        epoch: head.epoch,
-        session: this.session,
-        recipient: this.#services.host.identity.receiveKeyName,
-      }),
-      holder: head.holder.name,
-    };
-  }
-
-  /** libvirt says that the CPUs run here: the next epoch opens, signed and durable before anyone is told. */
   async #arrive(): Promise<Arrived> {
-    const { host, chains } = this.#services;
-    const chain = chains.state(this.uuid);
-    const permit = host.journal.permit(this.uuid);
-    if (chain === null || permit === null || !bytesEqual(permit.session, this.session)) {
-      throw new TvmmpError('internal', `VM ${this.uuid} arrived without a permit of this session`);
-    }
-    // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
-    requireTenantAgreesToUs(tenantOf(host, chain), host);
-    const { entry } = await chains.append(
-      this.uuid,
-      { kind: 'arrived', peer: chain.holder, session: this.session, verdict: permit.verdict },
-      {
-        journal: (record) => {
-          host.journal.removePermit(this.uuid);
-          host.journal.changeSession(this.session, { state: 'arrived' }, host.now());
-          return record;
-        },
-      },
-    );
-    this.arrivedAt = host.now();
-    return arrivedMessage(this.#services, this.session, entry);
+    const arrived = await signArrived(this.#services, this.uuid, this.session);
+    this.arrivedAt = this.#services.host.now();
+    return arrived;
   }
 
-  #verifyDeparture(departed: Departed): TargetInput {
-    const { host, chains } = this.#services;
-    const chain = chains.state(this.uuid);
-    const step = verifyNext(chain, {
-      signed: departed.entry,
-      credentials: departed,
-      root: host.identity.root,
-    });
-    if (step.outcome === 'fault')
-      throw new ProtocolViolation(`departed does not verify: ${step.check}: ${step.message}`);
-    if (step.entry.entry.kind !== 'departed')
-      throw new ProtocolViolation(`${step.entry.entry.kind} where departed is due`);
-    host.journal.transaction(() => {
-      host.journal.putDeparture(this.uuid, step.entry.entry.epoch, encodeSignedEntry(departed.entry));
-      host.journal.putCredentials(this.uuid, credentialsOf(departed));
-      host.journal.changeSession(this.session, { state: 'done' }, host.now());
-    });
+  #acceptDeparture(departed: Departed): TargetInput {
+    recordDeparture(this.#services, this.uuid, this.session, departed);
     this.#finish.resolve('done');
     return { kind: 'departure-verified' };
   }
-}
-
-/** *arrived* with what is needed to verify it. */
-export function arrivedMessage(services: Services, session: Uint8Array, entry: SignedEntry): Arrived {
-  return { kind: 'arrived', session, entry, ...credentialsFor(services.host, entry) };
-}
-
-/** The chain that a proof tells of. */
-function offeredLineage({ verified }: Accepted): Lineage {
-  const hashes = new Map(verified.entries.map(({ entry, hash }) => [entry.sequence, hash]));
-  return { state: verified.head, hashAt: (sequence) => hashes.get(sequence) ?? null };
-}
-
-/** A verified proof in the form of the journal, with every *departed* of a hand-over in it that this host knows and the proof lacks. */
-function storedChain(host: Host, { proof, verified, continues }: Accepted): StoredChain {
-  const known = host.journal.departures(verified.head.vm).map(decodeSignedEntry);
-  const late = known.filter((signed) => closes(verified.head, signed));
-  return {
-    first: verified.entries[0]?.entry.sequence ?? 0,
-    summaries: verified.summaries,
-    continues,
-    entries: proof.entries.map(encodeSignedEntry),
-    departures: new Map(
-      [...proof.departures, ...late].map((signed) => [
-        decodeEntry(signed.entry).epoch,
-        encodeSignedEntry(signed),
-      ]),
-    ),
-    credentials: [
-      ...credentialsOf(proof),
-      ...late.flatMap((signed) => credentialsOf(credentialsFor(host, signed))),
-    ],
-  };
-}
-
-/** Whether it is the *departed* that one of a chain's open hand-overs waits for. */
-function closes({ handovers }: ChainState, signed: SignedEntry): boolean {
-  const { session, epoch } = decodeEntry(signed.entry);
-  return handovers.some(
-    (open) => open.epoch === epoch && session !== null && bytesEqual(open.session, session),
-  );
-}
-
-/** `backward` is about every host that has held the VM, not the last one alone (SPEC 10.1). */
-function checkHolders(proof: VerifiedProof, condition: string | undefined): void {
-  for (const { epoch, host, attributes } of holdingsOf(proof)) {
-    const fault = attributesFault(condition, attributes);
-    if (fault === null) continue;
-    throw new Refused(
-      `proof: rule-attributes: ${host.name} held the VM in epoch ${epoch} and is not ${condition ?? ''}: ${fault}`,
-    );
-  }
-}
-
-/** Hash of the first entry, as the proof tells it. */
-function claimedBirth({ summary, entries }: Proof): Uint8Array | null {
-  if (summary !== null) return readSummary(summary).birth;
-  return entries[0] === undefined ? null : entryHash(entries[0].entry);
-}
-
-/** Policy version that the offered proof ends under: what the source must have too. The proof itself is verified after its bearer. */
-function claimedPolicyVersion(proof: Proof): number {
-  const last = proof.entries.at(-1);
-  return last === undefined ? 0 : decodeEntry(last.entry).policy.version;
 }

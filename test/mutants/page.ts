@@ -19,7 +19,7 @@ of the lab need root and about a minute each; native ones are compiled.
 Where two defences stand behind each other, the mutant takes both, and says so: either alone would hold. Some defences have no mutant here:
 
 - what no test can tell apart: that SQLite writes through to the disk, that locked memory is not swapped, deadlines by the real clock;
-- the kind of entry that *arrived* and *departed* have to be (\`lib/migration/arrival.ts\`, \`target-session.ts\`): the chain lets no other kind of another host follow, which has mutants (\`chain/...\`, \`departed/...\`);
+- the kind of entry that *arrived* and *departed* have to be (\`lib/migration/arrival.ts\`, \`target-entries.ts\`): the chain lets no other kind of another host follow, which has mutants (\`chain/...\`, \`departed/...\`);
 - \`assertFor\` where a target stages: nothing happens between it and the appraisal; the types want it;
 - TPMs’ own policy checks and key attributes: \`seal/...\`, \`peer/receive-key-policy\` and \`enrolment/...\` take away what asks for them;
 - the formal models’ defences: they have their own mutants (\`test/formal/README.md\`).

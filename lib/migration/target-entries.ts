@@ -1,0 +1,64 @@
+/** The entries of a hand-over at its target: *arrived*, which it signs, and *departed*, which it is told. */
+import { bytesEqual } from '../bytes/compare.ts';
+import { TvmmpError } from '../errors.ts';
+import { encodeSignedEntry } from '../proof/entry.ts';
+import type { SignedEntry } from '../proof/entry.ts';
+import { verifyNext } from '../proof/verify.ts';
+import type { Arrived, Departed } from '../protocol/messages.ts';
+import { ProtocolViolation } from '../protocol/step.ts';
+import { credentialsFor } from './chains.ts';
+import { credentialsOf } from './credentials.ts';
+import type { Services } from './services.ts';
+import { requireTenantAgreesToUs, tenantOf } from './tenant.ts';
+
+/** libvirt says that the CPUs run here: the next epoch opens, signed and durable before anyone is told. */
+export async function signArrived(services: Services, uuid: string, session: Uint8Array): Promise<Arrived> {
+  const { host, chains } = services;
+  const chain = chains.state(uuid);
+  const permit = host.journal.permit(uuid);
+  if (chain === null || permit === null || !bytesEqual(permit.session, session)) {
+    throw new TvmmpError('internal', `VM ${uuid} arrived without a permit of this session`);
+  }
+  // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
+  requireTenantAgreesToUs(tenantOf(host, chain), host);
+  const { entry } = await chains.append(
+    uuid,
+    { kind: 'arrived', peer: chain.holder, session, verdict: permit.verdict },
+    {
+      journal: (record) => {
+        host.journal.removePermit(uuid);
+        host.journal.changeSession(session, { state: 'arrived' }, host.now());
+        return record;
+      },
+    },
+  );
+  return arrivedMessage(services, session, entry);
+}
+
+/** *arrived* with what is needed to verify it. */
+export function arrivedMessage(services: Services, session: Uint8Array, entry: SignedEntry): Arrived {
+  return { kind: 'arrived', session, entry, ...credentialsFor(services.host, entry) };
+}
+
+/** The source's statement that its copy is destroyed: verified, and kept with the chain. Throws `ProtocolViolation`. */
+export function recordDeparture(
+  { host, chains }: Services,
+  uuid: string,
+  session: Uint8Array,
+  departed: Departed,
+): void {
+  const step = verifyNext(chains.state(uuid), {
+    signed: departed.entry,
+    credentials: departed,
+    root: host.identity.root,
+  });
+  if (step.outcome === 'fault')
+    throw new ProtocolViolation(`departed does not verify: ${step.check}: ${step.message}`);
+  if (step.entry.entry.kind !== 'departed')
+    throw new ProtocolViolation(`${step.entry.entry.kind} where departed is due`);
+  host.journal.transaction(() => {
+    host.journal.putDeparture(uuid, step.entry.entry.epoch, encodeSignedEntry(departed.entry));
+    host.journal.putCredentials(uuid, credentialsOf(departed));
+    host.journal.changeSession(session, { state: 'done' }, host.now());
+  });
+}
