@@ -1,33 +1,28 @@
-import { limits } from '../limits.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
-import type { HostId } from '../evidence/identity.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
-import type { ChainState } from '../proof/chain.ts';
-import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
+import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Aborted, Arrived, Departed, EvidenceMessage, Hello } from '../protocol/messages.ts';
+import type { Aborted, Arrived, EvidenceMessage, Hello } from '../protocol/messages.ts';
 import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
 import { unexpected } from '../protocol/step.ts';
 import { recordArrival } from './arrival.ts';
-import { credentialsFor, ownCredentials } from './chains.ts';
-import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { deferred } from './deferred.ts';
+import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { requireDisclaimer } from './disclaimers.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
-import { keyContext } from './key-context.ts';
 import { noteTrouble } from './problem.ts';
 import { noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 import { checkSourceMayLeave } from './source-checks.ts';
-import { requireTenantAgrees, tenantInForce } from './tenant.ts';
+import { hostIdOf, signDeparted, signDeparting, signStayed } from './source-entries.ts';
+import type { Commit } from './source-entries.ts';
+import { requireTenantAgreesTo } from './tenant.ts';
 
 /** How a session came about: the target's hook asked, or this host's operator did. */
 export type Opening = 'hook' | 'cli';
-
-type Commit = Extract<SourceEffect, { do: 'commit' }>;
 
 const targetRefused = 'the target refused; its operator finds the reason in `tvmmp explain` there';
 
@@ -224,95 +219,36 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
   }
 
-  #chain(): ChainState {
-    return this.#services.chains.require(this.vm.uuid, this.vm.name);
-  }
-
   #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): TrustedPeer {
+    const { host, chains } = this.#services;
     const channel = requireChannel(this.channel);
-    const trusted = trustPeer(this.#services.host, {
+    const trusted = trustPeer(host, {
       channel,
       peer,
       claim: evidence.claim,
       statement: statements(channel, own, peer).target,
-      requiredPolicyVersion: this.#chain().policy.version,
+      requiredPolicyVersion: chains.require(this.vm.uuid, this.vm.name).policy.version,
     });
-    this.#requireTenantAgrees(trusted);
+    requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);
     this.target = trusted.name;
-    this.#services.host.journal.changeSession(
-      this.session,
-      { peer: trusted.name },
-      this.#services.host.now(),
-    );
+    host.journal.changeSession(this.session, { peer: trusted.name }, host.now());
     return trusted;
   }
 
-  #requireTenantAgrees({ name, certificate }: TrustedPeer): void {
-    requireTenantAgrees(tenantInForce(this.#services, this.vm.uuid), name, certificate.attributes);
-  }
-
-  /** SPEC 6.4: the key for this target alone, then statement and *departing* under one quote, durable before the offer. */
-  async #commit({ own, peer, evidence, trusted }: Commit): Promise<SourceInput> {
-    const { host, chains, platform } = this.#services;
+  async #commit(commit: Commit): Promise<SourceInput> {
+    const { host, custody } = this.#services;
     const { session, vm } = this;
+    const { trusted } = commit;
     await checkSourceMayLeave(this.#services, vm, session, this.opening);
     trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
-    await this.#services.custody.announce(vm, session, hostIdOf(trusted));
+    await custody.announce(vm, session, hostIdOf(trusted));
     const channel = requireChannel(this.channel);
-    const { blob } = await platform.withKey(vm, (key) =>
-      host.bridge.resealForDestination({
-        own: key,
-        destinationPublic: trusted.receivePublic,
-        destinationContext: keyContext({
-          vm: vm.uuid,
-          epoch: vm.epoch,
-          session,
-          recipient: trusted.receiveKeyName,
-        }),
-      }),
-    );
-    const appended = await chains.append(
-      vm.uuid,
-      { kind: 'departing', peer: hostIdOf(trusted), session, verdict: trusted.verdictDigest },
-      {
-        statements: [statements(channel, own, peer).source(evidence)],
-        checkpoint: chains.checkpointIsDue(vm.uuid),
-        journal: (record) => {
-          // The policy that departing follows: the tenant may have changed its mind until now, and can no more from here on.
-          this.#requireTenantAgrees(trusted);
-          host.journal.changeSession(session, { state: 'offered' }, host.now());
-          return record;
-        },
-      },
-    );
-    const claim = {
-      attest: appended.attest,
-      signature: appended.signature,
-      path: appended.statementPaths[0] ?? [],
-      pcrs: await platform.claimedPcrs(appended.attest),
-    };
-    const proof = chains.proofToOffer(vm.uuid);
-    return {
-      kind: 'signed',
-      head: appended.head,
-      offer: { kind: 'offer', session, claim, proof, sealed: blob },
-    };
+    return { kind: 'signed', ...(await signDeparting(this.#services, vm, session, channel, commit)) };
   }
 
   async #abort(): Promise<void> {
-    const { chains, host } = this.#services;
-    const { session } = this;
-    await chains.append(
-      this.vm.uuid,
-      { kind: 'aborted', session },
-      {
-        journal: (record) => {
-          host.journal.changeSession(session, { state: 'aborted' }, host.now());
-          return record;
-        },
-      },
-    );
-    host.log.info({ vm: this.vm.uuid }, 'the VM stays: migration aborted');
+    await signStayed(this.#services, this.vm, this.session, 'aborted');
+    this.log.info({ vm: this.vm.uuid }, 'the VM stays: migration aborted');
     this.#release.reject(new Refused('the migration was aborted'));
     this.#finish.resolve('aborted');
   }
@@ -340,36 +276,18 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
   }
 
-  /** SPEC 6.9: an administrator says that the VM stays, and the proof says who did not. */
+  /** SPEC 6.9: an administrator says that the VM stays. */
   async #keep(): Promise<void> {
-    const { chains, host } = this.#services;
-    const { session } = this;
-    const peer = this.#chain().departure?.to ?? null;
-    await chains.append(
-      this.vm.uuid,
-      { kind: 'resolved', session, peer },
-      {
-        journal: (record) => {
-          host.journal.changeSession(session, { state: 'resolved' }, host.now());
-          return record;
-        },
-      },
-    );
-    host.log.warn({ vm: this.vm.uuid }, 'the VM stays: resolved by an administrator');
+    await signStayed(this.#services, this.vm, this.session, 'resolved');
+    this.log.warn({ vm: this.vm.uuid }, 'the VM stays: resolved by an administrator');
     this.#release.reject(new Refused('an administrator kept the VM here'));
     this.#finish.resolve('resolved');
   }
 
   async #depart(): Promise<void> {
-    const { host, chains } = this.#services;
-    const entry = await chains.depart(this.vm.uuid, this.session);
-    host.journal.transaction(() => {
-      host.journal.putDeparture(this.vm.uuid, decodeEntry(entry.entry).epoch, encodeSignedEntry(entry));
-      host.journal.putCredentials(this.vm.uuid, ownCredentials(host));
-      host.journal.changeSession(this.session, { state: 'departed' }, host.now());
-    });
+    const departed = await signDeparted(this.#services, this.vm.uuid, this.session);
     this.#finish.resolve('departed');
-    await this.send(departedMessage(this.#services, this.session, entry));
+    await this.send(departed);
   }
 
   #conclude(): void {
@@ -383,13 +301,4 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       why,
     });
   }
-}
-
-/** *departed* with what is needed to verify it. */
-export function departedMessage(services: Services, session: Uint8Array, entry: Departed['entry']): Departed {
-  return { kind: 'departed', session, entry, ...credentialsFor(services.host, entry) };
-}
-
-function hostIdOf(peer: TrustedPeer): HostId {
-  return { name: peer.name, akName: peer.akName, certificate: peer.certificate.digest };
 }

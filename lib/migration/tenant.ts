@@ -1,6 +1,7 @@
 /** The tenant's word about one VM (SPEC 10.5), beside the operator's policy: both have to agree. */
 import { assertTenantSuccessor, tenantFault, verifyTenantPolicy } from '../appraisal/tenant-policy.ts';
 import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
+import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
@@ -38,13 +39,14 @@ export function tenantOf(
 }
 
 /** Throws `Refused` unless the tenant lets a host with these attributes hold the VM. */
-export function requireTenantAgrees(
-  policy: TenantPolicy | null,
-  name: string,
-  attributes: HostAttributes,
-): void {
+function requireTenantAgrees(policy: TenantPolicy | null, name: string, attributes: HostAttributes): void {
   const fault = policy === null ? null : tenantFault(policy, attributes);
   if (fault !== null) throw new Refused(`tenant-policy: ${name} must not hold this VM: ${fault}`);
+}
+
+/** Throws `Refused` unless the tenant of a VM of this host lets a target hold it, by its policy of now. */
+export function requireTenantAgreesTo(services: Services, uuid: string, target: TrustedPeer): void {
+  requireTenantAgrees(tenantInForce(services, uuid), target.name, target.certificate.attributes);
 }
 
 /** Throws `Refused` unless the tenant lets this host hold the VM, by the certificate that it signs with now. */

@@ -13,7 +13,7 @@ export const sessions = [
       name: 'source/required-policy',
       defence: 'The target’s policy is not older than the VM’s proof requires',
       spec: '6.5',
-      find: 'requiredPolicyVersion: this.#chain().policy.version,',
+      find: 'requiredPolicyVersion: chains.require(this.vm.uuid, this.vm.name).policy.version,',
       replace: 'requiredPolicyVersion: 0,',
       title: 'a target whose policy is older than the VM’s proof requires gets nothing',
     },
@@ -47,22 +47,16 @@ export const sessions = [
       defence:
         'A VM is offered to no target that its tenant does not let hold it (seen at its appraisal, and when *departing* is written)',
       spec: '6.6, 10.5',
-      find: '    this.#requireTenantAgrees(trusted);\n    this.target',
+      find: '    requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);\n    this.target',
       replace: '    this.target',
       and: [
-        { find: '          this.#requireTenantAgrees(trusted);\n          host', replace: '          host' },
+        {
+          file: 'lib/migration/source-entries.ts',
+          find: '        requireTenantAgreesTo(services, vm.uuid, trusted);\n',
+          replace: '',
+        },
       ],
       title: 'is offered to no target that its tenant does not let hold it',
-      test: tenant,
-    },
-    {
-      name: 'source/tenant-now',
-      defence:
-        'What the tenant asks for when *departing* is written counts, not what it asked for at the appraisal',
-      spec: '6.6, 10.5',
-      find: '          this.#requireTenantAgrees(trusted);\n          host',
-      replace: '          host',
-      title: 'is not offered where its tenant has changed its mind since the target was appraised',
       test: tenant,
     },
     {
@@ -82,6 +76,17 @@ export const sessions = [
       replace: '',
       and: [{ file: 'lib/migration/departure.ts', find: "  session.move = 'under-way';\n", replace: '' }],
       title: 'a look at libvirt from before tvmmp migrate let it go says nothing about the migration',
+    },
+  ]),
+  ...mutantsOf('lib/migration/source-entries.ts', tenant, [
+    {
+      name: 'source/tenant-now',
+      defence:
+        'What the tenant asks for when *departing* is written counts, not what it asked for at the appraisal',
+      spec: '6.6, 10.5',
+      find: '        requireTenantAgreesTo(services, vm.uuid, trusted);\n',
+      replace: '',
+      title: 'is not offered where its tenant has changed its mind since the target was appraised',
     },
   ]),
   ...mutantsOf('lib/migration/departure.ts', hands, [
