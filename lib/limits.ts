@@ -74,6 +74,14 @@ export const limits = {
   imaEntryBytesMax: 1024 * 1024,
   /** Entries of an IMA list that are dealt with before other work gets its turn. */
   imaStepEntries: 1_000,
+  /** A piece of a log on its way to a peer. */
+  logPieceBytesMax: 256 * 1024,
+  /** The end of an IMA list, in which the entry is looked for that a peer's quote covers last. */
+  logTailBytesMax: 1024 * 1024,
+  /** What is kept of logs that are on their way, of all sessions together. */
+  logsHeldBytesMax: 64 * 1024 * 1024,
+  /** Peers of whose logs it is remembered how far they were appraised: about 20 KiB each. */
+  logPeersRememberedMax: 256,
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,
   /** Descriptions of domains whose facts are remembered. */

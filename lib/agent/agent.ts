@@ -2,12 +2,14 @@ import { mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { LogThread } from '../appraisal/log-thread.ts';
 import { Journal } from '../ledger/journal.ts';
 import { connectHypervisor } from '../libvirt/connect.ts';
 import { limits } from '../limits.ts';
 import { Admission } from '../migration/admission.ts';
 import { diskFiles } from '../migration/files.ts';
 import type { Host, Log, PolicyInForce } from '../migration/host.ts';
+import { logFiles } from '../migration/log-files.ts';
 import { forgetLeftKeys } from '../migration/left-keys.ts';
 import { LifeCycle } from '../migration/life-cycle.ts';
 import { servicesOf } from '../migration/services.ts';
@@ -58,6 +60,8 @@ async function assemble(
   for (const directory of [directories.state, directories.run])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const bridge = loadBridge();
+  const logJudges = new LogThread();
+  closers.push(() => logJudges.close());
   const tpm = await openTpm(config.tpm.tcti);
   closers.push(() => tpm.close());
   const identity = await loadIdentity(directories.identity, tpm);
@@ -91,6 +95,8 @@ async function assemble(
     journal,
     ledger,
     files: diskFiles(directories),
+    logFiles: logFiles(config.logs),
+    logJudges,
     timers: systemTimers,
     log,
     now: () => Date.now(),

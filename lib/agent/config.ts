@@ -44,19 +44,26 @@ export interface AgentConfig {
     /** libvirt's own status files of running domains. */
     readonly libvirtStatus: string;
   };
+  /** Files in which the kernel shows what was measured, binary; for peers whose policy has rules about it. */
+  readonly logs: { readonly eventLog: string; readonly ima: string };
   readonly ledger: LedgerConfig;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
 
 export const defaultConfigFile = '/etc/tvmmp/tvmmpd.json';
 export const agentPort = 16515;
+/** Where the kernel shows what was measured, and under which names (SPEC 14). */
+export const securityFs = '/sys/kernel/security';
+export const eventLogPath = 'tpm0/binary_bios_measurements';
+export const imaListPath = 'ima/binary_runtime_measurements';
 
 const known: Readonly<Record<string, readonly string[]>> = {
-  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'ledger', 'log'],
+  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'logs', 'ledger', 'log'],
   tpm: ['tcti'],
   libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
   directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
+  logs: ['eventLog', 'ima'],
   ledger: ['kind', 'endpoints', 'ca', 'certificate', 'key', 'prefix'],
   log: ['level'],
 };
@@ -105,6 +112,10 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
       migrationTls: directory('migrationTls', '/etc/tvmmp/migration-tls'),
       vtpmState: directory('vtpmState', '/var/lib/libvirt/swtpm'),
       libvirtStatus: directory('libvirtStatus', '/run/libvirt/qemu'),
+    },
+    logs: {
+      eventLog: string(part('logs')['eventLog'], 'logs.eventLog', `${securityFs}/${eventLogPath}`),
+      ima: string(part('logs')['ima'], 'logs.ima', `${securityFs}/${imaListPath}`),
     },
     ledger: ledgerOf(part('ledger')),
     log: { level: level(part('log')['level']) },

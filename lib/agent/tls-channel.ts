@@ -7,7 +7,7 @@ import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { decodeMessage, encodeMessage } from '../protocol/codec.ts';
 import type { Channel } from '../protocol/channel.ts';
-import type { Message } from '../protocol/messages.ts';
+import type { LogMessage, Message } from '../protocol/messages.ts';
 import { frame, FrameReader } from './frames.ts';
 
 /** SPEC 6.2: label of the TLS exporter. */
@@ -134,6 +134,7 @@ export class TlsChannel implements Channel {
 
   receive(deadlineMs: number): Promise<Message> {
     const ready = this.#inbox.shift();
+    if (this.#inbox.length === 0) this.#socket.resume();
     if (ready !== undefined) return Promise.resolve(ready);
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#waiting !== null)
@@ -187,8 +188,15 @@ export class TlsChannel implements Channel {
     if (this.#asked) TlsChannel.roundTrips += 1;
     this.#asked = false;
     if (this.#waiting !== null) this.#waiting.resolve(message);
-    else if (this.#inbox.length < 4) this.#inbox.push(message);
+    else if (message.kind === 'log') this.#hold(message);
+    else if (this.#inbox.filter(({ kind }) => kind !== 'log').length < 4) this.#inbox.push(message);
     else throw new TvmmpError('limit-exceeded', `${this.peerName} sends more than it was asked for`);
+  }
+
+  /** Pieces of a log come as fast as they are dealt with: nothing more is read from the socket until then. */
+  #hold(piece: LogMessage): void {
+    this.#inbox.push(piece);
+    this.#socket.pause();
   }
 
   #fail(error: TvmmpError): void {

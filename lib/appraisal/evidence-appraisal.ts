@@ -18,6 +18,7 @@ import type { EvidenceVerdict } from './evidence-verdict.ts';
 import { matchQuote, replayIma } from './quoted-logs.ts';
 import type { QuotedLogs } from './quoted-logs.ts';
 import { pcrsOfRules } from './log-rules.ts';
+import { explainValues } from './pcr-explanation.ts';
 import { judgeLogs } from './judge-logs.ts';
 import type { PolicyDraft } from './policy-text.ts';
 import { quoteOf, selectionText, signedBy } from './quote.ts';
@@ -49,7 +50,7 @@ export function appraiseEvidence(input: EvidenceInput): EvidenceVerdict {
   let logs: QuotedLogs | undefined;
   if (quote !== undefined && log !== undefined && ima !== undefined) {
     logs = matchQuote(quote, input.policy, log.values, ima);
-    checkValues(input, checks, log.log, logs);
+    checkValues(input.policy, checks, logs);
   }
   if (logs !== undefined) judgeLogs(checks, input.policy.rules ?? {}, log?.log, logs);
   const outcome = checks.finish();
@@ -112,8 +113,8 @@ function checkQuote(input: EvidenceInput, checks: EvidenceChecks): CheckedQuote 
 }
 
 /** The event log and its replay; without a log, nothing and no values. Undefined where it cannot be used. */
-function checkEventLog(
-  { eventLog, policy }: EvidenceInput,
+export function checkEventLog(
+  { eventLog, policy }: Pick<EvidenceInput, 'eventLog' | 'policy'>,
   checks: EvidenceChecks,
 ): { readonly log?: UntrustedEventLog; readonly values: PcrValues } | undefined {
   const expected = 'an event log that can be read, with a SHA-256 bank';
@@ -164,17 +165,16 @@ function checkIma(
   }
 }
 
-function checkValues(
-  { policy }: EvidenceInput,
-  checks: EvidenceChecks,
-  log: UntrustedEventLog | undefined,
-  logs: QuotedLogs,
-): void {
-  const what = log === undefined && logs.ima === null ? 'an approved state' : 'the logs';
+/** `pcr-values` and `pcr-state`. */
+export function checkValues(policy: PolicyDraft, checks: EvidenceChecks, logs: QuotedLogs): void {
+  const what = logs.eventLog.size === 0 && logs.ima === null ? 'an approved state' : 'the logs';
   const expected = `the PCR values that ${what} lead to`;
   if (!checks.note('pcr-values', logs.values !== null, expected, logs.values !== null ? 'those' : logs.why))
     return;
-  const found = logs.state === null ? 'another one' : `state ${logs.state}`;
+  const statePcrs = new Map(policy.pcrs.map((pcr) => [pcr, logs.values?.get(pcr) ?? new Uint8Array()]));
+  const found =
+    logs.state === null ? `another one: ${explainValues(statePcrs, policy.states)}` : `state ${logs.state}`;
+
   checks.note(
     'pcr-state',
     logs.state !== null,

@@ -1,5 +1,20 @@
 /** What an appraisal of evidence in standard formats found (SPEC 10.3): every check by name, in order. */
 
+/** Checks of what a boot measured (SPEC 10.2). */
+export const bootChecks = [
+  'event-log-events',
+  'secure-boot',
+  'secure-boot-keys',
+  'firmware',
+  'drivers',
+  'boot-images',
+  'boot-files',
+  'command-lines',
+] as const;
+
+/** Checks of what ran since. */
+export const fileChecks = ['ima-boot-aggregate', 'ima-violations', 'ima-files'] as const;
+
 /** All checks, in their order (SPEC 10.3). Each is in every verdict. */
 export const evidenceChecks = [
   'ak',
@@ -11,17 +26,8 @@ export const evidenceChecks = [
   'ima-list',
   'pcr-values',
   'pcr-state',
-  'event-log-events',
-  'secure-boot',
-  'secure-boot-keys',
-  'firmware',
-  'drivers',
-  'boot-images',
-  'boot-files',
-  'command-lines',
-  'ima-boot-aggregate',
-  'ima-violations',
-  'ima-files',
+  ...bootChecks,
+  ...fileChecks,
   'host-rules',
 ] as const;
 export type EvidenceCheckName = (typeof evidenceChecks)[number];
@@ -56,6 +62,16 @@ export class EvidenceChecks {
   note(name: EvidenceCheckName, pass: boolean, expected: string, found: string): boolean {
     this.#set(name, pass ? 'pass' : 'fail', expected, found);
     return pass;
+  }
+
+  /** Takes over a check as it was noted before. */
+  take(check: EvidenceCheck): void {
+    this.#checks.set(check.name, check);
+  }
+
+  /** What was noted of these checks so far. */
+  noted(names: readonly EvidenceCheckName[]): readonly EvidenceCheck[] {
+    return names.flatMap((name) => this.#checks.get(name) ?? []);
   }
 
   /** Notes that nothing asks for a check. */

@@ -37,18 +37,47 @@ export class ImaRuleSet {
   }
 }
 
+/** Where a judge stands, as plain values: of what is refused the beginning, and numbers. */
+export interface ImaJudgement {
+  readonly entries: number;
+  readonly violations: number;
+  readonly refused: number;
+  readonly aggregate: string | undefined;
+  readonly described: readonly string[];
+  readonly raced: readonly string[];
+}
+
 /** Judges entries in the order of the list. A list that has grown is judged by the same judge, from where it stopped. */
 export class ImaJudge {
   readonly #rules: ImaRuleSet;
-  #entries = 0;
-  #violations = 0;
-  #refused = 0;
+  #entries: number;
+  #violations: number;
+  #refused: number;
   #aggregate: string | undefined;
-  readonly #described: string[] = [];
-  readonly #raced: string[] = [];
+  readonly #described: string[];
+  readonly #raced: string[];
 
-  constructor(rules: ImaRuleSet) {
+  /** `from`: where an earlier judge of the same rules stood. */
+  constructor(rules: ImaRuleSet, from?: ImaJudgement) {
     this.#rules = rules;
+    this.#entries = from?.entries ?? 0;
+    this.#violations = from?.violations ?? 0;
+    this.#refused = from?.refused ?? 0;
+    this.#aggregate = from?.aggregate;
+    this.#described = [...(from?.described ?? [])];
+    this.#raced = [...(from?.raced ?? [])];
+  }
+
+  /** Where it stands now. */
+  judgement(): ImaJudgement {
+    return {
+      entries: this.#entries,
+      violations: this.#violations,
+      refused: this.#refused,
+      aggregate: this.#aggregate,
+      described: [...this.#described],
+      raced: [...this.#raced],
+    };
   }
 
   /** Takes in one entry. */

@@ -32,7 +32,8 @@ export function judgeLogs(
   );
 }
 
-function judgeBoot(
+/** The rules about the event log. */
+export function judgeBoot(
   checks: EvidenceChecks,
   rules: EventLogRules | undefined,
   log: UntrustedEventLog | undefined,
@@ -62,7 +63,8 @@ function judge<Rule>(
   else if (log !== undefined) note(checks, name, by(log, rule));
 }
 
-function judgeFiles(
+/** The rules about the IMA list, of that part of it which the quote covers. */
+export function judgeFiles(
   checks: EvidenceChecks,
   { ima: rules }: LogRules,
   { ima, values, eventLog }: QuotedLogs,

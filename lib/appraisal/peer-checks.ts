@@ -13,6 +13,9 @@ import type { QuoteAttest } from '../tpm/attest.ts';
 import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
 import { matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
 import { check, skipped } from './check.ts';
+import { bootChecks, fileChecks } from './evidence-verdict.ts';
+import type { LogFindings } from './log-evidence.ts';
+import { asksForLogs, evidenceSelection, logCheck } from './peer-log-checks.ts';
 import { explainPcrs } from './pcr-explanation.ts';
 import { ruleChecks } from './host-rules.ts';
 import { receivePolicyOf } from './policy.ts';
@@ -52,6 +55,8 @@ export interface AppraisalInput {
     readonly versions: ReadonlyMap<string, string>;
   };
   readonly claim: Claim;
+  /** What its logs said, held against its quote; null where our policy asks for none. */
+  readonly logs: LogFindings | null;
 }
 
 /** What the checks established, as far as they came. */
@@ -70,8 +75,10 @@ export function checkPeer(input: AppraisalInput): Findings {
   const parsed = quoteOf(input.claim.attest);
   const signed = host !== undefined && signedBy(host.publicKey, input.claim.attest, input.claim.signature);
   const quote = signed && parsed.type === 'quote' ? parsed : undefined;
-  const state = quote === undefined ? undefined : approvedState(quote, input.ownPolicy);
+  const state = quote === undefined ? undefined : stateOf(input, quote);
   const because = host === undefined ? 'ak-certificate' : signed ? 'quote-type' : 'quote-signature';
+  const ofLogs = (name: Parameters<typeof logCheck>[0]): Check =>
+    logCheck(name, input.ownPolicy, quote, input.logs, because);
   const checks = [
     peerName(input, host),
     check('ak-certificate', host !== undefined, {
@@ -90,10 +97,16 @@ export function checkPeer(input: AppraisalInput): Findings {
     }),
     quote === undefined ? skipped('quote-binding', because) : quoteBinding(input, quote),
     quote === undefined ? skipped('pcr-selection', because) : pcrSelection(input, quote),
-    quote === undefined ? skipped('pcr-values', because) : pcrValues(input, quote),
-    quote === undefined ? skipped('pcr-state', because) : pcrState(input, quote, state),
+    ofLogs('event-log'),
+    ofLogs('ima-list'),
+    ...(asksForLogs(input.ownPolicy)
+      ? [ofLogs('pcr-values'), ofLogs('pcr-state')]
+      : [
+          quote === undefined ? skipped('pcr-values', because) : pcrValues(input, quote),
+          quote === undefined ? skipped('pcr-state', because) : pcrState(input, quote, state),
+        ]),
     ...rules(input, host, state),
-    logs(input),
+    ...[...bootChecks, ...fileChecks].map(ofLogs),
     policyVersion(input),
   ];
   return {
@@ -101,6 +114,13 @@ export function checkPeer(input: AppraisalInput): Findings {
     ...(host === undefined ? {} : { certificate: host }),
     ...(state === undefined ? {} : { state }),
   };
+}
+
+/** The state of our policy that the quote shows: by its digest alone, or with the values that its logs lead to. */
+function stateOf({ ownPolicy, logs }: AppraisalInput, quote: QuoteAttest): PolicyState | undefined {
+  if (!asksForLogs(ownPolicy)) return approvedState(quote, ownPolicy);
+  if (logs === null || !bytesEqual(logs.pcrDigest, quote.pcrDigest)) return undefined;
+  return ownPolicy.states.find(({ name }) => name === logs.state);
 }
 
 function peerName(input: AppraisalInput, host: HostCertificate | undefined): Check {
@@ -166,8 +186,9 @@ function quoteBinding({ claim, statement }: AppraisalInput, quote: QuoteAttest):
 }
 
 function pcrSelection({ ownPolicy }: AppraisalInput, quote: QuoteAttest): Check {
-  return check('pcr-selection', selects(quote, ownPolicy.selection), {
-    expected: selectionText(ownPolicy.selection),
+  const wanted = evidenceSelection(ownPolicy);
+  return check('pcr-selection', selects(quote, wanted), {
+    expected: selectionText(wanted),
     found: selectionText(quote.pcrSelection),
     remedy: 'give both hosts the same policy: `tvmmp policy install`',
   });
@@ -208,19 +229,6 @@ function rules(
   const member = role === 'target' ? 'forward' : 'backward';
   const ruled = { attributes: host.attributes, versions: hello.versions, state: state?.name };
   return ruleChecks(member, ownPolicy.rulesOfHosts[member], ruled);
-}
-
-/** Hosts do not tell each other their logs: a policy with rules about them accepts nobody, rather than pass them over. */
-function logs({ ownPolicy }: AppraisalInput): Check {
-  const asked = Object.keys(ownPolicy.rules ?? {});
-  return check('logs', asked.length === 0, {
-    expected:
-      asked.length === 0
-        ? 'no log: the policy has no rule about one'
-        : `logs for the rules ${asked.join(', ')}`,
-    found: 'no log: hosts do not exchange them',
-    remedy: 'put a policy without rules about logs in force, and use them in `tvmmp evidence appraise`',
-  });
 }
 
 function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInput): Check {

@@ -2,9 +2,11 @@
 import { hash } from 'node:crypto';
 import { hex } from '../encoding/hex.ts';
 import { ImaReplay } from '../evidence/ima-replay.ts';
+import type { ImaPosition } from '../evidence/ima-replay.ts';
 import type { PcrValues } from '../evidence/pcr-replay.ts';
 import type { CheckedQuote } from './evidence-appraisal.ts';
 import { ImaJudge, ImaRuleSet } from './ima-rules.ts';
+import type { ImaJudgement } from './ima-rules.ts';
 import type { ImaRules } from './log-rules.ts';
 import { explainValues } from './pcr-explanation.ts';
 import type { DraftState, PolicyDraft } from './policy-text.ts';
@@ -14,15 +16,25 @@ const NO_IMA_RULES: ImaRules = { files: {}, excluded: ['**'] };
 const SEARCHED_MAX = 4;
 const BANK = 'sha256';
 
+/** Where an appraisal of an IMA list stands, as plain values: with what was appended to the list it can be continued. */
+export interface ImaProgress {
+  readonly position: ImaPosition;
+  /** PCRs that entries were of. */
+  readonly touched: readonly number[];
+  readonly judgement: ImaJudgement;
+}
+
 /** A replayed IMA list, judged on the way. */
 export interface ReplayedIma {
   readonly entries: number;
   readonly values: ReadonlyMap<number, Uint8Array>;
   readonly judge: ImaJudge;
+  readonly progress: ImaProgress;
   /** Replays it again up to the first entry after which `accepts` is true; undefined where there is none. */
   readonly search: (
     accepts: (values: ReadonlyMap<number, Uint8Array>) => boolean,
-  ) => { readonly covered: number; readonly judge: ImaJudge } | undefined;
+  ) =>
+    { readonly covered: number; readonly judge: ImaJudge; readonly progress: () => ImaProgress } | undefined;
 }
 
 /** What the quote covers. */
@@ -32,18 +44,41 @@ export interface QuotedLogs {
   readonly why: string;
   /** Name of the approved state that they are in. */
   readonly state: string | null;
-  readonly ima: { readonly covered: number; readonly later: number; readonly judge: ImaJudge } | null;
+  readonly ima: {
+    readonly covered: number;
+    readonly later: number;
+    readonly judge: ImaJudge;
+    readonly progress: () => ImaProgress;
+  } | null;
   /** What the event log replays to, in all its banks. */
   readonly eventLog: PcrValues;
 }
 
 /** Replays and judges an IMA list in the SHA-256 bank, from what the event log left in its PCRs. Throws `ima-list-invalid`. */
 export function replayIma(bytes: Uint8Array, rules: ImaRules | undefined, start: PcrValues): ReplayedIma {
-  const set = new ImaRuleSet(rules ?? NO_IMA_RULES);
-  const from = new Map([[BANK, start.get(BANK) ?? new Map<number, Uint8Array>()]] as const);
-  const touched = new Set<number>();
-  const judge = new ImaJudge(set);
-  const replay = new ImaReplay(bytes, [BANK], undefined, from);
+  return continueIma(bytes, ruleSetOf(rules), imaStart(start));
+}
+
+/** The rules about files, made ready; without rules everything is excluded. */
+export function ruleSetOf(rules: ImaRules | undefined): ImaRuleSet {
+  return new ImaRuleSet(rules ?? NO_IMA_RULES);
+}
+
+/** Before the first entry: what the event log left in the PCRs. */
+export function imaStart(start: PcrValues): ImaProgress {
+  const pcrs = new Map([[BANK, start.get(BANK) ?? new Map<number, Uint8Array>()]] as const);
+  return {
+    position: { entries: 0, bytes: 0, pcrs },
+    touched: [],
+    judgement: new ImaJudge(ruleSetOf(undefined)).judgement(),
+  };
+}
+
+/** Goes on from where an appraisal stood, with the bytes that follow. Throws `ima-list-invalid`. */
+export function continueIma(bytes: Uint8Array, set: ImaRuleSet, from: ImaProgress): ReplayedIma {
+  const touched = new Set(from.touched);
+  const judge = new ImaJudge(set, from.judgement);
+  const replay = new ImaReplay(bytes, [BANK], from.position);
   replay.finish((entry) => {
     touched.add(entry.pcr);
     judge.judge(entry);
@@ -51,35 +86,43 @@ export function replayIma(bytes: Uint8Array, rules: ImaRules | undefined, start:
   });
   const valuesOf = (one: ImaReplay): ReadonlyMap<number, Uint8Array> =>
     new Map([...touched].map((pcr) => [pcr, one.value(BANK, pcr) ?? new Uint8Array(32)]));
+  const progressOf = (one: ImaReplay, by: ImaJudge): ImaProgress => {
+    return { position: one.position(), touched: [...touched], judgement: by.judgement() };
+  };
   const { entries } = replay.position();
   const search: ReplayedIma['search'] = (accepts) => {
-    const again = new ImaJudge(set);
-    const second = new ImaReplay(bytes, [BANK], undefined, from);
+    const again = new ImaJudge(set, from.judgement);
+    const second = new ImaReplay(bytes, [BANK], from.position);
+    const progress = (): ImaProgress => progressOf(second, again);
     let covered: number | undefined;
-    if (accepts(valuesOf(second))) return { covered: 0, judge: again };
+    if (accepts(valuesOf(second))) return { covered: from.position.entries, judge: again, progress };
     second.finish((entry, at) => {
       again.judge(entry);
       if (!accepts(valuesOf(at))) return false;
       covered = entry.number + 1;
       return true;
     });
-    return covered === undefined ? undefined : { covered, judge: again };
+    return covered === undefined ? undefined : { covered, judge: again, progress };
   };
-  return { entries, values: valuesOf(replay), judge, search };
+  return { entries, values: valuesOf(replay), judge, progress: progressOf(replay, judge), search };
 }
 
-/** Looks for the values that the quote's digest is that of. */
+/**
+ * Looks for the values that the quote's digest is that of. `guesses`: what the attester says that its PCRs hold, which is as good
+ * a guess as a state of the policy.
+ */
 export function matchQuote(
   quote: CheckedQuote,
-  policy: PolicyDraft,
+  policy: Pick<PolicyDraft, 'pcrs' | 'states'>,
   eventLog: PcrValues,
   ima: ReplayedIma | null,
+  guesses: readonly DraftState[] = [],
 ): QuotedLogs {
   const logged = eventLog.get(BANK) ?? new Map<number, Uint8Array>();
   const matches = (values: ReadonlyMap<number, Uint8Array>): boolean =>
     hash(quote.hash, Buffer.concat(quote.pcrs.map((pcr) => values.get(pcr) ?? initial(pcr))), 'hex') ===
     hex(quote.attest.pcrDigest);
-  const bases = basesOf(quote.pcrs, policy.states, logged, ima?.values);
+  const bases = basesOf(quote.pcrs, [...guesses, ...policy.states], logged, ima?.values);
   const done = (
     base: ReadonlyMap<number, Uint8Array>,
     found: QuotedLogs['ima'],
@@ -93,7 +136,9 @@ export function matchQuote(
     if (matches(new Map([...base, ...(ima?.values ?? [])])))
       return done(
         base,
-        ima === null ? null : { covered: ima.entries, later: 0, judge: ima.judge },
+        ima === null
+          ? null
+          : { covered: ima.entries, later: 0, judge: ima.judge, progress: () => ima.progress },
         ima?.values,
       );
   }
@@ -131,7 +176,10 @@ function basesOf(
   return [...bases.values()];
 }
 
-function stateOf(values: ReadonlyMap<number, Uint8Array>, policy: PolicyDraft): string | null {
+function stateOf(
+  values: ReadonlyMap<number, Uint8Array>,
+  policy: Pick<PolicyDraft, 'pcrs' | 'states'>,
+): string | null {
   const state = policy.states.find((one) =>
     policy.pcrs.every(
       (pcr) =>

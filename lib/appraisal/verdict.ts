@@ -3,6 +3,11 @@ import { H } from '../encoding/hash.ts';
 import { uuidBytes } from '../encoding/uuid.ts';
 import { roleNumbers } from '../evidence/statement.ts';
 import type { Role } from '../evidence/statement.ts';
+import { bootChecks, fileChecks } from './evidence-verdict.ts';
+
+/** Those about logs. */
+export const logChecks = ['event-log', 'ima-list', ...bootChecks, ...fileChecks] as const;
+export type LogCheck = (typeof logChecks)[number];
 
 /** The checks of SPEC 6.5, in their order. */
 export const peerChecks = [
@@ -15,12 +20,15 @@ export const peerChecks = [
   'quote-type',
   'quote-binding',
   'pcr-selection',
+  'event-log',
+  'ima-list',
   'pcr-values',
   'pcr-state',
   'rule-attributes',
   'rule-versions',
   'rule-states',
-  'logs',
+  ...bootChecks,
+  ...fileChecks,
   'policy-version',
 ] as const;
 export type PeerCheck = (typeof peerChecks)[number];

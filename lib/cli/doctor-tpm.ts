@@ -13,7 +13,6 @@ import { readText, reason } from './files.ts';
 import { bad, good, looked, warning } from './finding.ts';
 import type { Finding } from './finding.ts';
 import { describeState } from './host-status.ts';
-import { SECURITY_FS } from './kernel-logs.ts';
 
 const CERTIFICATE_BYTES_MAX = 64 * 1024;
 const MAKE_KEYS =
@@ -70,17 +69,17 @@ async function certifiedKeys(tpm: Tpm, { directories: { identity } }: AgentConfi
 }
 
 /** The kernel's logs: what PCR values mean can be told with them alone. */
-export function logFindings(directory = SECURITY_FS): readonly Finding[] {
+export function logFindings({ logs }: AgentConfig): readonly Finding[] {
   return [
     log(
       'event-log',
-      join(directory, 'tpm0/binary_bios_measurements'),
-      'mount securityfs, and see that firmware and kernel know the TPM (dmesg); without it nobody can tell why a PCR differs',
+      logs.eventLog,
+      'mount securityfs, and see that firmware and kernel know the TPM (dmesg); without it nobody can tell why a PCR differs, and a policy with rules about it accepts nobody',
     ),
     log(
       'ima-list',
-      join(directory, 'ima/binary_runtime_measurements'),
-      'boot the kernel with ima_policy=tcb; without it nothing is known about files that ran since the boot',
+      logs.ima,
+      'boot the kernel with ima_policy=tcb; without it nothing is known about files that ran since the boot, and a policy with rules about them accepts nobody',
     ),
   ];
 }

@@ -51,7 +51,7 @@ async function examine(options: CommonOptions): Promise<readonly Finding[]> {
   const config = configOf(options);
   return [
     ...(await tpmFindings(config)),
-    ...logFindings(),
+    ...logFindings(config),
     ...(await enrolmentFindings(config, new Date())),
     ...(await agentFindings(options, config)),
     ...(await libvirtFindings(config)),

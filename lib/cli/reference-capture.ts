@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { hostname, release } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { DraftState } from '../appraisal/policy-text.ts';
 import { limits } from '../limits.ts';
@@ -10,7 +9,6 @@ import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
 import { readInput } from './files.ts';
 import { withTpm } from './host.ts';
-import { SECURITY_FS } from './kernel-logs.ts';
 import { readState, stateOf } from './measured-state.ts';
 import { writeReference } from './reference.ts';
 
@@ -67,7 +65,7 @@ async function capture(options: CaptureOptions): Promise<void> {
   const state = await stateFrom(options);
   const logs = logFiles(options);
   if (logs.eventLog === undefined && logs.ima === undefined && options.state === undefined)
-    throw usageError(`there is neither an event log nor an IMA list under ${SECURITY_FS}`);
+    throw usageError(`there is neither an event log nor an IMA list: ${logs.notes.join(', ')}`);
   const { notes, ...rules } = captureReference({
     pcrs: state.pcrs,
     excluded: exclude,
@@ -97,15 +95,15 @@ function logFiles(options: CaptureOptions): {
   readonly notes: readonly string[];
 } {
   const notes: string[] = [];
-  const own = (path: string, what: string): string | undefined => {
-    const file = join(SECURITY_FS, path);
+  const { logs } = configOf(options);
+  const own = (file: string, what: string): string | undefined => {
     if (options.state !== undefined) return undefined;
     if (existsSync(file)) return file;
     notes.push(`no ${what} at ${file}`);
     return undefined;
   };
-  const eventLog = options.eventLog ?? own('tpm0/binary_bios_measurements', 'event log');
-  const ima = options.ima ?? own('ima/binary_runtime_measurements', 'IMA list');
+  const eventLog = options.eventLog ?? own(logs.eventLog, 'event log');
+  const ima = options.ima ?? own(logs.ima, 'IMA list');
   return { ...(eventLog === undefined ? {} : { eventLog }), ...(ima === undefined ? {} : { ima }), notes };
 }
 

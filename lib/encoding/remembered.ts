@@ -20,7 +20,13 @@ export class Remembered<T> {
     return this.#values.get(key);
   }
 
+  /** As if it had never been known. */
+  forget(key: string): void {
+    this.#values.delete(key);
+  }
+
   set(key: string, value: T): void {
+    this.#values.delete(key);
     if (this.#values.size >= this.#countMax) {
       const [oldest] = this.#values.keys();
       if (oldest !== undefined) this.#values.delete(oldest);

@@ -135,6 +135,21 @@ export function record<T extends Record<string, unknown>>(members: {
   };
 }
 
+/** A record whose `last` member may be missing: then its bytes are those of a record without it. */
+export function recordWith<T extends Record<string, unknown>>(
+  members: { readonly [K in keyof T]-?: Shape<Exclude<T[K], undefined>> },
+  last: keyof T & string,
+): Shape<T> {
+  const { [last]: shape, ...others } = members as Record<string, Shape<unknown>>;
+  const short = record(others);
+  const long = record({ ...others, [last]: shape as Shape<unknown> });
+  const { length } = Object.keys(others);
+  return {
+    read: (value, path) => (isArray(value) && value.length > length ? long : short).read(value, path) as T,
+    write: (value) => (value[last] === undefined ? short : long).write(value),
+  };
+}
+
 /** The same value under another type or with a further check, such as an identifier that is text in memory. */
 export function mapped<T, U>(
   shape: Shape<T>,

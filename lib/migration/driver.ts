@@ -2,12 +2,14 @@ import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Role } from '../evidence/statement.ts';
-import type { Hello, Message, RefusalHint } from '../protocol/messages.ts';
+import type { Hello, LogMessage, Message, RefusalHint } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
 import type { Host } from './host.ts';
 import { ListExchange } from './list-exchange.ts';
+import type { LogAppraisals, LogExchange } from './log-appraisals.ts';
 import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
 import type { StepTimings } from './timings.ts';
 
 type MessageInput = { readonly kind: 'message'; readonly message: Message };
@@ -26,6 +28,9 @@ export abstract class SessionDriver<
   protected channel: Channel | null;
   readonly #timings: StepTimings;
   readonly #host: Host;
+  readonly #logAppraisals: LogAppraisals;
+  /** What the peer tells of its logs, once our hello has asked for them. */
+  protected peerLogs: LogExchange | null = null;
   #lists: ListExchange;
   #state: State;
   #queue: Promise<void> = Promise.resolve();
@@ -39,12 +44,13 @@ export abstract class SessionDriver<
   /** Why the session ended before it was committed; for the operator. */
   protected why: Error | null = null;
 
-  protected constructor(start: State, channel: Channel | null, host: Host, timings: StepTimings) {
+  protected constructor(start: State, channel: Channel | null, { host, timings, logs }: Services) {
     this.#state = start;
     this.channel = channel;
     this.log = host.log;
     this.#host = host;
     this.#lists = new ListExchange(host);
+    this.#logAppraisals = logs;
     this.#timings = timings;
   }
 
@@ -114,16 +120,25 @@ export abstract class SessionDriver<
         const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
         const message = await channel.receive(deadline);
         if (this.#lists.received(message, this.session)) continue;
+        if (message.kind === 'log') {
+          await this.#receivedLog(message);
+          continue;
+        }
         if (message.kind === 'refused') this.hint = message.hint;
         await this.input({ kind: 'message', message });
       } catch (error) {
         if (channel !== this.channel) return;
-        this.channel = null;
-        channel.close();
+        this.disconnect();
         await this.fail(error);
         return;
       }
     }
+  }
+
+  /** A piece of a log is no state machine's business, as lists are none; who sends what nobody asked for is not listened to. */
+  async #receivedLog(message: LogMessage): Promise<void> {
+    if (this.peerLogs === null) throw new ProtocolViolation('a log that nobody asked for');
+    await this.peerLogs.received(message, this.session);
   }
 
   /** Ends a session that is not committed; a committed one goes on without the connection. */
@@ -135,6 +150,7 @@ export abstract class SessionDriver<
   /** Closes the connection, if there is one. */
   disconnect(): void {
     const { channel } = this;
+    this.peerLogs?.end();
     this.channel = null;
     channel?.close();
   }
@@ -152,6 +168,8 @@ export abstract class SessionDriver<
   protected async send(message: Message): Promise<void> {
     if (this.channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
     await this.#lists.beforeSending(this.channel);
+    if (message.kind === 'hello' && message.wanted !== undefined)
+      this.peerLogs = this.#logAppraisals.begin(this.channel.peerName, message.wanted);
     await this.channel.send(message);
   }
 

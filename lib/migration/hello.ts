@@ -6,15 +6,23 @@ import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
 import { hex } from '../encoding/hex.ts';
 import type { Claim } from '../evidence/claim.ts';
 import { evidenceStatement, evidenceTranscript, greetingTranscript } from '../evidence/statement.ts';
+import type { LogsWanted } from '../evidence/logs-wanted.ts';
 import type { Role } from '../evidence/statement.ts';
 import { encodeMessage } from '../protocol/codec.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { EvidenceMessage, Hello } from '../protocol/messages.ts';
 import type { Host } from './host.ts';
+import type { LogExchange } from './log-appraisals.ts';
 import { Refused } from './refused.ts';
 
-/** This host's hello (SPEC 6). */
-export function ownHello(host: Host, role: Role, session: Uint8Array, vm: string): Hello {
+/** This host's hello (SPEC 6). `wanted`: what it asks for of the peer's logs. */
+export function ownHello(
+  host: Host,
+  role: Role,
+  session: Uint8Array,
+  vm: string,
+  wanted: LogsWanted | null = null,
+): Hello {
   const { id, version, digest } = host.policy().policy;
   return {
     kind: 'hello',
@@ -33,6 +41,7 @@ export function ownHello(host: Host, role: Role, session: Uint8Array, vm: string
       ...host.versions,
       [REVOCATIONS_VERSION, String(host.revocations()?.list.version ?? 0)],
     ]),
+    ...(wanted === null ? {} : { wanted }),
   };
 }
 
@@ -63,13 +72,16 @@ export interface PeerClaim {
   readonly statement: Uint8Array;
   readonly claim: Claim;
   readonly requiredPolicyVersion: number;
+  /** Its logs, where our hello asked for them. */
+  readonly logs: LogExchange | null;
 }
 
 /** Appraises the peer of a session by our policy; throws `Refused` with every reason, journalled by the caller. */
-export function trustPeer(
+export async function trustPeer(
   host: Host,
-  { channel, peer, statement, claim, requiredPolicyVersion }: PeerClaim,
-): TrustedPeer {
+  { channel, peer, statement, claim, requiredPolicyVersion, logs }: PeerClaim,
+): Promise<TrustedPeer> {
+  const findings = (await logs?.finish(claim)) ?? null;
   const outcome: TrustedPeer | Refusal = appraisePeer({
     role: peer.role,
     vm: peer.vm,
@@ -84,7 +96,9 @@ export function trustPeer(
     statement,
     hello: peer,
     claim,
+    logs: findings,
   });
+  logs?.concluded(findings, outcome.verdict);
   if (outcome.outcome === 'trusted') return outcome;
   throw new Refused(`${peer.role} ${channel.peerName} is not trusted: ${outcome.reason}`, {
     verdict: verdictJson(outcome),

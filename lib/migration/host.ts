@@ -1,3 +1,4 @@
+import type { LogJudges } from '../appraisal/log-thread.ts';
 import type { Policy } from '../appraisal/policy.ts';
 import type { RevocationList } from '../appraisal/revocation.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
@@ -9,6 +10,7 @@ import type { Bridge } from '../native/bridge.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Tpm } from '../tpm/port.ts';
 import type { HostFiles } from './files.ts';
+import type { LogFiles } from './log-files.ts';
 import type { Timers } from './timers.ts';
 
 /** Who this host is, as enrolled (SPEC 1). */
@@ -70,6 +72,10 @@ export interface Host {
   /** Who holds each VM, as far as one host cannot know alone (SPEC 8.6). */
   readonly ledger: Ledger;
   readonly files: HostFiles;
+  /** This host's own logs, for peers whose policy asks for them. */
+  readonly logFiles: LogFiles;
+  /** Where the logs of peers are judged. */
+  readonly logJudges: LogJudges;
   readonly timers: Timers;
   readonly log: Log;
   /** Milliseconds since 1970. */

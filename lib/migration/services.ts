@@ -4,6 +4,7 @@ import { Custody } from './custody.ts';
 import type { Host } from './host.ts';
 import { LedgerNews } from './ledger-news.ts';
 import { LedgerView } from './ledger-view.ts';
+import { LogAppraisals } from './log-appraisals.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
 import { StepTimings } from './timings.ts';
@@ -19,6 +20,8 @@ export interface Services {
   /** What the ledger is told of them. */
   readonly ledgerNews: LedgerNews;
   readonly platform: Platform;
+  /** How far the logs of peers are known. */
+  readonly logs: LogAppraisals;
   readonly vtpmStates: VtpmStates;
   /**
    * VMs that were let in and whose `prepare begin` is still to come, with the agent that their metadata named: each opens that gate once, for what
@@ -46,6 +49,7 @@ export function servicesOf(host: Host): Services {
     custody: new Custody(host, chains, view, ledgerNews),
     ledgerNews,
     platform: new Platform(host),
+    logs: new LogAppraisals(host),
     vtpmStates: new VtpmStates({
       journal: host.journal,
       files: host.files,

@@ -1,5 +1,6 @@
 /** The entries of a hand-over at its source: *departing* with the offer that rests on it, and what ends the hand-over. */
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import type { Claim } from '../evidence/claim.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
@@ -16,13 +17,17 @@ import { requireTenantAgreesTo } from './tenant.ts';
 /** What was said before a source commits itself, and to whom. */
 export type Commit = Extract<SourceEffect, { do: 'commit' }>;
 
-/** SPEC 6.4: the key for this target alone, then statement and *departing* under one quote, durable before the offer. */
+/**
+ * SPEC 6.4: the key for this target alone, then statement and *departing* under one quote, durable before the offer. `logged`: the
+ * statement's own quote, for a target that wanted logs with it (SPEC 6.11).
+ */
 export async function signDeparting(
   services: Services,
   vm: VmRecord,
   session: Uint8Array,
   channel: Channel,
   { own, peer, evidence, trusted }: Commit,
+  logged: Claim | null,
 ): Promise<{ readonly head: Uint8Array; readonly offer: Offer }> {
   const { host, chains, platform } = services;
   const { blob } = await platform.withKey(vm, (key) =>
@@ -41,7 +46,7 @@ export async function signDeparting(
     vm.uuid,
     { kind: 'departing', peer: hostIdOf(trusted), session, verdict: trusted.verdictDigest },
     {
-      statements: [statements(channel, own, peer).source(evidence)],
+      statements: logged === null ? [statements(channel, own, peer).source(evidence)] : [],
       checkpoint: chains.checkpointIsDue(vm.uuid),
       journal: (record) => {
         // The policy that departing follows: the tenant may have changed its mind until now, and can no more from here on.
@@ -51,7 +56,7 @@ export async function signDeparting(
       },
     },
   );
-  const claim = {
+  const claim = logged ?? {
     attest: appended.attest,
     signature: appended.signature,
     path: appended.statementPaths[0] ?? [],

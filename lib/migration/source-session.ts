@@ -1,4 +1,5 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
+import type { Claim } from '../evidence/claim.ts';
 import type { SessionState, VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
@@ -12,6 +13,7 @@ import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { requireDisclaimer } from './disclaimers.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
+import { claimWithLogs } from './own-evidence.ts';
 import { noteTrouble } from './problem.ts';
 import { noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
@@ -86,7 +88,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     opening: Opening,
     state: SourceState = sourceStart,
   ) {
-    super(state, null, services.host, services.timings);
+    super(state, null, services);
     this.#services = services;
     this.vm = vm;
     this.session = session;
@@ -101,7 +103,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.channel = channel;
     await this.input({
       kind: 'open',
-      own: ownHello(this.#services.host, 'source', this.session, this.vm.uuid),
+      own: this.#hello(channel),
     });
     void this.listen();
   }
@@ -120,9 +122,14 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       await this.input({ kind: 'failed' });
       return;
     }
-    const own = ownHello(this.#services.host, 'source', this.session, this.vm.uuid);
+    const own = this.#hello(channel);
     await this.input({ kind: 'answer', own, peer });
     void this.listen();
+  }
+
+  #hello({ peerName }: Channel): Hello {
+    const { host, logs } = this.#services;
+    return ownHello(host, 'source', this.session, this.vm.uuid, logs.wantedOf(peerName));
   }
 
   /** Tries again what could not be done after *arrived* (TPM or libvirt were away). */
@@ -186,7 +193,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
         await this.send(effect.message);
         return null;
       case 'appraise':
-        return { kind: 'accepted', trusted: this.#appraise(effect.own, effect.peer, effect.evidence) };
+        return { kind: 'accepted', trusted: await this.#appraise(effect.own, effect.peer, effect.evidence) };
       case 'commit':
         return this.#commit(effect);
       case 'release':
@@ -219,15 +226,16 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
   }
 
-  #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): TrustedPeer {
+  async #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): Promise<TrustedPeer> {
     const { host, chains } = this.#services;
     const channel = requireChannel(this.channel);
-    const trusted = trustPeer(host, {
+    const trusted = await trustPeer(host, {
       channel,
       peer,
       claim: evidence.claim,
       statement: statements(channel, own, peer).target,
       requiredPolicyVersion: chains.require(this.vm.uuid, this.vm.name).policy.version,
+      logs: this.peerLogs,
     });
     requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);
     this.target = trusted.name;
@@ -243,7 +251,19 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     trusted.assertFor({ vm: vm.uuid, session, role: 'target', now: host.now() });
     await custody.announce(vm, session, hostIdOf(trusted));
     const channel = requireChannel(this.channel);
-    return { kind: 'signed', ...(await signDeparting(this.#services, vm, session, channel, commit)) };
+    const logged = await this.#claimWithLogs(commit);
+    return { kind: 'signed', ...(await signDeparting(this.#services, vm, session, channel, commit, logged)) };
+  }
+
+  /** SPEC 6.11, where the target wants our logs. */
+  async #claimWithLogs({ own, peer, evidence }: Commit): Promise<Claim | null> {
+    if (peer.wanted === undefined) return null;
+    return claimWithLogs(this.#services, peer.wanted, {
+      peer: peer.host,
+      session: this.session,
+      statement: statements(requireChannel(this.channel), own, peer).source(evidence),
+      send: this.send.bind(this),
+    });
   }
 
   async #abort(): Promise<void> {

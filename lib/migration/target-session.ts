@@ -16,6 +16,7 @@ import { cameHere } from './incoming-definition.ts';
 import { acceptProof, checkDeparting, claimedPolicyVersion } from './offered-proof.ts';
 import type { AcceptedProof } from './offered-proof.ts';
 import { noteTrouble } from './problem.ts';
+import { claimWithLogs } from './own-evidence.ts';
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
@@ -65,7 +66,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     domain: IncomingDomain | null,
     state: TargetState = targetStart,
   ) {
-    super(state, null, services.host, services.timings);
+    super(state, null, services);
     this.#services = services;
     this.uuid = uuid;
     this.session = session;
@@ -78,7 +79,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   async open(channel: Channel): Promise<void> {
     this.channel = channel;
     this.#source = channel.peerName;
-    await this.input({ kind: 'open', own: ownHello(this.#services.host, 'target', this.session, this.uuid) });
+    await this.input({ kind: 'open', own: this.#hello(channel) });
     void this.listen();
   }
 
@@ -89,10 +90,15 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     this.greetedBy(peer);
     await this.input({
       kind: 'answer',
-      own: ownHello(this.#services.host, 'target', this.session, this.uuid),
+      own: this.#hello(channel),
       peer,
     });
     void this.listen();
+  }
+
+  #hello({ peerName }: Channel): Hello {
+    const { host, logs } = this.#services;
+    return ownHello(host, 'target', this.session, this.uuid, logs.wantedOf(peerName));
   }
 
   /** Tries again to sign *arrived* (the TPM was away), or to throw away what was received (libvirt was away). */
@@ -165,7 +171,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       case 'appraise':
         return {
           kind: 'accepted',
-          trusted: this.#appraise(effect.own, effect.peer, effect.evidence, effect.offer),
+          trusted: await this.#appraise(effect.own, effect.peer, effect.evidence, effect.offer),
         };
       case 'stage':
         return { kind: 'stored', head: await this.#stage(effect.offer, effect.trusted) };
@@ -216,11 +222,17 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     else await this.send(await disclaim(this.#services, { session, head }));
   }
 
-  /** SPEC 6.3: this host's statement, quoted. */
+  /** SPEC 6.3: this host's statement, quoted, after the logs that the source asks for. */
   async #attest(own: Hello, peer: Hello): Promise<EvidenceMessage> {
     const { host, quotes, platform } = this.#services;
     await this.#services.custody.requireAnswer();
     const statement = statements(requireChannel(this.channel), own, peer).target;
+    if (peer.wanted !== undefined) {
+      const send = this.send.bind(this);
+      const shown = { peer: peer.host, session: this.session, statement, send };
+      const claim = await claimWithLogs(this.#services, peer.wanted, shown);
+      return { kind: 'evidence', session: this.session, claim };
+    }
     const signed = await quotes.sign(host.policy().policy.selection, [], [statement]);
     const { attest, signature } = signed;
     const pcrs = await platform.claimedPcrs(attest);
@@ -229,16 +241,17 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   }
 
   /** SPEC 6.7: the source, its proof, and that all of it is about this VM, this session and this host. */
-  #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage, offer: Offer): TrustedPeer {
+  async #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage, offer: Offer): Promise<TrustedPeer> {
     const { host } = this.#services;
     const channel = requireChannel(this.channel);
     const proof = decodeProof(offer.proof);
-    const trusted = trustPeer(host, {
+    const trusted = await trustPeer(host, {
       channel,
       peer,
       claim: offer.claim,
       statement: statements(channel, own, peer).source(evidence),
       requiredPolicyVersion: claimedPolicyVersion(proof),
+      logs: this.peerLogs,
     });
     const { name, akName, certificate } = trusted;
     const offerer = { name, akName, certificate: certificate.digest };

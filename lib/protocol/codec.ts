@@ -9,8 +9,10 @@ import {
   nullable,
   numbered,
   record,
+  recordWith,
   textMap,
   textUpTo,
+  uintUpTo,
   uuid,
 } from '../encoding/shape.ts';
 import type { Shape } from '../encoding/shape.ts';
@@ -18,6 +20,7 @@ import { TvmmpError } from '../errors.ts';
 import { claim } from '../evidence/claim.ts';
 import { limits } from '../limits.ts';
 import { policyId } from '../evidence/identity.ts';
+import { logKind, logsWanted } from '../evidence/logs-wanted.ts';
 import { roleNumbers } from '../evidence/statement.ts';
 import { disclaimerShape } from '../proof/disclaimer.ts';
 import { signedEntryShape } from '../proof/entry.ts';
@@ -27,6 +30,7 @@ import type {
   Departed,
   EvidenceMessage,
   Hello,
+  LogMessage,
   Message,
   MessageKind,
   Offer,
@@ -42,21 +46,25 @@ const certificate = bytesUpTo(limits.certificateBytesMax);
 const tpmPublic = bytesUpTo(2048);
 const sealed = bytesUpTo(256);
 
-const hello: Shape<Hello> = record({
-  kind: literal('hello'),
-  version: literal(1),
-  session: hash,
-  role: numbered(roleNumbers),
-  vm: uuid,
-  nonce: hash,
-  host: hostName,
-  agent: textUpTo(limits.hostNameBytesMax + 8),
-  akCertificate: certificate,
-  akPublic: tpmPublic,
-  receivePublic: tpmPublic,
-  policy: policyId,
-  versions: textMap(16, 64),
-});
+const hello: Shape<Hello> = recordWith(
+  {
+    kind: literal('hello'),
+    version: literal(1),
+    session: hash,
+    role: numbered(roleNumbers),
+    vm: uuid,
+    nonce: hash,
+    host: hostName,
+    agent: textUpTo(limits.hostNameBytesMax + 8),
+    akCertificate: certificate,
+    akPublic: tpmPublic,
+    receivePublic: tpmPublic,
+    policy: policyId,
+    versions: textMap(16, 64),
+    wanted: logsWanted,
+  },
+  'wanted',
+);
 
 const evidence: Shape<EvidenceMessage> = record({ kind: literal('evidence'), session: hash, claim });
 const offer: Shape<Offer> = record({
@@ -103,6 +111,14 @@ const revocations: Shape<RevocationsMessage> = record({
   list: textUpTo(limits.policyEnvelopeBytesMax),
 });
 
+const log: Shape<LogMessage> = record({
+  kind: literal('log'),
+  session: hash,
+  log: logKind,
+  from: uintUpTo(limits.imaListBytesMax),
+  data: bytesUpTo(limits.logPieceBytesMax),
+});
+
 /** One grammar per message kind (SPEC 6), in one table: a kind that is not here does not exist. */
 const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>> } = {
   hello,
@@ -115,6 +131,7 @@ const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>
   aborted,
   query: question('query'),
   revocations,
+  log,
   refused,
 };
 

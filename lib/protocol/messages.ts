@@ -1,5 +1,6 @@
 import type { Claim } from '../evidence/claim.ts';
 import type { PolicyId } from '../evidence/identity.ts';
+import type { LogKind, LogsWanted } from '../evidence/logs-wanted.ts';
 import type { Role } from '../evidence/statement.ts';
 import type { Disclaimer } from '../proof/disclaimer.ts';
 import type { SignedEntry } from '../proof/entry.ts';
@@ -27,6 +28,8 @@ export interface Hello {
   readonly policy: PolicyId;
   /** Component name to version; for the operator's eyes, nothing is decided by it in version 1. */
   readonly versions: ReadonlyMap<string, string>;
+  /** Which logs the peer has to send before its evidence (SPEC 6.11); absent where no rule of the speaker's policy asks for any. */
+  readonly wanted?: LogsWanted;
 }
 
 /** The target attests itself (SPEC 6.3). */
@@ -100,6 +103,16 @@ export interface RevocationsMessage {
   readonly list: string;
 }
 
+/** A piece of a log, before the speaker's evidence or offer (SPEC 6.11); no state machine ever sees it. UNVERIFIED. */
+export interface LogMessage {
+  readonly kind: 'log';
+  readonly session: Uint8Array;
+  readonly log: LogKind;
+  /** Place of the piece in the log, in bytes. */
+  readonly from: number;
+  readonly data: Uint8Array;
+}
+
 /** What the source asks after libvirt's outcome: *abort* where the VM stayed, *query* where it has left. */
 export interface QuestionOf<Kind extends 'abort' | 'query'> {
   readonly kind: Kind;
@@ -129,5 +142,6 @@ export type Message =
   | Aborted
   | RefusedMessage
   | RevocationsMessage
+  | LogMessage
   | Question;
 export type MessageKind = Message['kind'];

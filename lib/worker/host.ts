@@ -27,6 +27,9 @@ export interface WorkerHostOptions {
   readonly workerData?: unknown;
   /** How long `close` waits for the thread to end by itself before it is terminated. */
   readonly closeDeadlineMs?: number;
+  /** For a thread that makes more than short calls. Megabytes; default 64 and 2. */
+  readonly oldGenerationMb?: number;
+  readonly youngGenerationMb?: number;
 }
 
 interface Pending {
@@ -58,7 +61,10 @@ export class WorkerHost<Calls extends CallTable> {
       name: this.#name,
       workerData: options.workerData,
       execArgv: [],
-      resourceLimits: threadLimits,
+      resourceLimits: {
+        maxOldGenerationSizeMb: options.oldGenerationMb ?? threadLimits.maxOldGenerationSizeMb,
+        maxYoungGenerationSizeMb: options.youngGenerationMb ?? threadLimits.maxYoungGenerationSizeMb,
+      },
     });
     this.#worker.on('message', (reply: CallReply) => {
       this.#settle(reply);

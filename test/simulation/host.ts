@@ -10,6 +10,7 @@ import { Admission } from '../../lib/migration/admission.ts';
 import { depart } from '../../lib/migration/departure.ts';
 import type { HostFiles } from '../../lib/migration/files.ts';
 import type { Host, Log } from '../../lib/migration/host.ts';
+import type { LogFiles } from '../../lib/migration/log-files.ts';
 import { forgetLeftKeys } from '../../lib/migration/left-keys.ts';
 import { LifeCycle } from '../../lib/migration/life-cycle.ts';
 import { protect } from '../../lib/migration/protection.ts';
@@ -21,6 +22,7 @@ import { Sessions } from '../../lib/migration/sessions.ts';
 import type { TenantRequest } from '../../lib/migration/tenant.ts';
 import type { WorldHost, World } from '../support/proof-world.ts';
 import { pcrsOf, worldStart } from '../support/proof-world.ts';
+import { LogJudgesHere } from '../support/log-judges.ts';
 import { hypervisorOf } from './hypervisor.ts';
 import { journalOf } from './journal.ts';
 import type { AnyJournal, DiskMood } from './journal.ts';
@@ -64,6 +66,8 @@ export class SimulatedHost {
   readonly disk: DiskMood = { full: false, endsAfter: null, endsDone: false };
   readonly tpm: TpmMood = { failing: false, delayMs: 10 };
   readonly revocations: HeldList;
+  /** Its kernel's logs: none, unless a test gives it some. */
+  logs: LogFiles = { eventLog: () => Promise.resolve(null), imaList: () => Promise.resolve(null) };
   /** How far the host's clock is from the true time. */
   clockOffMs = 0;
   agent: Agent | null = null;
@@ -223,6 +227,8 @@ export class SimulatedHost {
       journal,
       ledger: rows === null ? new SqliteLedger(journal) : new SharedLedger(rows, network, this.name, life),
       files: this.#files(),
+      logFiles: this.logs,
+      logJudges: new LogJudgesHere(),
       timers: life.timers(),
       log,
       now: () => Math.floor(worldStart + kernel.time + this.clockOffMs),

@@ -1,5 +1,5 @@
 /** Recorded boots (test/vectors/boot) as evidence, with a policy that accepts them, and with one thing changed. */
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { secureBootOf } from '../../lib/appraisal/secure-boot.ts';
 import type { EvidenceInput } from '../../lib/appraisal/evidence-appraisal.ts';
@@ -150,6 +150,18 @@ export class BootEvidence {
     return this.#changed(text, (event) => {
       const data = Buffer.from(event.data).toString('latin1').replace(text, label);
       return { ...event, data: Buffer.from(data, 'latin1') };
+    });
+  }
+
+  /** The log of a boot in which a text of GRUB's was another one, as it would have been measured. */
+  eventLogRemeasured(text: string, change: (text: string) => string): Uint8Array {
+    return this.#changed(text, (event) => {
+      const data = Buffer.from(change(Buffer.from(event.data).toString('latin1')), 'latin1');
+      const measured = labelledText(data)?.covered ?? new Uint8Array();
+      const digests = new Map(
+        [...event.digests.keys()].map((bank) => [bank, Uint8Array.from(hash(bank, measured, 'buffer'))]),
+      );
+      return { ...event, digests, data };
     });
   }
 

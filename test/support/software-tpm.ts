@@ -33,6 +33,8 @@ export class SoftwareTpm {
   readonly receiveKeyName: Uint8Array;
   readonly #ak: KeyObject;
   #clockMs = 1_000n;
+  /** Of its clock: one more after each reset. */
+  resetCount = 1;
   pcrs: Pcrs;
 
   constructor(receivePolicy: Uint8Array, pcrs: Pcrs, keys: { ak?: KeyObject; receive?: KeyObject } = {}) {
@@ -52,7 +54,7 @@ export class SoftwareTpm {
     const header = {
       qualifiedSigner: this.akName,
       extraData: qualifyingData,
-      clock: { clockMs: this.#clockMs, resetCount: 1, restartCount: 0, safe: true },
+      clock: { clockMs: this.#clockMs, resetCount: this.resetCount, restartCount: 0, safe: true },
       firmwareVersion: 0x2019_1023_0016_3636n,
     };
     const values = selectedPcrs(selection, flaws.pcrs ?? this.pcrs).map(({ value }) => value);

@@ -76,6 +76,7 @@ function messagesFrom(role: 'source' | 'target'): readonly Message[] {
     aborted,
     query,
     revocations: { kind: 'revocations', session, list: '{}' },
+    log: { kind: 'log', session, log: 'event-log', from: 0, data: Uint8Array.of(0) },
   };
   return Object.values(each);
 }

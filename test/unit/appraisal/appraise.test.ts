@@ -51,6 +51,7 @@ describe('appraisal of a peer', () => {
       path: [],
       pcrs: host.tpm.claimedPcrs(selection),
     },
+    logs: null,
   });
 
   const refused = (input: AppraisalInput): Refusal => {
@@ -282,6 +283,7 @@ describe('a TrustedPeer', () => {
       requiredPolicyVersion: 1,
       tlsPeerName: 'beta.test',
       statement,
+      logs: null,
       hello: {
         host: 'beta.test',
         akCertificate: beta.certificate,

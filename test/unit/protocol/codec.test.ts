@@ -9,6 +9,15 @@ const entry = { entry: bytes(100), path: [], attest: bytes(100), signature: byte
 const messages: readonly Message[] = [
   hello('source'),
   hello('target'),
+  {
+    ...hello('source'),
+    wanted: {
+      pcrs: [0, 7, 10],
+      kinds: ['event-log', 'ima-list'],
+      known: { resetCount: 7, restartCount: 0, eventLog: bytes(32), imaBytes: 4_000 },
+    },
+  },
+  { ...hello('target'), wanted: { pcrs: [10], kinds: ['ima-list'], known: null } },
   evidence,
   offer,
   { kind: 'staged', session, head: bytes(32) },
@@ -18,6 +27,7 @@ const messages: readonly Message[] = [
   query,
   { ...aborted, certificates: [bytes(10)], policies: ['{}'] },
   { kind: 'revocations', session, list: '{}' },
+  { kind: 'log', session, log: 'ima-list', from: 9, data: bytes(100) },
   { kind: 'refused', session, hint: null },
   { kind: 'refused', session, hint: 'no-tls' },
 ];

@@ -196,6 +196,7 @@ describe('SPEC 11', () => {
     );
   const expected: Readonly<Record<string, string>> = {
     frame: bytes(limits.frameBytesMax),
+    'logs of a peer': `pieces of ${bytes(limits.logPieceBytesMax)}; ${bytes(limits.logTailBytesMax)} at the end of the IMA list for the match; ${bytes(limits.logsHeldBytesMax)} kept on their way in all; ${limits.logPeersRememberedMax} peers remembered`,
     'row of the ledger': `${bytes(limits.ledgerRowBytesMax)}; an answer ${seconds(limits.ledgerDeadlineMs)}, of one member ${seconds(limits.ledgerAttemptMs)}`,
     'hello, evidence': bytes(limits.helloBytesMax),
     'entries in a proof': `${number(limits.proofEntriesMax)}, ${bytes(limits.proofBytesMax)}`,
