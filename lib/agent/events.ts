@@ -23,7 +23,7 @@ export async function followEvents(
     if (event.kind === 'lifecycle' && event.event === 'defined' && event.detail === 'from-snapshot')
       await services.vtpmStates.reverted(event.uuid, { now: true });
     sessions.look();
-    if (event.kind === 'reconnected') await lifeCycle.reconcileAll();
+    if (event.kind === 'reconnected') await reconcile(services, lifeCycle);
     else if (host.journal.vm(event.uuid) !== null) {
       await lifeCycle.reconcile(event.uuid);
       await pointToUs(services, event.uuid);
@@ -41,6 +41,8 @@ export async function followEvents(
     });
   };
   sessions.onEnded = (uuid) => void lifeCycle.reconcile(uuid);
+  // What the agent before us, or libvirt, was not there for.
+  await pointAllToUs(services);
   const timer = host.timers.every(reconcileMs, () => void reconcile(services, lifeCycle));
   return {
     close: async () => {

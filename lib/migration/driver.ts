@@ -37,8 +37,8 @@ export abstract class SessionDriver<
   #pending = 0;
   /** When the peer was last told again what it has not answered, by `Timers.elapsed`. */
   repeatedAt = -Infinity;
-  /** Since when there is the connection that there is, by `Timers.elapsed`. */
-  attachedAt = -Infinity;
+  /** When the peer was last told anything, or gave us the connection that there is, by `Timers.elapsed`. */
+  spokenAt = -Infinity;
   /** What the peer's refusal hints at. */
   protected hint: RefusalHint | null = null;
   /** Why the session ended before it was committed; for the operator. */
@@ -107,7 +107,7 @@ export abstract class SessionDriver<
   attach(channel: Channel): void {
     if (this.channel !== channel) this.channel?.close();
     this.channel = channel;
-    this.attachedAt = this.#host.timers.elapsed();
+    this.spokenAt = this.#host.timers.elapsed();
     this.#lists = new ListExchange(this.#host);
     void this.listen();
   }
@@ -167,6 +167,7 @@ export abstract class SessionDriver<
 
   protected async send(message: Message): Promise<void> {
     if (this.channel === null) throw new TvmmpError('peer-unreachable', 'the connection to the peer is gone');
+    this.spokenAt = this.#host.timers.elapsed();
     await this.#lists.beforeSending(this.channel);
     if (message.kind === 'hello' && message.wanted !== undefined)
       this.peerLogs = this.#logAppraisals.begin(this.channel.peerName, message.wanted);

@@ -101,7 +101,7 @@ export class Network {
    * session, if one was heard, or with no more than the form of one.
    */
   forge(index: number): void {
-    const said = this.heard.map(({ from, to, wire }) => ({ from, to, message: read(wire) }));
+    const said = this.heard.map(({ from, to, wire }) => ({ from, to, message: readMessage(wire) }));
     const offers = said.filter(({ message }) => message.kind === 'offer' || message.kind === 'abort');
     const about = offers[index % Math.max(1, offers.length)];
     const listener = about === undefined ? undefined : this.#listeners.get(about.from);
@@ -220,7 +220,7 @@ class End implements Channel {
 
   receive(deadlineMs: number): Promise<Message> {
     const ready = this.#inbox.shift();
-    if (ready !== undefined) return Promise.resolve(read(ready));
+    if (ready !== undefined) return Promise.resolve(readMessage(ready));
     if (this.#broken || this.#closed) return Promise.reject(gone());
     const arrived = new Promise<Wire>((resolve, reject) => {
       const timer = this.life.timers().after(deadlineMs, () => {
@@ -233,7 +233,7 @@ class End implements Channel {
         else resolve(wake);
       };
     });
-    return this.life.guard(arrived.then(read));
+    return this.life.guard(arrived.then(readMessage));
   }
 
   /** In order: what was sent before still arrives. */
@@ -257,7 +257,7 @@ class End implements Channel {
   }
 }
 
-function read(wire: Wire): Message {
+export function readMessage(wire: Wire): Message {
   return wire instanceof Uint8Array ? decodeMessage(wire) : wire;
 }
 

@@ -1,7 +1,7 @@
 /** A lab with tvmmp installed, and the sentences that system tests are made of. Every wait is bounded. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,13 @@ const STATISTICS = fileURLToPath(new URL('../../scripts/bench.d/statistics.mjs',
 const patienceMs = 90_000;
 const pollMs = 150;
 const logLinesShown = 25;
+const askStatus = `
+import socket
+agent = socket.socket(socket.AF_UNIX)
+agent.connect("/run/tvmmp/agent.sock")
+agent.sendall(b'{"method":"status","params":{}}\\n')
+print(agent.makefile().readline())
+`;
 
 /** Which hosts there are, and on which of them tvmmp is installed (all, unless said otherwise). */
 export interface LabOptions {
@@ -22,6 +29,8 @@ export interface LabOptions {
   readonly installed?: readonly string[];
   /** With an etcd cluster for a ledger. */
   readonly etcd?: boolean;
+  /** What is to be done with the hosts before tvmmp is installed on them. */
+  readonly prepare?: (lab: ProductLab) => Promise<void>;
 }
 
 /** A guest of the lab. */
@@ -115,6 +124,7 @@ export class ProductLab extends Lab {
     const lab = new ProductLab(hosts);
     try {
       await lab.must('up', '--hosts', hosts.join(','), ...(options.etcd === true ? ['--etcd'] : []));
+      await options.prepare?.(lab);
       await lab.must('install', ...(options.installed ?? hosts));
       return lab;
     } catch (error) {
@@ -166,7 +176,12 @@ export class ProductLab extends Lab {
 
   /** Waits until the guest has ticked `count` times on the host in all; gives the last of these ticks. */
   async ticksTo(host: string, guest: Guest, count: number): Promise<Tick> {
+    const log = join(this.hostDirectory(host), `fs/var-log-libvirt/qemu/${guest.name}-console.log`);
+    let length = -1;
     return this.eventually(`${guest.name} ticks on ${host}`, async () => {
+      const now = statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+      if (now === length) return null;
+      length = now;
       const ticks = (await this.ticks(guest.name)).filter((tick) => tick.host === host);
       return ticks[count - 1] ?? null;
     });
@@ -259,8 +274,13 @@ export class ProductLab extends Lab {
 
   // Agents
 
+  /** What `tvmmp status --json` shows, asked for by a smaller program: tests ask often. */
   async agentStatus(host: string): Promise<AgentStatus> {
-    return JSON.parse(await this.on(host, 'tvmmp', 'status', '--json')) as AgentStatus;
+    const reply = JSON.parse(await this.on(host, 'python3', '-c', askStatus)) as {
+      readonly result?: AgentStatus;
+    };
+    if (reply.result === undefined) throw new Error(`the agent of ${host} answers ${JSON.stringify(reply)}`);
+    return reply.result;
   }
 
   /** What the host's agent knows of a VM. */

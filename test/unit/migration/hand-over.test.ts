@@ -9,6 +9,8 @@ import { domainXml } from '../../simulation/domain.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
 import type { Attested } from '../../simulation/liar.ts';
+import { migrate } from '../../simulation/migration.ts';
+import { readMessage } from '../../simulation/network.ts';
 import { Stage } from '../../simulation/stage.ts';
 
 describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
@@ -138,6 +140,74 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       await stage.until(lost);
       assert.equal(target.state.tag, 'aborted');
       assert.equal(stage.beta.machine.secrets.size, 0);
+    });
+
+    it('arrived is not said again over another connection while the source takes its time to answer, and is after half a minute', async () => {
+      let takesMs = 10_000;
+      await open({
+        alpha: (host) => ({
+          ...host,
+          files: {
+            ...host.files,
+            removeVtpmState: async (vm) => {
+              await stage.kernel.sleep(takesMs);
+              await host.files.removeVtpmState(vm);
+            },
+          },
+        }),
+      });
+      const said = (): number =>
+        stage.network.heard.filter(({ wire }) => readMessage(wire).kind === 'arrived').length;
+      const vm = await stage.vm(stage.alpha);
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      assert.deepEqual([said(), stage.record(stage.alpha, vm).state], [1, 'gone']);
+      takesMs = 40_000;
+      const other = await stage.vm(stage.alpha);
+      await stage.virsh(other, stage.alpha, stage.beta);
+      assert.equal(said(), 2);
+      await stage.pass(40_000);
+      assert.equal(said(), 3);
+    });
+
+    it('a VM whose arrival could not be signed at once names this agent as soon as it could', async () => {
+      await open();
+      const vm = await stage.vm(stage.alpha);
+      const moving = migrate(stage.network, stage.alpha.machine, vm.uuid, stage.beta.machine, {
+        undefine: true,
+      });
+      while (stage.beta.journal.permit(vm.uuid)?.consumed == null) await stage.pass(10);
+      stage.beta.tpm.failing = true;
+      await stage.until(moving);
+      // Right after one of the looks at everything, which come every 10 s.
+      await stage.pass(12_000 - (stage.kernel.time % 10_000));
+      const agentOf = (): string => stage.beta.machine.need(vm.uuid).running?.metadata ?? '';
+      assert.match(agentOf(), /alpha\.test:16515/);
+      stage.beta.tpm.failing = false;
+      await stage.pass(2_000);
+      assert.match(agentOf(), /beta\.test:16515/);
+    });
+
+    it('a VM that came names this agent as soon as the agent is there again, or libvirt', async () => {
+      let failing = true;
+      await open({
+        beta: (host) => ({
+          ...host,
+          hypervisor: {
+            ...host.hypervisor,
+            setMetadata: (...call) =>
+              failing ? Promise.reject(new Error('EPIPE')) : host.hypervisor.setMetadata(...call),
+          },
+        }),
+      });
+      const vm = await stage.vm(stage.alpha);
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      const agentOf = (): string => stage.beta.machine.need(vm.uuid).running?.metadata ?? '';
+      assert.match(agentOf(), /alpha\.test:16515/);
+      stage.beta.killAgent();
+      failing = false;
+      stage.beta.startAgent();
+      await stage.pass(2_000);
+      assert.match(agentOf(), /beta\.test:16515/);
     });
 
     it('nothing is thrown away of a VM that libvirt has here', async () => {

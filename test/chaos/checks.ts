@@ -1,0 +1,146 @@
+/** What must hold after a fault, whatever it was. Throws what does not. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import type { AgentStatus, Guest, ProductLab } from '../support/product-lab.ts';
+
+/** From the mending of the last fault until nothing is under way. A permit and an incoming VM's grace are a minute each (SPEC 11). */
+export const settleMs = 150_000;
+const pollMs = 500;
+/** What libvirt may say of a VM where its holder is another host. */
+const notHere: readonly (string | null)[] = [null, 'shut off'];
+
+/** Where the VM is. */
+export interface Settled {
+  readonly holder: string;
+  readonly running: boolean;
+}
+
+/** Waits until both agents have nothing under way, one host holds the VM, and no other has anything of it. */
+export async function onceSettled(lab: ProductLab, guest: Guest): Promise<Settled> {
+  const end = Date.now() + settleMs;
+  for (;;) {
+    try {
+      return await settled(lab, guest);
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await sleep(pollMs);
+    }
+  }
+}
+
+async function settled(lab: ProductLab, guest: Guest): Promise<Settled> {
+  const statuses: AgentStatus[] = [];
+  for (const host of lab.hostNames) statuses.push(await lab.agentStatus(host));
+  for (const { host, migrations } of statuses)
+    assert.deepEqual(migrations, [], `${host} has not finished its hand-overs`);
+  const holders = statuses.filter(({ host, vms }) =>
+    vms.some((vm) => vm.uuid === guest.uuid && vm.holder === host),
+  );
+  assert.equal(holders.length, 1, `held by ${holders.map(({ host }) => host).join(' and ') || 'nobody'}`);
+  const [{ host: holder, vms }] = holders as [AgentStatus];
+  const vm = vms.find(({ uuid }) => uuid === guest.uuid);
+  const here = await lab.domainState(holder, guest);
+  const states: Readonly<Record<string, string>> = { running: 'running', 'shut off': 'stopped' };
+  assert.equal(states[here ?? ''], vm?.state, `libvirt of ${holder} has the VM ${here ?? 'not at all'}`);
+  for (const other of statuses.filter(({ host }) => host !== holder)) {
+    const known = other.vms.find(({ uuid }) => uuid === guest.uuid);
+    assert.equal(known?.state ?? 'gone', 'gone', `the VM is not gone for ${other.host}`);
+    const there = await lab.domainState(other.host, guest);
+    assert.ok(notHere.includes(there), `the VM is ${there ?? ''} on ${other.host} too`);
+    await lab.nothingLeft(other.host, guest);
+  }
+  return { holder, running: here === 'running' };
+}
+
+/** Starts the guest again where its run has ended, or its vTPM was killed under it; the vTPM's secret is the same. */
+export async function bootAgain(
+  lab: ProductLab,
+  guest: Guest,
+  holder: string,
+  running: boolean,
+): Promise<void> {
+  if (running) await lab.halt(holder, guest);
+  await lab.boot(holder, guest);
+  await lab.state(holder, guest, 'running');
+}
+
+/**
+ * The guest ticks on with its vTPM, its secret is in libvirt no more, and the proof is whole at both hosts. `errors`: how many ticks
+ * that met a TPM error are accounted for.
+ */
+export async function everythingHolds(
+  lab: ProductLab,
+  guest: Guest,
+  holder: string,
+  errors: number,
+): Promise<void> {
+  await lab.ticksOn(holder, guest);
+  await ticksHold(lab, guest, errors);
+  assert.equal(
+    (await lab.on(holder, 'virsh', '-q', 'secret-list')).trim(),
+    '',
+    `a secret is left in libvirt of ${holder}`,
+  );
+  const { outcome, holder: proved, head, holdings } = await lab.proof(holder, guest);
+  assert.equal(outcome, 'verified');
+  assert.equal(proved, holder, 'the proof names another holder');
+  assert.equal(head.state, 'running');
+  assert.ok(
+    holdings.slice(0, -1).every(({ destroyed }) => destroyed !== null),
+    'departed of an earlier holder is missing',
+  );
+  unforked(lab, guest);
+}
+
+/** How many ticks of the guest met a TPM error so far. */
+export async function tpmErrors(lab: ProductLab, guest: Guest): Promise<number> {
+  return (await lab.ticks(guest.name)).filter(({ pcr }) => pcr === null).length;
+}
+
+/** Each boot's ticks are numbered without a gap or a repetition, and all boots unseal one secret. */
+async function ticksHold(lab: ProductLab, guest: Guest, errors: number): Promise<void> {
+  const ticks = await lab.ticks(guest.name);
+  const met = ticks.filter(({ pcr }) => pcr === null).length;
+  assert.equal(met, errors, `the guest met a TPM error in ${met - errors} ticks`);
+  const last = new Map<string, number>();
+  const secrets = new Set<string>();
+  for (const { number, pcr, secret } of ticks) {
+    if (pcr === null || secret === null) continue;
+    const before = last.get(pcr);
+    assert.ok(
+      before === undefined || number === before + 1,
+      `tick ${number} of the guest follows ${before ?? ''}`,
+    );
+    last.set(pcr, number);
+    secrets.add(secret);
+  }
+  assert.equal(secrets.size, 1, 'the guest’s sealed secret is another one');
+}
+
+/** Entries of one number are the same in both journals. */
+function unforked(lab: ProductLab, guest: Guest): void {
+  const [first, second] = lab.hostNames.map((host) => entriesOf(lab, host, guest)) as [Entries, Entries];
+  for (const [sequence, bytes] of first) {
+    const there = second.get(sequence);
+    assert.ok(there === undefined || there.equals(bytes), `the chain is forked at entry ${sequence}`);
+  }
+}
+
+type Entries = ReadonlyMap<number, Buffer>;
+
+function entriesOf(lab: ProductLab, host: string, guest: Guest): Entries {
+  const journal = new Database(join(lab.hostDirectory(host), 'fs/var-lib-tvmmp/journal.sqlite'), {
+    readonly: true,
+  });
+  try {
+    const rows = journal.prepare('SELECT sequence, bytes FROM entry WHERE vm = ?').all(guest.uuid) as {
+      sequence: number;
+      bytes: Buffer;
+    }[];
+    return new Map(rows.map(({ sequence, bytes }) => [sequence, bytes]));
+  } finally {
+    journal.close();
+  }
+}
