@@ -5,10 +5,11 @@
  */
 import { createHash, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { JsonShapeError, arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import { arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
+import { readJson } from './policy-json.ts';
 
 /** Longest DER encoding of an ECDSA P-256 signature. */
 const SIGNATURE_BYTES_MAX = 72;
@@ -41,8 +42,8 @@ export function parseLargeEnvelope(text: string, payloadBytesMax: number): Untru
 }
 
 function parse(text: string, payloadBytesMax: number): UntrustedEnvelope {
-  try {
-    const envelope = objectOf(JSON.parse(text), 'the envelope', ['payloadType', 'payload', 'signatures']);
+  return readJson('the policy envelope', text, ({ value }) => {
+    const envelope = objectOf(value, 'the envelope', ['payloadType', 'payload', 'signatures']);
     const [only] = arrayOf(envelope['signatures'], 'signatures', 1, 1);
     const signature = objectOf(only, 'the signature', ['keyid', 'sig']);
     return {
@@ -51,10 +52,7 @@ function parse(text: string, payloadBytesMax: number): UntrustedEnvelope {
       keyId: textOf(signature['keyid'], 'keyid', /^[0-9a-f]{64}$/),
       signature: base64Of(signature['sig'], 'sig', SIGNATURE_BYTES_MAX),
     };
-  } catch (cause) {
-    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
-    throw policyError('malformed', `the policy envelope cannot be read: ${cause.message}`, cause);
-  }
+  });
 }
 
 /** The payload as UTF-8 text. Throws `policy-invalid`, reason malformed. */

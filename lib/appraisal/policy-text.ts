@@ -1,14 +1,14 @@
 /** The JSON of a policy (SPEC 10): what an operator writes, and what the authority signs. */
 import { hex } from '../encoding/hex.ts';
 import { base64 } from '../encoding/json-object.ts';
-import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
-import type { JsonMembers } from '../encoding/json-place.ts';
+import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { hostRuleMembers, readHostRules } from './host-rules.ts';
 import type { HostRules } from './host-rules.ts';
 import { logRuleMembers, readLogRules } from './log-rules.ts';
 import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
+import { readJson } from './policy-json.ts';
 
 export const POLICY_FORMAT = 'tvmmp-policy/1';
 /** Forms of the texts of a policy; its JSON Schema is written from them too. */
@@ -115,15 +115,7 @@ function parse<T>(text: string, read: (document: JsonPlace) => T): T {
   if (Buffer.byteLength(text) > limits.policyBytesMax) {
     throw policyError('too-large', 'the policy is too large');
   }
-  try {
-    return read(new JsonPlace(JSON.parse(text)));
-  } catch (cause) {
-    if (cause instanceof SyntaxError)
-      throw policyError('malformed', `the policy cannot be read: ${cause.message}`, cause);
-    if (!(cause instanceof JsonFaultError)) throw cause;
-    const { fault, pointer } = cause;
-    throw policyError('malformed', `the policy cannot be read: ${cause.message}`, cause, { fault, pointer });
-  }
+  return readJson('the policy', text, read);
 }
 
 function readPolicy<S extends DraftState>(

@@ -2,7 +2,7 @@
  * Reference values (SPEC 10.4): what known-good hosts measured, and what files of packages hash to, in a text that people read,
  * the authority may sign, and policies are filled in from.
  */
-import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
+import type { JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { parseLargeEnvelope, payloadText, signEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
@@ -11,6 +11,7 @@ import { eventLogMembers, readEventLogRules, readImaRules } from './log-rules.ts
 import type { EventLogRules, ImaRules } from './log-rules.ts';
 import type { PolicyKeys } from './policy.ts';
 import { policyError } from './policy-error.ts';
+import { readJson } from './policy-json.ts';
 import { hexOf, policyForms } from './policy-text.ts';
 import type { DraftState } from './policy-text.ts';
 import { keyVariables } from './secure-boot.ts';
@@ -44,7 +45,7 @@ export interface Reference {
 
 /** Reads reference values, signed or not; a signature is not looked at. Throws `policy-invalid`. */
 export function parseReference(text: string): Reference {
-  return /^\s*\{\s*"payloadType"/.test(text) ? parsePayload(payloadOf(text)) : parsePlain(text);
+  return isSignedReference(text) ? parsePayload(payloadOf(text)) : parsePlain(text);
 }
 
 /** Whether a text is an envelope. */
@@ -91,13 +92,7 @@ function parsePayload(text: string): Reference {
 function parsePlain(text: string): Reference {
   if (Buffer.byteLength(text) > limits.referenceBytesMax)
     throw policyError('too-large', 'the reference values are too large');
-  try {
-    return read(new JsonPlace(JSON.parse(text)));
-  } catch (cause) {
-    if (!(cause instanceof JsonFaultError || cause instanceof SyntaxError)) throw cause;
-    const where = cause instanceof JsonFaultError ? { fault: cause.fault, pointer: cause.pointer } : {};
-    throw policyError('malformed', `the reference values cannot be read: ${cause.message}`, cause, where);
-  }
+  return readJson('the reference values', text, read);
 }
 
 function read(document: JsonPlace): Reference {

@@ -4,6 +4,7 @@ import { hex } from '../encoding/hex.ts';
 import { JsonShapeError, arrayOf, integerOf, objectOf, textOf } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
+import { readJson } from './policy-json.ts';
 
 const FORMAT = 'tvmmp-revocations/1';
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -35,13 +36,7 @@ export interface RevocationDocument {
 export function parseRevocations(text: string): RevocationDocument {
   if (Buffer.byteLength(text) > limits.revocationsBytesMax)
     throw policyError('too-large', 'the revocation list is too large');
-  let document: RevocationDocument;
-  try {
-    document = read(JSON.parse(text));
-  } catch (cause) {
-    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
-    throw policyError('malformed', `the revocation list cannot be read: ${cause.message}`, cause);
-  }
+  const document = readJson('the revocation list', text, ({ value }) => read(value));
   if (formatRevocations(document) !== text)
     throw policyError('not-canonical', 'the revocation list is not written as SPEC 1.3 says');
   return document;

@@ -9,12 +9,13 @@ import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import { sha256 } from '../encoding/hash.ts';
 import { base64 } from '../encoding/json-object.ts';
-import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
+import type { JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { keyIdOf, parseEnvelope, payloadText, signEnvelope, verifyEnvelope } from './dsse.ts';
 import { attributesFault, readCondition } from './host-rules.ts';
 import type { PolicyKeys } from './policy.ts';
 import { policyError } from './policy-error.ts';
+import { readJson } from './policy-json.ts';
 import { policyForms } from './policy-text.ts';
 
 /** payloadType of the envelope. */
@@ -93,13 +94,7 @@ export function tenantFault(policy: TenantPolicy, attributes: HostAttributes): s
 }
 
 function parse(text: string): TenantDocument & { readonly key: KeyObject } {
-  try {
-    return read(new JsonPlace(JSON.parse(text)));
-  } catch (cause) {
-    if (!(cause instanceof JsonFaultError || cause instanceof SyntaxError)) throw cause;
-    const where = cause instanceof JsonFaultError ? { fault: cause.fault, pointer: cause.pointer } : {};
-    throw policyError('malformed', `the tenant policy cannot be read: ${cause.message}`, cause, where);
-  }
+  return readJson('the tenant policy', text, read);
 }
 
 function read(place: JsonPlace): TenantDocument & { readonly key: KeyObject } {

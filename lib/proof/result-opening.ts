@@ -1,5 +1,6 @@
 /** The opening of an attestation result (SPEC 4.2): with it and the whole proof, which pseudonym is which host. */
 import { policyError } from '../appraisal/policy-error.ts';
+import { readJson } from '../appraisal/policy-json.ts';
 import { policyForms } from '../appraisal/policy-text.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import { bytesEqual } from '../bytes/compare.ts';
@@ -7,7 +8,6 @@ import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { commitment } from './result.ts';
 import type { VerifiedResult } from './result.ts';
-import { readJson } from './result-text.ts';
 import type { Stay } from './result-text.ts';
 import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 

@@ -1,10 +1,10 @@
 /** The JSON of an attestation result (SPEC 4.2): what the authority says of a proof without naming hosts. */
 import { policyError } from '../appraisal/policy-error.ts';
+import { readJson } from '../appraisal/policy-json.ts';
 import { policyForms } from '../appraisal/policy-text.ts';
 import { isAttribute } from '../certificates/attributes.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
-import { JsonShapeError } from '../encoding/json-object.ts';
-import { JsonFaultError, JsonPlace } from '../encoding/json-place.ts';
+import { JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import type { LifeState } from './life-cycle.ts';
 
@@ -79,17 +79,6 @@ export function formatResult(document: ResultDocument): string {
       last: stay.last,
     })),
   });
-}
-
-/** Reads a JSON text of SPEC 4.2; `what` names it in the error. Throws `policy-invalid`, reason malformed. */
-export function readJson<T>(what: string, text: string, read: (place: JsonPlace) => T): T {
-  try {
-    return read(new JsonPlace(JSON.parse(text)));
-  } catch (cause) {
-    if (!(cause instanceof JsonShapeError || cause instanceof SyntaxError)) throw cause;
-    const where = cause instanceof JsonFaultError ? { fault: cause.fault, pointer: cause.pointer } : {};
-    throw policyError('malformed', `${what} cannot be read: ${cause.message}`, cause, where);
-  }
 }
 
 function readDocument(place: JsonPlace): ResultDocument {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { parseLargeEnvelope, payloadText, signEnvelope } from '../appraisal/dsse.ts';
 import { envelopeSigner } from '../appraisal/envelope-signer.ts';
 import { policyError } from '../appraisal/policy-error.ts';
+import { readJson } from '../appraisal/policy-json.ts';
 import type { PolicyKeys } from '../appraisal/policy.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
@@ -13,7 +14,7 @@ import { H, sha256 } from '../encoding/hash.ts';
 import { hex } from '../encoding/hex.ts';
 import { base64, base64Of } from '../encoding/json-object.ts';
 import { limits } from '../limits.ts';
-import { formatResult, parseResult, readJson } from './result-text.ts';
+import { formatResult, parseResult } from './result-text.ts';
 import type { ResultDocument, Stay } from './result-text.ts';
 import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 
