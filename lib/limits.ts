@@ -89,6 +89,8 @@ export const limits = {
   hostNameBytesMax: 253,
   /** From the first hello until staged. */
   sessionDeadlineMs: 30_000,
+  /** How long a use of a slow TPM waits at most for others that will want the same. */
+  gatheringMs: 500,
   /** Each wait for one message of the peer. */
   messageDeadlineMs: 15_000,
   /** From staged until the hook has to have used it. */

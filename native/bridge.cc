@@ -19,23 +19,27 @@ namespace {
 
 constexpr size_t kContextBytesMax = 1024;
 constexpr size_t kPublicBytesMax = 512;
+constexpr size_t kSealedBytesMax = 4096;
+constexpr uint32_t kGatheredMax = 1024;
 constexpr size_t kPathBytesMax = 4000;
 constexpr size_t kVmIdBytesMax = 1024;
 
-OwnKey TakeOwnKey(const Napi::Object& from) {
+ReceiveKeyUse TakeReceiveKeyUse(const Napi::Object& from) {
   Napi::Object approval = GetObject(from, "approval");
-  OwnKey own;
-  own.tcti = GetString(from, "tcti", 1024);
-  own.receive_key_handle = GetUint32(from, "receiveKeyHandle");
-  own.receive_public = GetBytes(from, "receivePublic", 1, kPublicBytesMax);
-  own.approval.pcr_selection = GetBytes(approval, "pcrSelection", 4, 256);
-  own.approval.approved_policy = GetBytes(approval, "approvedPolicy", 32, 32);
-  own.approval.policy_ref = GetBytes(approval, "policyRef", 0, 64);
-  own.approval.key_sign_name = GetBytes(approval, "keySignName", 34, 34);
-  own.approval.ticket = GetBytes(approval, "ticket", 8, 128);
-  own.sealed = GetBytes(from, "blob", 0, 4096);
-  own.context = GetBytes(from, "context", 1, kContextBytesMax);
-  return own;
+  ReceiveKeyUse use;
+  use.tcti = GetString(from, "tcti", 1024);
+  use.receive_key_handle = GetUint32(from, "receiveKeyHandle");
+  use.receive_public = GetBytes(from, "receivePublic", 1, kPublicBytesMax);
+  use.approval.pcr_selection = GetBytes(approval, "pcrSelection", 4, 256);
+  use.approval.approved_policy = GetBytes(approval, "approvedPolicy", 32, 32);
+  use.approval.policy_ref = GetBytes(approval, "policyRef", 0, 64);
+  use.approval.key_sign_name = GetBytes(approval, "keySignName", 34, 34);
+  use.approval.ticket = GetBytes(approval, "ticket", 8, 128);
+  return use;
+}
+
+OwnKey TakeOwnKey(const Napi::Object& from) {
+  return {TakeReceiveKeyUse(from), GetBytes(from, "blob", 0, kSealedBytesMax), GetBytes(from, "context", 1, kContextBytesMax)};
 }
 
 template <typename Container>
@@ -55,7 +59,7 @@ Napi::Value CreateSealedKey(const Napi::CallbackInfo& info) {
   Napi::Object options = RequireObject(info, "createSealedKey({recipientPublic, context})");
   auto work = [recipient = GetBytes(options, "recipientPublic", 1, kPublicBytesMax),
                context = GetBytes(options, "context", 1, kContextBytesMax)]() {
-    return Seal(RandomKey(), ReceiveKey::Parse(recipient), context);
+    return Seal(RandomKey(), Envelope::To(ReceiveKey::Parse(recipient)), context);
   };
   return RunOperation<SealedKey>(info.Env(), "tvmmp:createSealedKey", work, ToUint8Array<SealedKey>);
 }
@@ -81,12 +85,48 @@ Napi::Value ResealForDestination(const Napi::CallbackInfo& info) {
                context = GetBytes(options, "destinationContext", 1, kContextBytesMax)]() {
     ReceiveKey destination = ReceiveKey::Parse(recipient);  // before the TPM is asked
     Unsealed unsealed = Unseal(own);
-    return Resealed{Seal(unsealed.raw_key, destination, context), unsealed.tpm_commands};
+    return Resealed{unsealed.opened->SealFor(destination, unsealed.raw_key, context), unsealed.tpm_commands};
   };
   return RunOperation<Resealed>(info.Env(), "tvmmp:resealForDestination", work, [](Napi::Env env, const Resealed& resealed) -> Napi::Value {
     Napi::Object result = Napi::Object::New(env);
     result["blob"] = ToUint8Array(env, resealed.sealed);
     result["tpmCommands"] = Napi::Number::New(env, resealed.tpm_commands);
+    return result;
+  });
+}
+
+Napi::Value PrepareReceiveKey(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "prepareReceiveKey({tcti, receiveKeyHandle, receivePublic, approval})");
+  auto work = [use = TakeReceiveKeyUse(options)]() { return Prepare(use); };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:prepareReceiveKey", work, CommandsOnly);
+}
+
+Napi::Value UnprepareReceiveKey(const Napi::CallbackInfo& info) {
+  auto work = []() {
+    Unprepare();
+    return uint32_t{0};
+  };
+  return RunOperation<uint32_t>(info.Env(), "tvmmp:unprepareReceiveKey", work, CommandsOnly);
+}
+
+Napi::Value GatherSealedKeys(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "gatherSealedKeys({own, others: [{blob, context}]})");
+  Napi::Value list = options.Get("others");
+  if (!list.IsArray() || list.As<Napi::Array>().Length() > kGatheredMax) throw Napi::TypeError::New(info.Env(), "others: an array is needed");
+  std::vector<std::pair<std::vector<uint8_t>, std::vector<uint8_t>>> others;
+  for (uint32_t i = 0; i < list.As<Napi::Array>().Length(); i++) {
+    Napi::Value other = list.As<Napi::Array>().Get(i);
+    if (!other.IsObject()) throw Napi::TypeError::New(info.Env(), "others: objects are needed");
+    Napi::Object from = other.As<Napi::Object>();
+    others.emplace_back(GetBytes(from, "blob", 0, kSealedBytesMax), GetBytes(from, "context", 1, kContextBytesMax));
+  }
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), others = std::move(others)]() { return Gather(own, others); };
+  return RunOperation<Gathered>(info.Env(), "tvmmp:gatherSealedKeys", work, [](Napi::Env env, const Gathered& gathered) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    Napi::Array blobs = Napi::Array::New(env, gathered.sealed.size());
+    for (size_t i = 0; i < gathered.sealed.size(); i++) blobs[static_cast<uint32_t>(i)] = ToUint8Array(env, gathered.sealed[i]);
+    result["blobs"] = blobs;
+    result["tpmCommands"] = Napi::Number::New(env, gathered.tpm_commands);
     return result;
   });
 }
@@ -146,6 +186,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["createSealedKey"] = Napi::Function::New(env, CreateSealedKey, "createSealedKey");
   exports["unsealIntoLibvirt"] = Napi::Function::New(env, UnsealIntoLibvirt, "unsealIntoLibvirt");
   exports["resealForDestination"] = Napi::Function::New(env, ResealForDestination, "resealForDestination");
+  exports["prepareReceiveKey"] = Napi::Function::New(env, PrepareReceiveKey, "prepareReceiveKey");
+  exports["unprepareReceiveKey"] = Napi::Function::New(env, UnprepareReceiveKey, "unprepareReceiveKey");
+  exports["gatherSealedKeys"] = Napi::Function::New(env, GatherSealedKeys, "gatherSealedKeys");
   exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
   exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
   exports["vtpmEndorsementKey"] = Napi::Function::New(env, ReadEndorsementKey, "vtpmEndorsementKey");

@@ -3,8 +3,10 @@
 #include <openssl/crypto.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_rc.h>
+#include <tss2/tss2_sys.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
 
 #include "operation-error.h"
@@ -68,11 +70,10 @@ struct Parsed {
   TPM2B_NONCE policy_ref{};
   TPM2B_NAME key_sign{};
   TPMT_TK_VERIFIED ticket{};
-  TPM2B_ECC_POINT ephemeral{};
 };
 
 // All that came from outside is parsed before the TPM is opened.
-Parsed Parse(const OwnKey& own) {
+Parsed Parse(const ReceiveKeyUse& own) {
   Parsed p{ReceiveKey::Parse(own.receive_public)};
   size_t offset = 0;
   const auto& selection = own.approval.pcr_selection;
@@ -88,11 +89,16 @@ Parsed Parse(const OwnKey& own) {
   p.approved_policy = Digest(own.approval.approved_policy, "approvedPolicy");
   p.policy_ref = Digest(own.approval.policy_ref, "policyRef");
   p.key_sign = Name(own.approval.key_sign_name, "keySignName");
-  auto point = EphemeralPoint(own.sealed);
-  p.ephemeral.point.x.size = p.ephemeral.point.y.size = 32;
-  std::copy_n(point.begin() + 1, 32, p.ephemeral.point.x.buffer);
-  std::copy_n(point.begin() + 33, 32, p.ephemeral.point.y.buffer);
   return p;
+}
+
+TPM2B_ECC_POINT PointOf(const std::vector<uint8_t>& sealed) {
+  TPM2B_ECC_POINT ephemeral{};
+  auto point = EphemeralPoint(sealed);
+  ephemeral.point.x.size = ephemeral.point.y.size = 32;
+  std::copy_n(point.begin() + 1, 32, ephemeral.point.x.buffer);
+  std::copy_n(point.begin() + 33, 32, ephemeral.point.y.buffer);
+  return ephemeral;
 }
 
 // An ESYS_TR for the persistent receive key without the TPM2_ReadPublic that Esys_TR_FromTPMPublic would send: from what we
@@ -157,45 +163,210 @@ class PolicySession {
   ESYS_TR session_ = ESYS_TR_NONE;
 };
 
-// One attempt. False when PCRs changed in between.
-bool Agree(TpmConnection& tpm, ESYS_TR key, const Parsed& p, SecretBuffer& z) {
-  ESYS_CONTEXT* esys = tpm.esys();
-  PolicySession session(esys, key);
+// False when PCRs changed in between.
+bool Authorize(ESYS_CONTEXT* esys, PolicySession& session, const Parsed& p) {
   TPM2B_DIGEST current{};  // empty: whatever the PCRs are now; PolicyAuthorize then compares with what was approved
   TSS2_RC rc = Esys_PolicyPCR(esys, session.tr(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &current, &p.pcrs);
   if (rc == kPcrChanged) return false;
   Check("PolicyPCR", rc);
   Check("PolicyAuthorize", Esys_PolicyAuthorize(esys, session.tr(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &p.approved_policy,
                                                 &p.policy_ref, &p.key_sign, &p.ticket));
+  return true;
+}
+
+// Uses the key in an authorized session; the session is over where this succeeds.
+TSS2_RC Agree(ESYS_CONTEXT* esys, ESYS_TR key, PolicySession& session, const TPM2B_ECC_POINT& ephemeral, SecretBuffer& z) {
   TPM2B_ECC_POINT* raw = nullptr;
-  rc = Esys_ECDH_ZGen(esys, key, session.tr(), ESYS_TR_NONE, ESYS_TR_NONE, &p.ephemeral, &raw);
+  TSS2_RC rc = Esys_ECDH_ZGen(esys, key, session.tr(), ESYS_TR_NONE, ESYS_TR_NONE, &ephemeral, &raw);
   std::unique_ptr<TPM2B_ECC_POINT, FreeCleansed> point(raw);
-  if (rc == kPcrChanged) return false;
-  Check("ECDH_ZGen", rc);
+  if (rc != TSS2_RC_SUCCESS) return rc;
   session.Ended();
   const TPM2B_ECC_PARAMETER& x = point->point.x;
   if (x.size == 0 || x.size > z.size()) throw OperationError("tpm-structure-invalid", "ECDH_ZGen: a coordinate of another curve");
   std::fill_n(z.data(), z.size() - x.size, uint8_t{0});
   std::copy_n(x.buffer, x.size, z.data() + (z.size() - x.size));
-  return true;
+  return rc;
+}
+
+// All that a use of the receive key depends on, but for what is opened by it: two uses are alike if these bytes are.
+std::string IdentityOf(const ReceiveKeyUse& use) {
+  std::string bytes;
+  auto put = [&bytes](const auto& part) {
+    bytes += std::to_string(part.size()) + ':';
+    bytes.append(part.begin(), part.end());
+  };
+  put(use.tcti);
+  put(std::to_string(use.receive_key_handle));
+  put(use.receive_public);
+  put(use.approval.pcr_selection);
+  put(use.approval.approved_policy);
+  put(use.approval.policy_ref);
+  put(use.approval.key_sign_name);
+  put(use.approval.ticket);
+  return bytes;
+}
+
+// A session that is ready for the command that uses the key. It is used once: the connection, whose buffers have seen Z then, ends with it.
+struct ReadySession {
+  std::string identity;
+  TpmConnection tpm;
+  ESYS_TR key;
+  PolicySession session;
+
+  ReadySession(std::string id, const std::string& tcti, uint32_t handle, const ReceiveKey& receive_key)
+      : identity(std::move(id)), tpm(tcti), key(KnownKey(tpm.esys(), handle, receive_key)), session(tpm.esys(), key) {}
+};
+
+// The one that `Prepare` made, if it was not used yet; whoever looks at it has a TpmTurn. Never destroyed at exit: the TPM is not asked then.
+std::unique_ptr<ReadySession>& Ready() {
+  static auto* ready = new std::unique_ptr<ReadySession>;
+  return *ready;
+}
+
+// Sessions that a process of before left behind where no resource manager ends them (a killed agent, a TPM without one) take up the few
+// places that there are. A resource manager shows nobody else's.
+void FlushLeftBehind(ESYS_CONTEXT* esys) {
+  TPMI_YES_NO more = TPM2_NO;
+  TPMS_CAPABILITY_DATA* raw = nullptr;
+  if (Esys_GetCapability(esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, TPM2_LOADED_SESSION_FIRST, TPM2_MAX_CAP_HANDLES,
+                         &more, &raw) != TSS2_RC_SUCCESS) {
+    return;
+  }
+  std::unique_ptr<TPMS_CAPABILITY_DATA, decltype(&Esys_Free)> found(raw, Esys_Free);
+  TSS2_SYS_CONTEXT* sys = nullptr;
+  if (Esys_GetSysContext(esys, &sys) != TSS2_RC_SUCCESS || sys == nullptr) return;
+  for (UINT32 i = 0; i < found->data.handles.count; i++) {
+    TPM2_HANDLE handle = found->data.handles.handle[i];
+    if (handle >> TPM2_HR_SHIFT == TPM2_HT_POLICY_SESSION) Tss2_Sys_FlushContext(sys, handle);
+  }
+}
+
+SecretBuffer UseKey(const ReceiveKeyUse& use, const Parsed& parsed, const std::string& identity, const TPM2B_ECC_POINT& ephemeral,
+                    uint32_t& commands) {
+  SecretBuffer z(32);
+  if (auto ready = std::move(Ready()); ready && ready->identity == identity) {
+    // Whatever it fails for (PCRs that changed, a TPM that was reset), a session of now decides.
+    uint32_t before = ready->tpm.commands();
+    TSS2_RC rc = Agree(ready->tpm.esys(), ready->key, ready->session, ephemeral, z);
+    commands += ready->tpm.commands() - before;
+    if (rc == TSS2_RC_SUCCESS) return z;
+  }
+  TpmConnection tpm(use.tcti);
+  ESYS_TR key = KnownKey(tpm.esys(), use.receive_key_handle, parsed.key);
+  for (int attempt = 1;; attempt++) {
+    PolicySession session(tpm.esys(), key);
+    TSS2_RC rc = Authorize(tpm.esys(), session, parsed) ? Agree(tpm.esys(), key, session, ephemeral, z) : kPcrChanged;
+    if (rc != kPcrChanged) {
+      Check("ECDH_ZGen", rc);
+      commands += tpm.commands();
+      return z;
+    }
+    if (attempt == kAttemptsMax) Fail("ECDH_ZGen", kPcrChanged);
+  }
+}
+
+using SharedOpened = std::shared_future<std::shared_ptr<Opened>>;
+
+// Uses that wait for their turn, by identity and ephemeral point. Whoever comes while one waits takes part in it; once it has begun, it
+// is for nobody who comes later: a key is opened by a look at the PCRs after it was asked for.
+struct WaitingUses {
+  std::mutex mutex;
+  std::map<std::string, SharedOpened> uses;
+};
+WaitingUses& Waiting() {
+  static auto* waiting = new WaitingUses;
+  return *waiting;
+}
+
+std::shared_ptr<Opened> OpenTogether(const OwnKey& own, const Parsed& parsed, uint32_t& commands) {
+  const TPM2B_ECC_POINT ephemeral = PointOf(own.sealed);
+  const auto identity = IdentityOf(own.use);
+  const auto point = EphemeralPoint(own.sealed);
+  const auto what = identity + std::string(point.begin(), point.end());
+
+  WaitingUses& waiting = Waiting();
+  std::promise<std::shared_ptr<Opened>> promise;
+  {
+    std::unique_lock lock(waiting.mutex);
+    if (auto found = waiting.uses.find(what); found != waiting.uses.end()) {
+      SharedOpened use = found->second;
+      lock.unlock();
+      return use.get();
+    }
+    waiting.uses.emplace(what, promise.get_future().share());
+  }
+  try {
+    TpmTurn turn;
+    {
+      std::lock_guard lock(waiting.mutex);
+      waiting.uses.erase(what);
+    }
+    auto opened = std::make_shared<Opened>(UseKey(own.use, parsed, identity, ephemeral, commands));
+    promise.set_value(opened);
+    return opened;
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+    throw;
+  }
 }
 
 }  // namespace
 
+SealedKey Opened::SealFor(const ReceiveKey& destination, const SecretBuffer& raw_key, std::span<const uint8_t> context) {
+  std::lock_guard lock(mutex_);
+  std::string whose(destination.wire.begin(), destination.wire.end());
+  auto found = envelopes_.find(whose);
+  if (found == envelopes_.end()) found = envelopes_.emplace(std::move(whose), Envelope::To(destination)).first;
+  return Seal(raw_key, found->second, context);
+}
+
 Unsealed Unseal(const OwnKey& own) {
-  Parsed parsed = Parse(own);
-  SecretBuffer z(32);
+  Parsed parsed = Parse(own.use);
   uint32_t commands = 0;
-  {
-    TpmConnection tpm(own.tcti);
-    ESYS_TR key = KnownKey(tpm.esys(), own.receive_key_handle, parsed.key);
-    int attempt = 1;
-    while (!Agree(tpm, key, parsed, z)) {
-      if (++attempt > kAttemptsMax) Fail("ECDH_ZGen", kPcrChanged);
-    }
-    commands = tpm.commands();
+  auto opened = OpenTogether(own, parsed, commands);
+  return {Open(own.sealed, opened->z(), parsed.key, own.context), commands, opened};
+}
+
+uint32_t Prepare(const ReceiveKeyUse& use) {
+  Parsed parsed = Parse(use);
+  auto identity = IdentityOf(use);
+  TpmTurn turn;
+  static bool first = true;
+  auto& ready = Ready();
+  if (ready && ready->identity == identity) return 0;
+  ready.reset();
+  if (first) {
+    TpmConnection tpm(use.tcti);
+    FlushLeftBehind(tpm.esys());
+    first = false;
   }
-  return {Open(own.sealed, z, parsed.key, own.context), commands};
+  auto fresh = std::make_unique<ReadySession>(std::move(identity), use.tcti, use.receive_key_handle, parsed.key);
+  if (!Authorize(fresh->tpm.esys(), fresh->session, parsed)) Fail("PolicyPCR", kPcrChanged);
+  uint32_t commands = fresh->tpm.commands();
+  ready = std::move(fresh);
+  return commands;
+}
+
+void Unprepare() {
+  TpmTurn turn;
+  Ready().reset();
+}
+
+Gathered Gather(const OwnKey& own, const std::vector<std::pair<std::vector<uint8_t>, std::vector<uint8_t>>>& others) {
+  Unsealed first = Unseal(own);
+  Gathered gathered{{}, first.tpm_commands};
+  Parsed parsed = Parse(own.use);
+  Envelope envelope = Envelope::Of(own.sealed, first.opened->z(), parsed.key);
+  for (const auto& [sealed, context] : others) {
+    Unsealed other = Unseal({own.use, sealed, context});
+    SealedKey sealed_anew = Seal(other.raw_key, envelope, context);
+    // What does not open would be lost for good.
+    SecretBuffer again = Open(sealed_anew, first.opened->z(), parsed.key, context);
+    if (CRYPTO_memcmp(again.data(), other.raw_key.data(), kRawKeyBytes) != 0) throw OperationError("internal", "a key was not sealed as it was");
+    gathered.sealed.push_back(sealed_anew);
+    gathered.tpm_commands += other.tpm_commands;
+  }
+  return gathered;
 }
 
 }  // namespace tvmmp

@@ -2,9 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "receive-key.h"
+#include "sealed-key.h"
 #include "secret-buffer.h"
 
 namespace tvmmp {
@@ -18,22 +25,59 @@ struct Approval {
   std::vector<uint8_t> ticket;           // TPMT_TK_VERIFIED, wire form
 };
 
-struct OwnKey {
+// This host's receive key and what lets it be used.
+struct ReceiveKeyUse {
   std::string tcti;
   uint32_t receive_key_handle = 0;
   std::vector<uint8_t> receive_public;  // TPMT_PUBLIC, wire form
   Approval approval;
+};
+
+struct OwnKey {
+  ReceiveKeyUse use;
   std::vector<uint8_t> sealed;
   std::vector<uint8_t> context;
+};
+
+// What one use of the receive key brought: shared by the operations that waited for it, gone with the last of them.
+class Opened {
+ public:
+  explicit Opened(SecretBuffer z) : z_(std::move(z)) {}
+  const SecretBuffer& z() const { return z_; }
+  // Seals for a destination: all keys that this use opened, under one envelope, so that one use of the destination's TPM opens them.
+  SealedKey SealFor(const ReceiveKey& destination, const SecretBuffer& raw_key, std::span<const uint8_t> context);
+
+ private:
+  SecretBuffer z_;
+  std::mutex mutex_;
+  std::map<std::string, Envelope> envelopes_;
 };
 
 struct Unsealed {
   SecretBuffer raw_key;
   uint32_t tpm_commands;
+  std::shared_ptr<Opened> opened;
 };
 
-// Four TPM commands: StartAuthSession, PolicyPCR, PolicyAuthorize, ECDH_ZGen. Errors: "seal-refused" when the TPM refuses the
-// state this host is in, "seal-invalid", "tpm-structure-invalid", "tpm-unreachable", "tpm-call-failed".
+// Four TPM commands: StartAuthSession, PolicyPCR, PolicyAuthorize, ECDH_ZGen; the last one alone where `Prepare` was in time.
+// Operations that wait for their turn and whose keys are under one envelope share them: those that did not send any count none.
+// Errors: "seal-refused" when the TPM refuses the state this host is in, "seal-invalid", "tpm-structure-invalid", "tpm-unreachable",
+// "tpm-call-failed".
 Unsealed Unseal(const OwnKey& own);
+
+// Opens a policy session for the next use of the receive key, up to the command that uses it: three TPM commands, none where there is
+// one already. No key is opened by it; whether the PCRs are still as they were the TPM looks at when the session is used. Returns the
+// number of commands.
+uint32_t Prepare(const ReceiveKeyUse& use);
+
+// Ends the session of `Prepare`, if there is one.
+void Unprepare();
+
+// Puts keys of this host under the envelope of one of them, so that they are opened together. All of them are opened first.
+struct Gathered {
+  std::vector<SealedKey> sealed;  // in the order of `others`
+  uint32_t tpm_commands;
+};
+Gathered Gather(const OwnKey& own, const std::vector<std::pair<std::vector<uint8_t>, std::vector<uint8_t>>>& others);
 
 }  // namespace tvmmp

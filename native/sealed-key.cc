@@ -90,19 +90,17 @@ SecretBuffer RandomKey() {
   return key;
 }
 
-SealedKey Seal(const SecretBuffer& raw_key, const ReceiveKey& recipient, std::span<const uint8_t> context) {
-  Expect(raw_key.size() == kRawKeyBytes, "key size");
+Envelope Envelope::To(const ReceiveKey& recipient) {
   Key peer = PublicKey(recipient.point);
   if (!peer) throw OperationError("tpm-structure-invalid", "receive key: its point is not on the curve");
   Key ephemeral(EVP_EC_gen("P-256"));
   Expect(ephemeral != nullptr, "key generation");
 
-  SealedKey sealed;
-  sealed[0] = kVersion;
+  std::array<uint8_t, kPointBytes> point;
   size_t point_bytes = 0;
-  Expect(EVP_PKEY_get_octet_string_param(ephemeral.get(), OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, sealed.data() + kPointAt,
-                                         kPointBytes, &point_bytes) == 1 &&
-             point_bytes == kPointBytes,
+  Expect(EVP_PKEY_get_octet_string_param(ephemeral.get(), OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point.data(), point.size(),
+                                         &point_bytes) == 1 &&
+             point_bytes == point.size(),
          "public point");
 
   SecretBuffer z(32);
@@ -111,13 +109,24 @@ SealedKey Seal(const SecretBuffer& raw_key, const ReceiveKey& recipient, std::sp
   Expect(derive && EVP_PKEY_derive_init(derive.get()) == 1 && EVP_PKEY_derive_set_peer(derive.get(), peer.get()) == 1 &&
              EVP_PKEY_derive(derive.get(), z.data(), &z_bytes) == 1 && z_bytes == z.size(),
          "ECDH");
-  SecretBuffer kek = DeriveKek(z, recipient, std::span(sealed).subspan(kPointAt, kPointBytes));
+  return {point, DeriveKek(z, recipient, point)};
+}
 
+Envelope Envelope::Of(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient) {
+  auto point = EphemeralPoint(sealed);
+  return {point, DeriveKek(z, recipient, point)};
+}
+
+SealedKey Seal(const SecretBuffer& raw_key, const Envelope& envelope, std::span<const uint8_t> context) {
+  Expect(raw_key.size() == kRawKeyBytes, "key size");
+  SealedKey sealed;
+  sealed[0] = kVersion;
+  std::copy(envelope.point.begin(), envelope.point.end(), sealed.begin() + kPointAt);
   uint8_t* nonce = sealed.data() + kNonceAt;
   Expect(RAND_bytes(nonce, kNonceBytes) == 1, "random bytes");
   CipherContext cipher(EVP_CIPHER_CTX_new());
   int length = 0;
-  Expect(cipher && EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, kek.data(), nonce) == 1 &&
+  Expect(cipher && EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, envelope.kek.data(), nonce) == 1 &&
              EVP_EncryptUpdate(cipher.get(), nullptr, &length, context.data(), static_cast<int>(context.size())) == 1 &&
              EVP_EncryptUpdate(cipher.get(), sealed.data() + kCiphertextAt, &length, raw_key.data(), kRawKeyBytes) == 1 &&
              length == static_cast<int>(kRawKeyBytes) &&

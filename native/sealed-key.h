@@ -20,8 +20,19 @@ using SealedKey = std::array<uint8_t, kSealedKeyBytes>;
 // A fresh random vTPM key.
 SecretBuffer RandomKey();
 
-// Seals in software to `recipient`. `context` is associated data: it must be given again to open.
-SealedKey Seal(const SecretBuffer& raw_key, const ReceiveKey& recipient, std::span<const uint8_t> context);
+// An ephemeral key agreed with a recipient: keys that are sealed under one envelope are opened by one use of the recipient's TPM.
+struct Envelope {
+  std::array<uint8_t, kPointBytes> point;
+  SecretBuffer kek;
+
+  // A fresh one, in software.
+  static Envelope To(const ReceiveKey& recipient);
+  // That of a sealed key of our own, of which the TPM has computed Z: what is put into it opens with it.
+  static Envelope Of(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient);
+};
+
+// Seals under an envelope, with a random nonce. `context` is associated data: it must be given again to open.
+SealedKey Seal(const SecretBuffer& raw_key, const Envelope& envelope, std::span<const uint8_t> context);
 
 // The ephemeral point in `sealed`, checked to be on the curve. Throws "seal-invalid" for another length, version or point.
 std::array<uint8_t, kPointBytes> EphemeralPoint(std::span<const uint8_t> sealed);

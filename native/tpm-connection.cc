@@ -10,7 +10,11 @@
 namespace tvmmp {
 namespace {
 
-std::mutex tpm_mutex;
+// Never destroyed: an operation's thread may outlive main.
+std::mutex& TpmMutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
 
 CountingTcti* Self(TSS2_TCTI_CONTEXT* context) { return reinterpret_cast<CountingTcti*>(context); }
 
@@ -51,7 +55,9 @@ CountingTcti::CountingTcti(TSS2_TCTI_CONTEXT* real) : inner(real) {
   common.makeSticky = MakeSticky;
 }
 
-TpmConnection::TpmConnection(const std::string& tcti) : turn_(tpm_mutex) {
+TpmTurn::TpmTurn() : held_(TpmMutex()) {}
+
+TpmConnection::TpmConnection(const std::string& tcti) {
   TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.c_str(), &tcti_);
   if (rc != TSS2_RC_SUCCESS) {
     throw OperationError::FromTpm("tpm-unreachable", "the TPM at " + tcti + " cannot be reached: " + Tss2_RC_Decode(rc), rc);

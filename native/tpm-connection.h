@@ -20,7 +20,16 @@ struct CountingTcti {
   explicit CountingTcti(TSS2_TCTI_CONTEXT* real);
 };
 
-// Holds the process's TPM mutex for as long as it lives: two policy sessions at once would only wait for each other.
+// The process's turn at the TPM, for as long as it lives: two policy sessions at once would only wait for each other.
+class TpmTurn {
+ public:
+  TpmTurn();
+
+ private:
+  std::unique_lock<std::mutex> held_;
+};
+
+// Whoever makes, uses or ends one has a TpmTurn.
 class TpmConnection {
  public:
   // `tcti` as for Tss2_TctiLdr_Initialize ("device:/dev/tpmrm0", "swtpm:path=..."). Throws "tpm-unreachable".
@@ -33,7 +42,6 @@ class TpmConnection {
   uint32_t commands() const { return counting_->commands; }
 
  private:
-  std::unique_lock<std::mutex> turn_;
   TSS2_TCTI_CONTEXT* tcti_ = nullptr;
   std::unique_ptr<CountingTcti> counting_;
   ESYS_CONTEXT* esys_ = nullptr;

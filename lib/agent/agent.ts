@@ -12,6 +12,7 @@ import type { Host, Log, PolicyInForce } from '../migration/host.ts';
 import { logFiles } from '../migration/log-files.ts';
 import { forgetLeftKeys } from '../migration/left-keys.ts';
 import { LifeCycle } from '../migration/life-cycle.ts';
+import { RestingKeys } from '../migration/resting-keys.ts';
 import { servicesOf } from '../migration/services.ts';
 import { Sessions } from '../migration/sessions.ts';
 import { loadBridge } from '../native/bridge.ts';
@@ -111,12 +112,19 @@ async function assemble(
   const services = servicesOf(host);
   const sessions = new Sessions(services);
   const lifeCycle = new LifeCycle(services);
+  const restingKeys = new RestingKeys(host, services.platform, () => sessions.busy);
   await forgetLeftKeys(services);
   services.ledgerNews.begin();
   closers.push(() => services.ledgerNews.end());
   sessions.start();
   closers.push(() => {
     sessions.stop();
+  });
+  services.platform.prepare();
+  closers.push(() => services.platform.end());
+  restingKeys.start();
+  closers.push(() => {
+    restingKeys.stop();
   });
   const events = await followEvents(services, sessions, lifeCycle);
   closers.push(() => events.close());
@@ -127,6 +135,7 @@ async function assemble(
     config,
     services,
     sessions,
+    restingKeys,
     revocations,
     setPolicy: (policy) => {
       inForce = policy;

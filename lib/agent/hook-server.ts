@@ -94,9 +94,10 @@ function utf8(bytes: Uint8Array): string {
 
 async function answer(call: HookCall, handler: HookHandler, log: Log): Promise<Uint8Array> {
   const fields = { vm: call.name, operation: `${call.operation} ${call.subOperation}` };
+  const began = performance.now();
   try {
     await handler(call);
-    log.info(fields, 'hook: allowed');
+    log.info({ ...fields, ms: Math.round(performance.now() - began) }, 'hook: allowed');
     return reply(0, '');
   } catch (error) {
     const reason = reasonOf(error);

@@ -7,6 +7,7 @@ import { Attestations } from '../migration/attestation.ts';
 import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
 import { protect, unprotect } from '../migration/protection.ts';
+import type { RestingKeys } from '../migration/resting-keys.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
 import { bindTenant } from '../migration/tenant.ts';
@@ -23,6 +24,7 @@ export interface MethodParts {
   readonly config: AgentConfig;
   readonly services: Services;
   readonly sessions: Sessions;
+  readonly restingKeys: RestingKeys;
   readonly revocations: Revocations;
   readonly setPolicy: (policy: PolicyInForce) => void;
 }
@@ -33,7 +35,7 @@ const refusalsShown = 50;
 
 /** Everything that `tvmmp` can ask the agent for. */
 export function controlMethods(parts: MethodParts): Readonly<Record<string, ControlMethod>> {
-  const { services, sessions } = parts;
+  const { services, sessions, restingKeys } = parts;
   const { host, chains } = services;
   const attestations = new Attestations(services);
   return {
@@ -94,6 +96,7 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       quotes: services.quotes.count,
       tpmCommands: await host.tpm.commandCounts(),
       bridgeTpmCommands: services.platform.bridgeCommands,
+      keyEnvelopes: restingKeys.envelopes,
       roundTrips: TlsChannel.roundTrips,
       stepsMs: services.timings.all(),
       rssBytes: process.memoryUsage.rss(),

@@ -4,7 +4,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ClaimedPcr } from '../evidence/claim.ts';
 import type { VmRecord } from '../ledger/records.ts';
-import type { OwnSealedKey, ReceiveKeyApproval, TpmCost } from '../native/bridge.ts';
+import type { OwnSealedKey, ReceiveKeyApproval, ReceiveKeyUse, TpmCost } from '../native/bridge.ts';
 import { RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import { formatPcrSelection } from '../tpm/pcr-selection.ts';
 import { policyKeyPublicArea, pcrDigest } from '../tpm/policy.ts';
@@ -12,6 +12,10 @@ import { ecdsaFromP1363, formatSignature } from '../tpm/signature.ts';
 import { createPublicKey } from 'node:crypto';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
+import type { Timer } from './timers.ts';
+
+/** After a key was opened, until the next opening is prepared: what the hand-over wants of the TPM comes first. */
+const prepareAfterMs = 50;
 
 interface Cached {
   readonly policyDigest: Uint8Array;
@@ -24,12 +28,49 @@ interface Cached {
  */
 export class Platform {
   readonly #host: Host;
+  /** Whether a hand-over that is being made wants the TPM, now or in a moment. */
+  readonly #isWanted: () => boolean;
   /** TPM commands of the bridge so far; those of the port are its own count. */
   bridgeCommands = 0;
   #cached: Cached | null = null;
+  /** Keys that are being opened. */
+  #opening = 0;
+  #preparation: Timer | null = null;
+  #ended = false;
 
-  constructor(host: Host) {
+  constructor(host: Host, isWanted: () => boolean) {
     this.#host = host;
+    this.#isWanted = isWanted;
+  }
+
+  /** Has the TPM ready to open a key by one command (SPEC 5.2), now and after each one that was opened. */
+  prepare(): void {
+    if (this.#ended || this.#preparation !== null) return;
+    this.#preparation = this.#host.timers.after(prepareAfterMs, () => {
+      this.#preparation = null;
+      if (this.#opening > 0 || this.#isWanted()) this.prepare();
+      else void this.#prepareNow();
+    });
+  }
+
+  /** Leaves nothing behind in the TPM; where the TPM is away, the next agent does that. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    this.#preparation?.stop();
+    try {
+      await this.#host.bridge.unprepareReceiveKey();
+    } catch (error) {
+      this.#host.log.debug({ error: String(error) }, 'the TPM was left prepared');
+    }
+  }
+
+  /** Where the TPM refuses or fails, opening a key will say so. */
+  async #prepareNow(): Promise<void> {
+    try {
+      this.#counted(await this.#host.bridge.prepareReceiveKey(await this.#use()));
+    } catch (error) {
+      this.#host.log.debug({ error: String(error) }, 'the TPM could not be prepared');
+    }
   }
 
   /** Everything that the bridge needs to open a VM's sealed key. Throws `Refused` in an unapproved state. */
@@ -37,18 +78,33 @@ export class Platform {
     if (vm.sealed === null || vm.context === null) {
       throw new Refused(`this host does not hold the vTPM key of ${vm.name}`);
     }
+    return { ...(await this.#use()), blob: vm.sealed, context: vm.context };
+  }
+
+  async #use(): Promise<ReceiveKeyUse> {
     return {
       tcti: this.#host.settings.tcti,
       receiveKeyHandle: RECEIVE_KEY_HANDLE,
       receivePublic: this.#host.identity.receivePublic,
       approval: await this.#approval(),
-      blob: vm.sealed,
-      context: vm.context,
     };
   }
 
   /** Runs an operation with a VM's key; once more after a look at the PCRs when the TPM refused (an approved update). */
   async withKey<T extends TpmCost>(
+    vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
+    use: (own: OwnSealedKey) => Promise<T>,
+  ): Promise<T> {
+    this.#opening += 1;
+    try {
+      return await this.#withKey(vm, use);
+    } finally {
+      this.#opening -= 1;
+      this.prepare();
+    }
+  }
+
+  async #withKey<T extends TpmCost>(
     vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
     use: (own: OwnSealedKey) => Promise<T>,
   ): Promise<T> {

@@ -35,10 +35,17 @@ export class Quotes {
   #busy = false;
   /** Quotes made so far. */
   count = 0;
+  /** How long the last one took, milliseconds: what a command of this TPM takes. */
+  lastMs = 0;
 
   constructor(tpm: Tpm, timers: Timers) {
     this.#tpm = tpm;
     this.#timers = timers;
+  }
+
+  /** Whether the TPM is asked for a quote now. */
+  get busy(): boolean {
+    return this.#busy;
   }
 
   sign(
@@ -82,11 +89,13 @@ export class Quotes {
       const entries = batch.flatMap((request) => request.entries);
       const statements = batch.flatMap((request) => request.statements);
       const prepared = prepareBatch(entries, statements);
+      const began = this.#timers.elapsed();
       const { attest, signature } = await this.#tpm.quote(
         AK_HANDLE,
         prepared.qualifyingData,
         batch[0]?.selection ?? [],
       );
+      this.lastMs = this.#timers.elapsed() - began;
       this.count += 1;
       const signed = prepared.finish(attest, signature);
       let entry = 0;

@@ -1,6 +1,7 @@
 import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Chains } from './chains.ts';
 import { Custody } from './custody.ts';
+import { Gathering } from './gathering.ts';
 import type { Host } from './host.ts';
 import { LedgerNews } from './ledger-news.ts';
 import { LedgerView } from './ledger-view.ts';
@@ -23,6 +24,9 @@ export interface Services {
   /** How far the logs of peers are known. */
   readonly logs: LogAppraisals;
   readonly vtpmStates: VtpmStates;
+  /** Sources that will open a key, and sign *departing*: together, where the TPM is slow. */
+  readonly openings: Gathering;
+  readonly commitments: Gathering;
   /**
    * VMs that were let in and whose `prepare begin` is still to come, with the agent that their metadata named: each opens that gate once, for what
    * comes, and not for a definition of the VM that was here before (SPEC 8.2).
@@ -42,14 +46,18 @@ export function servicesOf(host: Host): Services {
   chains.onGrown = (state) => {
     ledgerNews.noted(state);
   };
+  const gathering = (): Gathering => new Gathering(host.timers, () => quotes.lastMs);
+  const [openings, commitments] = [gathering(), gathering()];
   return {
     host,
     quotes,
     chains,
     custody: new Custody(host, chains, view, ledgerNews),
     ledgerNews,
-    platform: new Platform(host),
     logs: new LogAppraisals(host),
+    platform: new Platform(host, () => quotes.busy || commitments.pending),
+    openings,
+    commitments,
     vtpmStates: new VtpmStates({
       journal: host.journal,
       files: host.files,

@@ -68,6 +68,11 @@ export class Sessions {
     this.#timer?.stop();
   }
 
+  /** Whether a hand-over is under way: it may want the TPM at any moment. */
+  get busy(): boolean {
+    return this.#sources.size + this.#targets.size > 0;
+  }
+
   /** Opens a hand-over to the agent at `address` (`tvmmp migrate`). */
   async leave(vm: VmRecord, address: string): Promise<SourceSession> {
     const id = newId();

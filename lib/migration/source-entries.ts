@@ -30,6 +30,7 @@ export async function signDeparting(
   logged: Claim | null,
 ): Promise<{ readonly head: Uint8Array; readonly offer: Offer }> {
   const { host, chains, platform } = services;
+  await services.openings.join(session);
   const { blob } = await platform.withKey(vm, (key) =>
     host.bridge.resealForDestination({
       own: key,
@@ -42,6 +43,7 @@ export async function signDeparting(
       }),
     }),
   );
+  await services.commitments.join(session);
   const appended = await chains.append(
     vm.uuid,
     { kind: 'departing', peer: hostIdOf(trusted), session, verdict: trusted.verdictDigest },

@@ -96,6 +96,9 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.move = opening === 'cli' ? 'not-begun' : 'over';
     this.released = this.#release.promise;
     this.finished = this.#finish.promise;
+    if (!this.inTheMaking) return;
+    services.openings.expect(session);
+    services.commitments.expect(session);
   }
 
   /** Opens the session over a fresh connection (`tvmmp migrate`). */
@@ -174,6 +177,10 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   protected entered(state: SourceState): void {
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
+    if (!this.inTheMaking) {
+      this.#services.openings.forget(this.session);
+      this.#services.commitments.forget(this.session);
+    }
     if (state.tag === 'refused') this.#conclude();
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());

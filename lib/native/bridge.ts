@@ -13,8 +13,8 @@ export interface ReceiveKeyApproval {
   readonly ticket: Uint8Array;
 }
 
-/** A sealed vTPM key of this host and all that its TPM needs to open it. */
-export interface OwnSealedKey {
+/** The receive key of this host, and what lets its TPM use it. */
+export interface ReceiveKeyUse {
   /** TCTI configuration, such as `device:/dev/tpmrm0`. */
   readonly tcti: string;
   /** Persistent handle of the receive key. */
@@ -22,13 +22,20 @@ export interface OwnSealedKey {
   /** TPMT_PUBLIC of the receive key, wire form. */
   readonly receivePublic: Uint8Array;
   readonly approval: ReceiveKeyApproval;
+}
+
+/** A sealed vTPM key of this host and all that its TPM needs to open it. */
+export interface OwnSealedKey extends ReceiveKeyUse {
   /** Sealed key, 126 bytes (SPEC 5.3). */
   readonly blob: Uint8Array;
   /** The key-context it was sealed with (SPEC 5.3). */
   readonly context: Uint8Array;
 }
 
-/** How many commands an operation has sent to the TPM: four, unless PCRs changed meanwhile. */
+/**
+ * How many commands an operation has sent to the TPM. To open a key: four, or one after `prepareReceiveKey`, unless PCRs changed meanwhile; none where keys
+ * under one envelope waited for the TPM together, and another operation sent them.
+ */
 export interface TpmCost {
   readonly tpmCommands: number;
 }
@@ -48,6 +55,21 @@ export interface PeerCredentials {
 export interface Bridge {
   /** A fresh random vTPM key, sealed in software to a receive key. */
   createSealedKey(options: { recipientPublic: Uint8Array; context: Uint8Array }): Promise<Uint8Array>;
+  /**
+   * Has the TPM check the approval before a key has to be opened: the next one then takes one command. The TPM looks at the PCRs again when it opens that
+   * one. It may be asked for at any time; what is there already stays. Rejects where the TPM refuses (`seal-refused`) or fails.
+   */
+  prepareReceiveKey(options: ReceiveKeyUse): Promise<TpmCost>;
+  /** Ends what `prepareReceiveKey` began, so that nothing stays behind in the TPM. */
+  unprepareReceiveKey(): Promise<TpmCost>;
+  /**
+   * Seals keys of this host anew under the envelope of one of them (SPEC 5.3), each in its own context: one use of the TPM then opens all of them. The blobs
+   * are in the order of `others`, and were opened again before they are given out.
+   */
+  gatherSealedKeys(options: {
+    own: OwnSealedKey;
+    others: readonly { readonly blob: Uint8Array; readonly context: Uint8Array }[];
+  }): Promise<TpmCost & { blobs: readonly Uint8Array[] }>;
   /** Opens the sealed key and makes it the value of a libvirt secret that is defined already. */
   unsealIntoLibvirt(options: OwnSealedKey & { libvirtUri: string; secretUuid: string }): Promise<TpmCost>;
   /** Opens the sealed key and seals it to the destination's receive key, for a migration. */
@@ -100,6 +122,9 @@ export interface Bridge {
 /** The addon as C++ exports it: every member is there, and errors are plain. */
 interface BridgeAddon {
   createSealedKey(options: object): Promise<Uint8Array>;
+  prepareReceiveKey(options: object): Promise<TpmCost>;
+  unprepareReceiveKey(): Promise<TpmCost>;
+  gatherSealedKeys(options: object): Promise<TpmCost & { blobs: readonly Uint8Array[] }>;
   unsealIntoLibvirt(options: object): Promise<TpmCost>;
   resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
   convertVtpmState(options: object): Promise<TpmCost>;
@@ -113,6 +138,9 @@ export function loadBridge(): Bridge {
   const addon = loadAddon('bridge') as BridgeAddon;
   return {
     createSealedKey: (options) => callNative(() => addon.createSealedKey(options)),
+    prepareReceiveKey: (options) => callNative(() => addon.prepareReceiveKey(options)),
+    unprepareReceiveKey: () => callNative(() => addon.unprepareReceiveKey()),
+    gatherSealedKeys: (options) => callNative(() => addon.gatherSealedKeys(options)),
     unsealIntoLibvirt: (options) => callNative(() => addon.unsealIntoLibvirt(options)),
     resealForDestination: (options) => callNative(() => addon.resealForDestination(options)),
     convertVtpmState: (options) =>

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { createDecipheriv, createECDH, createHash, generateKeyPairSync, hkdfSync } from 'node:crypto';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -258,13 +258,193 @@ describe('sealed key: opened by a TPM into libvirt', function () {
     assert.equal(host.tpm2('getcap', 'handles-transient').toString(), '');
   });
 
-  it('takes turns at the TPM when many ask at once', async () => {
-    const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
-    const own = host.own(blob, context, host.approve());
+  it('takes turns at the TPM when many ask at once for keys of several envelopes', async () => {
+    const approval = host.approve();
+    const blobs = await Promise.all(
+      Array.from({ length: 16 }, () =>
+        bridge.createSealedKey({ recipientPublic: host.receivePublic, context }),
+      ),
+    );
     const costs = await Promise.all(
-      Array.from({ length: 16 }, () => bridge.unsealIntoLibvirt({ ...own, ...target() })),
+      blobs.map((blob) => bridge.unsealIntoLibvirt({ ...host.own(blob, context, approval), ...target() })),
     );
     assert.deepEqual(new Set(costs.map((cost) => cost.tpmCommands)), new Set([4]));
+  });
+
+  /** Keys under one envelope, as a host's are at rest, each with its value in libvirt. */
+  async function gathered(count: number) {
+    const approval = host.approve();
+    const contexts = Array.from({ length: count }, (_, index) => Buffer.from(`key-context of VM ${index}`));
+    const apart = await Promise.all(
+      contexts.map((each) => bridge.createSealedKey({ recipientPublic: host.receivePublic, context: each })),
+    );
+    const values: string[] = [];
+    for (const [index, blob] of apart.entries()) {
+      await bridge.unsealIntoLibvirt({ ...host.own(blob, contexts[index]!, approval), ...target() });
+      values.push(secretValue());
+    }
+    const { blobs, tpmCommands } = await bridge.gatherSealedKeys({
+      own: host.own(apart[0]!, contexts[0]!, approval),
+      others: apart.slice(1).map((blob, index) => ({ blob, context: contexts[index + 1]! })),
+    });
+    assert.equal(tpmCommands, 4 * count);
+    return { approval, contexts, values, blobs: [apart[0]!, ...blobs] };
+  }
+  const pointOf = (blob: Uint8Array): string => Buffer.from(blob.subarray(1, 66)).toString('hex');
+
+  it('gathers keys under one envelope, each the same key in its own context alone', async () => {
+    const { approval, contexts, values, blobs } = await gathered(4);
+    assert.equal(new Set(blobs.map(pointOf)).size, 1);
+    assert.equal(new Set(blobs.map((blob) => Buffer.from(blob.subarray(66, 78)).toString('hex'))).size, 4);
+    for (const [index, blob] of blobs.entries()) {
+      await bridge.unsealIntoLibvirt({ ...host.own(blob, contexts[index]!, approval), ...target() });
+      assert.equal(secretValue(), values[index]);
+      const elsewhere = contexts[(index + 1) % contexts.length]!;
+      await refuses(
+        bridge.unsealIntoLibvirt({ ...host.own(blob, elsewhere, approval), ...target() }),
+        'seal-invalid',
+      );
+    }
+  });
+
+  it('gathers nothing where one of the keys does not open, or the state is not approved', async () => {
+    const { approval, contexts, blobs } = await gathered(2);
+    const own = host.own(blobs[0]!, contexts[0]!, approval);
+    await refuses(
+      bridge.gatherSealedKeys({ own, others: [{ blob: blobs[1]!, context: contexts[0]! }] }),
+      'seal-invalid',
+    );
+    host.extendPcr();
+    await refuses(
+      bridge.gatherSealedKeys({ own, others: [{ blob: blobs[1]!, context: contexts[1]! }] }),
+      'seal-refused',
+    );
+  });
+
+  it('opens keys that wait together and are under one envelope by one use of the TPM, and seals them so again', async () => {
+    const { approval, contexts, values, blobs } = await gathered(8);
+    const all = await Promise.all(
+      blobs.map((blob, index) =>
+        bridge.resealForDestination({
+          own: host.own(blob, contexts[index]!, approval),
+          destinationPublic: other.receivePublic,
+          destinationContext: contexts[index]!,
+        }),
+      ),
+    );
+    // The first may have begun before the others were there; whoever waited shares.
+    const commands = all.reduce((sum, { tpmCommands }) => sum + tpmCommands, 0);
+    assert.ok(commands === 4 || commands === 8, `${commands} commands`);
+    assert.ok(new Set(all.map(({ blob }) => pointOf(blob))).size <= commands / 4);
+    const there = other.approve();
+    for (const [index, { blob }] of all.entries()) {
+      await bridge.unsealIntoLibvirt({ ...other.own(blob, contexts[index]!, there), ...target() });
+      assert.equal(secretValue(), values[index]);
+    }
+  });
+
+  it('lets one of the keys that are opened together be wrong, and opens the others', async () => {
+    const { approval, contexts, blobs } = await gathered(4);
+    const results = await Promise.allSettled(
+      blobs.map((blob, index) =>
+        bridge.resealForDestination({
+          own: host.own(blob, contexts[index === 2 ? 0 : index]!, approval),
+          destinationPublic: other.receivePublic,
+          destinationContext: context,
+        }),
+      ),
+    );
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['fulfilled', 'fulfilled', 'rejected', 'fulfilled'],
+    );
+  });
+
+  it('refuses all of the keys that are opened together once a PCR has changed', async () => {
+    const { approval, contexts, blobs } = await gathered(4);
+    host.extendPcr();
+    const results = await Promise.all(
+      blobs.map((blob, index) =>
+        refuses(
+          bridge.unsealIntoLibvirt({ ...host.own(blob, contexts[index]!, approval), ...target() }),
+          'seal-refused',
+        ),
+      ),
+    );
+    assert.equal(results.length, 4);
+  });
+
+  describe('prepared', () => {
+    afterEach(async () => {
+      await bridge.unprepareReceiveKey();
+      assert.equal(host.tpm2('getcap', 'handles-loaded-session').toString(), '');
+    });
+
+    it('opens with one TPM command, once for each preparation', async () => {
+      const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
+      const own = host.own(blob, context, host.approve());
+      for (let i = 0; i < 3; i++) {
+        assert.deepEqual(await bridge.prepareReceiveKey(own), { tpmCommands: 3 });
+        assert.deepEqual(await bridge.prepareReceiveKey(own), { tpmCommands: 0 });
+        assert.deepEqual(await bridge.unsealIntoLibvirt({ ...own, ...target() }), { tpmCommands: 1 });
+      }
+      assert.match(secretValue(), /^[0-9a-f]{64}$/);
+      assert.deepEqual(await bridge.unsealIntoLibvirt({ ...own, ...target() }), { tpmCommands: 4 });
+    });
+
+    it('does not open once a PCR has changed after it was prepared', async () => {
+      const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
+      const own = host.own(blob, context, host.approve());
+      await bridge.prepareReceiveKey(own);
+      host.extendPcr();
+      await refuses(bridge.unsealIntoLibvirt({ ...own, ...target() }), 'seal-refused');
+      assertNotSet();
+    });
+
+    it('is of no use to another approval, and refused in a state that is not approved', async () => {
+      const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
+      const approval = host.approve();
+      const own = host.own(blob, context, approval);
+      await bridge.prepareReceiveKey(own);
+      const wrong = host.own(blob, context, { ...approval, approvedPolicy: Buffer.alloc(32) });
+      await refuses(bridge.unsealIntoLibvirt({ ...wrong, ...target() }), 'seal-refused');
+      await refuses(bridge.prepareReceiveKey(wrong), 'seal-refused');
+      assertNotSet();
+    });
+
+    it('ends what another process left behind in the TPM', async () => {
+      const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
+      const own = host.own(blob, context, host.approve());
+      const program =
+        'const { own } = JSON.parse(process.argv[1], (_, v) => (v?.type === "Buffer" ? Buffer.from(v.data) : v));' +
+        'const { loadBridge } = await import(process.argv[2]);' +
+        'await loadBridge().prepareReceiveKey(own); process.kill(process.pid, "SIGKILL");';
+      const module = new URL('../../lib/native/bridge.ts', import.meta.url).href;
+      const bytes = JSON.stringify({ own }, (_, value: unknown) =>
+        value instanceof Uint8Array ? Buffer.from(value) : value,
+      );
+      const left = spawnSync(process.execPath, [
+        '--import',
+        'tsx',
+        '--input-type=module',
+        '-e',
+        program,
+        bytes,
+        module,
+      ]);
+      assert.equal(left.signal, 'SIGKILL', left.stderr.toString());
+      assert.notEqual(host.tpm2('getcap', 'handles-loaded-session').toString(), '');
+      // A process looks for them when it first prepares; this one has.
+      const again = spawnSync(process.execPath, [
+        ...['--import', 'tsx', '--input-type=module', '-e'],
+        ...[
+          program.replace('process.kill(process.pid, "SIGKILL")', 'await loadBridge().unprepareReceiveKey()'),
+          bytes,
+          module,
+        ],
+      ]);
+      assert.equal(again.status, 0, again.stderr.toString());
+    });
   });
 
   it('says what is wrong with libvirt, in its own numbers', async () => {

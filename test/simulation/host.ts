@@ -15,6 +15,7 @@ import { forgetLeftKeys } from '../../lib/migration/left-keys.ts';
 import { LifeCycle } from '../../lib/migration/life-cycle.ts';
 import { protect } from '../../lib/migration/protection.ts';
 import { resolve } from '../../lib/migration/resolution.ts';
+import { RestingKeys } from '../../lib/migration/resting-keys.ts';
 import { servicesOf } from '../../lib/migration/services.ts';
 import type { Services } from '../../lib/migration/services.ts';
 import type { Outcome } from '../../lib/migration/situation.ts';
@@ -122,10 +123,16 @@ export class SimulatedHost {
 
   async #begin({ life, services, sessions }: Agent): Promise<void> {
     const lifeCycle = new LifeCycle(services);
+    const restingKeys = new RestingKeys(services.host, services.platform, () => sessions.busy);
     await services.host.hypervisor.versions();
     await forgetLeftKeys(services);
     services.ledgerNews.begin();
     sessions.start();
+    services.platform.prepare();
+    restingKeys.start();
+    life.onEnd(() => {
+      restingKeys.stop();
+    });
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();
     const admission = new Admission(services, sessions);

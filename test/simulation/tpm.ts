@@ -28,8 +28,10 @@ interface Sealed {
 export class Seals {
   readonly #seals = new Map<string, Sealed>();
 
-  put(sealed: Sealed): Uint8Array {
+  /** Under the envelope of another one, or one of its own. */
+  put(sealed: Sealed, like: Uint8Array | null = null): Uint8Array {
     const blob = new Uint8Array(randomBytes(126));
+    if (like !== null) blob.set(like.subarray(0, 66));
     this.#seals.set(hex(blob), sealed);
     return blob;
   }
@@ -108,6 +110,17 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
           context: destinationContext,
         }),
       })),
+    prepareReceiveKey: () => command(() => ({ tpmCommands: 3 })),
+    unprepareReceiveKey: () => command(() => ({ tpmCommands: 0 })),
+    gatherSealedKeys: ({ own, others }) =>
+      command(() => {
+        seals.open(own);
+        const blobs = others.map(({ blob, context }) => {
+          const key = seals.open({ ...own, blob, context });
+          return seals.put({ key, recipient: nameOf(own.receivePublic), context }, own.blob);
+        });
+        return { tpmCommands: 4 * (1 + others.length), blobs };
+      }),
     unsealIntoLibvirt: (options) =>
       command(() => {
         const key = seals.open(options);

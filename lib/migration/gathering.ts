@@ -1,0 +1,74 @@
+import { limits } from '../limits.ts';
+import type { Timer, Timers } from './timers.ts';
+
+/** A faster TPM is not worth waiting for company. */
+const slowMs = 20;
+/** Of what a command takes: whoever was one command behind, and had to be dealt with after it, is there then. */
+const share = 2;
+
+interface Group {
+  readonly ready: Promise<void>;
+  readonly go: () => void;
+  readonly timer: Timer;
+}
+
+/**
+ * Has what will soon be asked of a slow TPM asked together (SPEC 5.2): whoever comes first waits for those that are expected, for about two commands,
+ * and not at all where it is alone or the TPM is fast. It decides about time alone, never about what is done.
+ */
+export class Gathering {
+  readonly #timers: Timers;
+  readonly #commandMs: () => number;
+  readonly #expected = new Set<object>();
+  #group: Group | null = null;
+
+  /** `commandMs` is what the TPM took for its last command. */
+  constructor(timers: Timers, commandMs: () => number) {
+    this.#timers = timers;
+    this.#commandMs = commandMs;
+  }
+
+  /** Whether somebody is expected, or waits for others. */
+  get pending(): boolean {
+    return this.#expected.size > 0 || this.#group !== null;
+  }
+
+  /** Somebody will come, or end before (`forget`). */
+  expect(who: object): void {
+    this.#expected.add(who);
+  }
+
+  /** Nobody has to wait for it any more. */
+  forget(who: object): void {
+    if (this.#expected.delete(who) && this.#expected.size === 0) this.#leave();
+  }
+
+  /** Resolves when all who are expected are there, or have kept the others waiting for long enough. */
+  async join(who: object): Promise<void> {
+    this.#expected.delete(who);
+    const { ready } = (this.#group ??= this.#open());
+    if (this.#expected.size === 0) this.#leave();
+    await ready;
+  }
+
+  #open(): Group {
+    const commandMs = this.#commandMs();
+    const span = commandMs < slowMs ? 0 : Math.min(commandMs * share, limits.gatheringMs);
+    let go: () => void = () => undefined;
+    const ready = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const leave = (): void => {
+      this.#leave();
+    };
+    if (span === 0) this.#timers.soon(leave);
+    return { ready, go, timer: span === 0 ? { stop: () => undefined } : this.#timers.after(span, leave) };
+  }
+
+  #leave(): void {
+    const group = this.#group;
+    this.#group = null;
+    group?.timer.stop();
+    group?.go();
+  }
+}
