@@ -39,6 +39,11 @@ lab_tpm_extend() {
   enter "$1" "$LIB/host-tpm" extend "$2" "$3"
 }
 
+lab_run_file() {
+  [[ $# -eq 3 ]] || die 'usage: scripts/lab run-file HOST PATH CONTENTS'
+  enter "$1" "$LIB/host-tpm" run --ima /var/lib/tvmmp/boot/binary_runtime_measurements "$2" "$3"
+}
+
 check_delay() {
   [[ $1 =~ ^(0|[1-9][0-9]{0,4})$ ]] || die "milliseconds a TPM command, up to 99999: '$1'"
 }

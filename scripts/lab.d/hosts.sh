@@ -4,7 +4,8 @@
 # kernel ends everything on the host and takes down its mounts and interfaces. So nothing of a lab shows outside but
 # its processes and its directory.
 #
-# LAB/hosts/NAME/   pid (of host-init, with its start time), address, measure (extra boot events), log/
+# LAB/hosts/NAME/   pid (of host-init, with its start time), address, measure (extra boot events),
+#                   recorded (whose logs it booted with), log/
 #                   fs/ (what is mounted on the host), tpm/ (state of its TPM)
 #                   tpm-behaviour (with --tpm-delay: how its TPM behaves now, see host-tpm-relay; log/tpm-commands.log has what it was asked)
 # LAB/switch.pid    the process that holds the namespace of the bridge
@@ -170,7 +171,11 @@ provision_host() {
     name: $name,
     tpm: {tcti: $tcti},
     libvirt: {uri: "qemu:///system"},
-    listen: {address: $address, port: 16515}
+    listen: {address: $address, port: 16515},
+    logs: {
+      eventLog: "/var/lib/tvmmp/boot/binary_bios_measurements",
+      ima: "/var/lib/tvmmp/boot/binary_runtime_measurements"
+    }
   }' >"$host/fs/etc-tvmmp/tvmmpd.json"
 }
 
@@ -227,12 +232,13 @@ power_off() {
 }
 
 lab_reboot() {
-  local hard=no name=
+  local hard=no name= recorded=
   local -a measure=()
   while (($#)); do
     case $1 in
       --hard) hard=yes; shift ;;
       --measure) check_measure "${2?}"; measure+=("$2"); shift 2 ;;
+      --recorded) recorded=$(realpath "${2?}"); shift 2 ;;
       -*) die "reboot: unknown argument '$1'" ;;
       *) [[ -z $name ]] || die 'reboot wants one host'; name=$1; shift ;;
     esac
@@ -243,7 +249,8 @@ lab_reboot() {
     (enter "$name" "$LIB/host-tpm" shutdown) || die "the TPM of '$name' refuses to shut down"
   fi
   power_off "$name"
-  rm -f "$LAB/hosts/$name/measure"
+  rm -f "$LAB/hosts/$name/measure" "$LAB/hosts/$name/recorded"
+  [[ -z $recorded ]] || printf '%s\n' "$recorded" >"$LAB/hosts/$name/recorded"
   ((${#measure[@]} == 0)) || printf '%s\n' "${measure[@]}" >"$LAB/hosts/$name/measure"
   each_host power_on "$name"
   echo "host '$name' has booted"

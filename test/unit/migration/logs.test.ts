@@ -3,13 +3,32 @@ import assert from 'node:assert/strict';
 import type { LogRules } from '../../../lib/appraisal/log-rules.ts';
 import type { LogKind } from '../../../lib/evidence/logs-wanted.ts';
 import type { Host } from '../../../lib/migration/host.ts';
+import { statements } from '../../../lib/migration/hello.ts';
+import { LogAppraisals } from '../../../lib/migration/log-appraisals.ts';
+import { systemTimers } from '../../../lib/migration/timers.ts';
+import { entryHash } from '../../../lib/proof/entry.ts';
+import { decodeProof } from '../../../lib/proof/proof.ts';
+import { prepareBatch } from '../../../lib/proof/signing.ts';
+import type { Channel } from '../../../lib/protocol/channel.ts';
+import { limits } from '../../../lib/limits.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
+import { Liar } from '../../simulation/liar.ts';
 import { Stage } from '../../simulation/stage.ts';
 import { BootEvidence } from '../../support/boot-evidence.ts';
 import { Booted } from '../../support/booted.ts';
+import { LogJudgesHere } from '../../support/log-judges.ts';
 import type { WorldPolicy } from '../../support/proof-world.ts';
 
 type Name = 'alpha' | 'beta';
+
+/** The liar, once it has said hello: what it can do to alpha. */
+interface Greeted {
+  readonly liar: Liar;
+  readonly channel: Channel;
+  readonly tell: (log: LogKind, from: number, data: Uint8Array) => Promise<void>;
+  /** Evidence over the PCRs that alpha wants. */
+  readonly attest: () => Promise<void>;
+}
 const secureBoot = new BootEvidence('debian-secure-boot');
 /** Everything that was recorded is good. */
 const allRules: LogRules = { eventLog: secureBoot.eventLogRules(), ima: secureBoot.imaRules() };
@@ -241,6 +260,134 @@ describe('between hosts whose policy has rules about logs (SPEC 6.11)', () => {
       await refused(vm);
       assert.equal(told('beta').at(-1)?.['ima-list'], 0, 'it is not told again');
       assert.match(stage.refusal(stage.alpha), /ima-files: 1 others: \/usr\/bin\/changed is not listed/);
+    });
+  });
+
+  describe('a peer that lies about what it has told', () => {
+    /** Alpha turns to the liar, which has said hello; then the liar speaks. */
+    async function facing(speak: (to: Greeted) => Promise<void>, rules = allRules): Promise<void> {
+      await open(rules);
+      assert.ok(inForce !== null);
+      const vm = await stage.vm(stage.alpha);
+      const liar = new Liar(stage, stage.world.gamma, inForce);
+      stage.world.gamma.tpm.pcrs = new Booted().pcrs;
+      stage.alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
+      const channel = await liar.accept();
+      const peer = await liar.expect(channel, 'hello');
+      const own = liar.hello('target', peer.session, peer.vm);
+      await channel.send(own);
+      const statement = statements(channel, own, peer).target;
+      const tell = async (log: LogKind, from: number, data: Uint8Array): Promise<void> => {
+        await channel.send({ kind: 'log', session: peer.session, log, from, data });
+      };
+      const attest = async (): Promise<void> => {
+        const { tpm } = liar.host;
+        const selection = [{ bank: 'sha256' as const, pcrs: peer.wanted?.pcrs ?? [0, 7] }];
+        const batch = prepareBatch([], [statement]);
+        const { attest: bytes, signature } = tpm.quote(batch.qualifyingData, selection);
+        const path = batch.finish(bytes, signature).statementPaths[0] ?? [];
+        const claim = { attest: bytes, signature, path, pcrs: tpm.claimedPcrs(selection) };
+        await channel.send({ kind: 'evidence', session: peer.session, claim });
+      };
+      await speak({ liar, channel, tell, attest });
+      await stage.pass(2_000);
+      holds('alpha', vm);
+    }
+
+    const { eventLog, ima } = new Booted();
+    assert.ok(eventLog !== null && ima !== null);
+
+    it('gets an offer where it tells all, in whatever pieces', async () => {
+      await facing(async ({ liar, channel, tell, attest }) => {
+        for (let at = 0; at < eventLog.byteLength; at += 1_000)
+          await tell('event-log', at, eventLog.subarray(at, at + 1_000));
+        for (let at = 0; at < ima.byteLength; at += 7) await tell('ima-list', at, ima.subarray(at, at + 7));
+        await attest();
+        const { session, proof } = await liar.expect(channel, 'offer');
+        const head = entryHash(decodeProof(proof).entries.at(-1)?.entry ?? new Uint8Array());
+        await channel.send(liar.aborted({ session, head }));
+      });
+    });
+
+    const refusals: readonly (readonly [string, (to: Greeted) => Promise<void>, RegExp])[] = [
+      [
+        'that it had told the beginning of its list before',
+        async ({ tell, attest }) => {
+          await tell('event-log', 0, eventLog);
+          await tell('ima-list', 200, ima.subarray(200));
+          await attest();
+        },
+        /ima-list: goes on at byte 200, and this host has 0 bytes of it/,
+      ],
+      [
+        'that both were known',
+        async ({ attest }) => attest(),
+        /event-log: none, and the policy has rules about it/,
+      ],
+      [
+        'with a hole in a log',
+        async ({ tell, attest }) => {
+          await tell('event-log', 0, eventLog.subarray(0, 1_000));
+          await tell('event-log', 1_001, eventLog.subarray(1_001));
+          await attest();
+        },
+        /event-log: goes on at byte 1001, where byte 1000 is due/,
+      ],
+      [
+        'with logs that come after the quote',
+        async ({ tell, attest }) => {
+          await attest();
+          await tell('event-log', 0, eventLog);
+        },
+        /event-log: none, and the policy has rules about it/,
+      ],
+      [
+        'with a piece of nothing',
+        ({ tell }) => tell('ima-list', 0, new Uint8Array()),
+        /an empty piece of the ima-list/,
+      ],
+      [
+        'and takes its time with them',
+        async ({ tell, liar }) => {
+          for (let n = 0; n < 5; n += 1) {
+            await tell('event-log', n, eventLog.subarray(n, n + 1));
+            await liar.stage.pass(9_000);
+          }
+        },
+        /event-log: the peer did not send its logs in time/,
+      ],
+    ];
+    for (const [what, speak, reason] of refusals) {
+      it(`${what} is refused`, async () => {
+        await facing(speak);
+        assert.match(stage.refusal(stage.alpha), reason);
+      });
+    }
+
+    it('is not listened to where nobody asked for logs', async () => {
+      await facing(({ tell }) => tell('event-log', 0, eventLog), {});
+      assert.match(stage.refusal(stage.alpha), /a log that nobody asked for/);
+    });
+
+    it('is not listened to without end', async () => {
+      await open();
+      const logs = new LogAppraisals({
+        policy: () => ({ policy: inForce!.policy, envelope: inForce!.text }),
+        logJudges: new LogJudgesHere(),
+        timers: { ...systemTimers, elapsed: () => 0 },
+      });
+      const exchange = logs.begin('gamma', logs.wantedOf('gamma')!);
+      const session = new Uint8Array(32);
+      const data = new Uint8Array(limits.logPieceBytesMax);
+      let told = 0;
+      await assert.rejects(
+        async () => {
+          for (; ; told += data.byteLength)
+            await exchange.received({ kind: 'log', session, log: 'ima-list', from: told, data }, session);
+        },
+        { code: 'limit-exceeded' },
+      );
+      assert.equal(told, limits.eventLogBytesMax + limits.imaListBytesMax);
     });
   });
 });
