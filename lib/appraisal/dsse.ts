@@ -3,8 +3,10 @@
  * other DSSE tools make them. What is signed are the payload's bytes, so nothing has to be canonicalized before it
  * is believed.
  */
-import { createHash, sign, verify } from 'node:crypto';
+import { sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { spkiDigest } from '../certificates/public-key.ts';
+import { hex } from '../encoding/hex.ts';
 import { arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
@@ -93,9 +95,7 @@ export function signEnvelope(
 
 /** The hint at a key: SHA-256 of its SPKI DER, hexadecimal. */
 export function keyIdOf(publicKey: KeyObject): string {
-  return createHash('sha256')
-    .update(publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('hex');
+  return hex(spkiDigest(publicKey));
 }
 
 /** PAE of the DSSE protocol: "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body. */

@@ -3,6 +3,7 @@ import { createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
+import { spkiOf } from '../certificates/public-key.ts';
 import { H, sha256 } from '../encoding/hash.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
@@ -134,7 +135,7 @@ function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
 
 /** Approves each state of a draft and signs it all: the text of a DSSE envelope. */
 export function signPolicy(draft: PolicyDraft, issuedAt: Date, keys: PolicyKeys): string {
-  const policyRef = policyRefOf(new Uint8Array(keys.publicKey.export({ type: 'spki', format: 'der' })));
+  const policyRef = policyRefOf(spkiOf(keys.publicKey));
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: draft.pcrs }];
   const states = draft.states.map((state) => {
     const { approvedPolicy } = digestsOf(selection, draft.pcrs, state);

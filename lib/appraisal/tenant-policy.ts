@@ -7,9 +7,11 @@ import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
+import { spkiDigest, spkiOf } from '../certificates/public-key.ts';
 import { sha256 } from '../encoding/hash.ts';
 import { base64 } from '../encoding/json-object.ts';
 import type { JsonPlace } from '../encoding/json-place.ts';
+import { uuidForm } from '../encoding/uuid.ts';
 import { limits } from '../limits.ts';
 import { keyIdOf, parseEnvelope, payloadText, signEnvelope, verifyEnvelope } from './dsse.ts';
 import { attributesFault, readCondition } from './host-rules.ts';
@@ -22,7 +24,6 @@ import { policyForms } from './policy-text.ts';
 export const TENANT_PAYLOAD_TYPE = 'application/vnd.tvmmp.tenant-policy+json';
 
 const FORMAT = 'tvmmp-tenant-policy/1';
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SPKI = /^[A-Za-z0-9+/]{122}==$/;
 
 /** What a tenant says. */
@@ -61,7 +62,7 @@ export function verifyTenantPolicy(envelopeText: string): TenantPolicy {
   const named = envelope.keyId === keyIdOf(key);
   if (!named || !verifyEnvelope(envelope, key))
     throw policyError('bad-signature', 'the tenant policy is not signed by the key that it names');
-  return { ...document, digest: sha256(envelope.payload), keyDigest: tenantKeyDigest(key) };
+  return { ...document, digest: sha256(envelope.payload), keyDigest: spkiDigest(key) };
 }
 
 /** Signs a tenant policy with the tenant's key (ECDSA P-256): the text of a DSSE envelope. Throws `policy-invalid`. */
@@ -69,11 +70,6 @@ export function signTenantPolicy(document: TenantDocument, keys: PolicyKeys): st
   const text = format(document, keys.publicKey);
   parse(text);
   return signEnvelope(TENANT_PAYLOAD_TYPE, Buffer.from(text), keys);
-}
-
-/** What names a tenant's key. */
-export function tenantKeyDigest(key: KeyObject): Uint8Array {
-  return sha256(key.export({ type: 'spki', format: 'der' }));
 }
 
 /** Throws `policy-invalid` unless a policy may follow the one in force: same tenant, higher version. */
@@ -103,7 +99,7 @@ function read(place: JsonPlace): TenantDocument & { readonly key: KeyObject } {
   const issuedAt = new Date(members.issuedAt.text(policyForms.time));
   if (Number.isNaN(issuedAt.getTime())) throw members.issuedAt.fault('inconsistent', 'is no time');
   return {
-    vm: members.vm.text(UUID),
+    vm: members.vm.text(uuidForm),
     version: members.version.integer(1, Number.MAX_SAFE_INTEGER),
     issuedAt,
     key: readKey(members.key),
@@ -129,7 +125,7 @@ function keyOf(der: Buffer): KeyObject | undefined {
 
 /** Compact JSON, members in the order of SPEC 10.5. */
 function format({ vm, version, issuedAt, condition }: TenantDocument, key: KeyObject): string {
-  const spki = base64(key.export({ type: 'spki', format: 'der' }));
+  const spki = base64(spkiOf(key));
   return JSON.stringify({
     format: FORMAT,
     vm,

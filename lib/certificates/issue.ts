@@ -14,6 +14,7 @@ import {
   POLICY_SIGNING_USAGE,
   SERVER_USAGE,
 } from './identifiers.ts';
+import { spkiOf } from './public-key.ts';
 import type { RootCertificate } from './root-certificate.ts';
 import { x509 } from './x509-library.ts';
 
@@ -177,10 +178,6 @@ async function issueLeaf(issuer: Issuer, request: LeafRequest): Promise<Uint8Arr
 
 function namesOf({ name, addresses }: HostIdentity): JsonGeneralNames {
   return [{ type: 'dns', value: name }, ...addresses.map((value) => ({ type: 'ip' as const, value }))];
-}
-
-function spkiOf(key: KeyObject): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(key.export({ type: 'spki', format: 'der' }));
 }
 
 /** 127 random bits, positive and of full length, in hexadecimal (RFC 5280 4.1.2.2). */

@@ -3,6 +3,7 @@ import { certificateError } from './certificate-error.ts';
 import { POLICY_SIGNING_USAGE } from './identifiers.ts';
 import { verifyLeaf } from './leaf.ts';
 import type { LeafProfile } from './leaf.ts';
+import { spkiOf } from './public-key.ts';
 import type { RootCertificate } from './root-certificate.ts';
 
 /** A verified policy signer (SPEC 1.1): its key may sign policies and the approvals in them. */
@@ -21,7 +22,7 @@ const profile: LeafProfile<PolicySigner> = {
     if (publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
       throw certificateError('wrong-usage', 'the policy key is not on the curve P-256');
     }
-    return { publicKey, spki: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })), digest };
+    return { publicKey, spki: spkiOf(publicKey), digest };
   },
 };
 

@@ -11,6 +11,7 @@ import { hex } from '../encoding/hex.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
+import { spkiDigest } from './public-key.ts';
 import { x509 } from './x509-library.ts';
 
 /** One extension as the certificate has it. */
@@ -100,7 +101,7 @@ function describe(
     notBefore: parsed.notBefore,
     notAfter: parsed.notAfter,
     publicKey,
-    publicKeyDigest: sha256(publicKey.export({ type: 'spki', format: 'der' })),
+    publicKeyDigest: spkiDigest(publicKey),
     extensions,
     keyUsage: parsed.getExtension(library.KeyUsagesExtension)?.usages,
     extendedKeyUsages: parsed.getExtension(library.ExtendedKeyUsageExtension)?.usages.map(String),

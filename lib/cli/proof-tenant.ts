@@ -1,7 +1,7 @@
 /** What a verified proof says to the tenant of the VM (SPEC 10.5). */
 import type { KeyObject } from 'node:crypto';
-import { tenantKeyDigest } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { spkiDigest } from '../certificates/public-key.ts';
 import { hex } from '../encoding/hex.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 
@@ -9,7 +9,7 @@ import type { VerifiedProof } from '../proof/verify.ts';
 export function tenantProofFault(proof: VerifiedProof, key: KeyObject): string | null {
   const { tenant, entries, checkpoint } = proof;
   if (tenant === null) return 'the VM has no tenant policy';
-  if (!bytesEqual(tenant.keyDigest, tenantKeyDigest(key)))
+  if (!bytesEqual(tenant.keyDigest, spkiDigest(key)))
     return `its tenant policy is signed by another key, ${hex(tenant.keyDigest)}`;
   const bound = entries.findIndex(({ entry }) => entry.kind === 'bound');
   const arrived = entries.findIndex(({ entry }) => entry.kind === 'arrived');

@@ -134,9 +134,9 @@ async function faultOf(found: VerifiedResult, options: VerifyOptions): Promise<s
     return 'it begins with a checkpoint, and not with the birth of the VM';
   if (tenant !== undefined) {
     const { tenantKeyOf } = await import('./tenant.ts');
-    const { tenantKeyDigest } = await import('../appraisal/tenant-policy.ts');
+    const { spkiDigest } = await import('../certificates/public-key.ts');
     if (found.tenant === null) return 'the VM has no tenant policy';
-    if (found.tenant.key !== hex(tenantKeyDigest(tenantKeyOf(tenant))))
+    if (found.tenant.key !== hex(spkiDigest(tenantKeyOf(tenant))))
       return `its tenant policy is signed by another key, ${found.tenant.key}`;
   }
   const { attributesFault } = await import('../appraisal/host-rules.ts');

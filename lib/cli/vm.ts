@@ -91,8 +91,8 @@ async function tenantParams({
   if (tenantPolicy === undefined || tenantCert === undefined)
     throw usageError('--tenant-policy and --tenant-cert go together');
   const { tenantKeyOf } = await import('./tenant.ts');
-  const { tenantKeyDigest } = await import('../appraisal/tenant-policy.ts');
-  const tenantKey = hex(tenantKeyDigest(tenantKeyOf(tenantCert)));
+  const { spkiDigest } = await import('../certificates/public-key.ts');
+  const tenantKey = hex(spkiDigest(tenantKeyOf(tenantCert)));
   return { tenantPolicy: readText(tenantPolicy, limits.policyEnvelopeBytesMax), tenantKey };
 }
 

@@ -2,11 +2,12 @@
 import { TvmmpError } from '../errors.ts';
 import { hex } from './hex.ts';
 
-const form = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** The text's form. */
+export const uuidForm = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The 16 bytes of a UUID's text. Throws `encoding-invalid` for any other form, upper case included. */
 export function uuidBytes(text: string): Uint8Array {
-  if (!form.test(text))
+  if (!uuidForm.test(text))
     throw new TvmmpError('encoding-invalid', `not a UUID in lower case with hyphens: ${text}`);
   return Uint8Array.from(Buffer.from(text.replaceAll('-', ''), 'hex'));
 }

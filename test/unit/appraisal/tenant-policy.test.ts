@@ -8,10 +8,10 @@ import {
   assertTenantSuccessor,
   signTenantPolicy,
   tenantFault,
-  tenantKeyDigest,
   verifyTenantPolicy,
 } from '../../../lib/appraisal/tenant-policy.ts';
 import type { TenantDocument } from '../../../lib/appraisal/tenant-policy.ts';
+import { spkiDigest } from '../../../lib/certificates/public-key.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { limits } from '../../../lib/limits.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
@@ -44,7 +44,7 @@ describe('tenant policies (SPEC 10.5)', () => {
   it('come out as they were signed, with the key that signed them', () => {
     const { digest, keyDigest, ...read } = verifyTenantPolicy(signed);
     assert.deepEqual(read, document);
-    assert.deepEqual(keyDigest, tenantKeyDigest(keys.publicKey));
+    assert.deepEqual(keyDigest, spkiDigest(keys.publicKey));
     assert.equal(digest.byteLength, 32);
   });
 
