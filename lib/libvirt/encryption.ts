@@ -2,6 +2,7 @@
  * Edits of a domain's persistent XML that bind its vTPM's state to a libvirt secret, or release it. Everything outside the edited element stays
  * byte for byte: what the operator wrote is theirs.
  */
+import { uuidForm } from '../encoding/uuid.ts';
 import { TvmmpError } from '../errors.ts';
 import { facts } from './facts.ts';
 import { type Tag, escapeXml, tagsOf } from './xml.ts';
@@ -18,14 +19,13 @@ interface BackendPlace {
   readonly encryption: Span | null;
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
 /**
  * The XML with `<encryption secret='UUID'/>` in the backend of its one emulator vTPM, in the place of another one. Throws `domain-xml-invalid` for
  * XML without exactly one emulator vTPM.
  */
 export function withEncryption(xml: string, secretUuid: string): string {
-  if (!UUID.test(secretUuid)) throw new TvmmpError('domain-xml-invalid', 'the secret’s UUID is none');
+  if (!uuidForm.test(secretUuid.toLowerCase()))
+    throw new TvmmpError('domain-xml-invalid', 'the secret’s UUID is none');
   const bare = withoutEncryption(xml);
   const { tag } = backendPlace(bare);
   const element = `<encryption secret='${escapeXml(secretUuid.toLowerCase())}'/>`;

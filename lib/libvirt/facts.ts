@@ -3,6 +3,7 @@
  * `facts` reads them for people and policies; canonical-facts.ts picks what both hosts see alike, which is what gets hashed into the proof.
  */
 import { Remembered } from '../encoding/remembered.ts';
+import { uuidForm } from '../encoding/uuid.ts';
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { deviceFacts } from './device-facts.ts';
@@ -68,7 +69,6 @@ export interface DomainFacts extends DeviceFacts {
 }
 
 const QEMU_NAMESPACE = 'http://libvirt.org/schemas/domain/qemu/1.0';
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const MEMORY_UNITS: Readonly<Record<string, number>> = {
   b: 1 / 1024,
   bytes: 1 / 1024,
@@ -155,7 +155,7 @@ function requiredText(parent: Element, name: string): string {
 
 function uuidOf(root: Element): string {
   const uuid = requiredText(root, 'uuid').toLowerCase();
-  if (!UUID.test(uuid)) throw invalid('has a UUID that is none');
+  if (!uuidForm.test(uuid)) throw invalid('has a UUID that is none');
   return uuid;
 }
 

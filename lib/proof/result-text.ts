@@ -5,11 +5,11 @@ import { policyForms } from '../appraisal/policy-text.ts';
 import { isAttribute } from '../certificates/attributes.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
 import { JsonPlace } from '../encoding/json-place.ts';
+import { uuidForm } from '../encoding/uuid.ts';
 import { limits } from '../limits.ts';
 import type { LifeState } from './life-cycle.ts';
 
 const FORMAT = 'tvmmp-result/1';
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const PSEUDONYM = /^[0-9a-f]{32}$/;
 const TPM_NAME = /^000b[0-9a-f]{64}$/;
 const STATE = /^(?:stopped|running|paused|saved|departing|destroyed)$/;
@@ -99,7 +99,7 @@ function readDocument(place: JsonPlace): ResultDocument {
   const stays = places.map(readStay);
   demandOrder(places, stays);
   return {
-    vm: members.vm.text(UUID),
+    vm: members.vm.text(uuidForm),
     vtpm: members.vtpm.value === null ? null : members.vtpm.text(TPM_NAME),
     issuedAt: timeOf(members.issuedAt),
     from: members.from.value === 'birth' ? 'birth' : (members.from.constant('checkpoint') as 'checkpoint'),

@@ -1,4 +1,5 @@
 /** Calls about domains, on the dedicated thread. Each looks its domain up, and frees the handle whatever happens. */
+import { uuidForm } from '../../encoding/uuid.ts';
 import { TvmmpError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { ERR } from '../error-numbers.ts';
@@ -9,7 +10,6 @@ import { callFailed, lastError, libvirt, nonNegative, nonNull } from './library.
 import { type Address, intSlot, pointerSlot, readString, takePointers, takeString } from './memory.ts';
 import { takeTypedParameters } from './typed-parameters.ts';
 
-const UUID_TEXT = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const UUID_STRING_BYTES = 37;
 const NAME_BYTES_MAX = 4096;
 const NO_ID = 0xffff_ffff;
@@ -34,7 +34,7 @@ function withDomain<Result>(
   uuidOrName: string,
   use: (domain: Address) => Result,
 ): Result {
-  const byUuid = UUID_TEXT.test(uuidOrName);
+  const byUuid = uuidForm.test(uuidOrName.toLowerCase());
   const domain = byUuid
     ? libvirt.virDomainLookupByUUIDString(connection, uuidOrName)
     : libvirt.virDomainLookupByName(connection, uuidOrName);
