@@ -76,7 +76,7 @@ function checkQuote(input: EvidenceInput, checks: EvidenceChecks): CheckedQuote 
   const { ak, attest, signature, nonce } = input;
   const strong = checks.note(
     'ak',
-    isStrong(ak),
+    isStrongKey(ak),
     'an RSA key of 2048 bits or more, or an ECC key on P-256 or P-384',
     keyText(ak),
   );
@@ -183,7 +183,8 @@ export function checkValues(policy: PolicyDraft, checks: EvidenceChecks, logs: Q
   );
 }
 
-function isStrong(key: KeyObject): boolean {
+/** `ak`: whether signatures of this key are worth believing. */
+export function isStrongKey(key: KeyObject): boolean {
   const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
   if (key.asymmetricKeyType === 'rsa') return (modulusLength ?? 0) >= RSA_BITS_MIN;
   return key.asymmetricKeyType === 'ec' && CURVES.includes(namedCurve ?? '');

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import type { KeyObject } from 'node:crypto';
 import type { EvidenceVerdict } from '../appraisal/evidence-verdict.ts';
 import type { PolicyDraft } from '../appraisal/policy-text.ts';
 import { limits } from '../limits.ts';
@@ -9,7 +8,6 @@ import { refused, usageError } from './exit.ts';
 import { readInput, readText } from './files.ts';
 import { paint, print, printJson, table } from './output.ts';
 
-const PEM_BYTES_MAX = 64 * 1024;
 /** TPM2B_ATTEST and TPMT_SIGNATURE are far below. */
 const STRUCTURE_BYTES_MAX = 16 * 1024;
 /** TPM2B_DATA: as large as the largest digest. */
@@ -74,11 +72,12 @@ function addAppraise(evidence: Command): void {
 async function appraise(options: AppraiseOptions): Promise<void> {
   const { appraiseEvidence } = await import('../appraisal/evidence-appraisal.ts');
   const { evidenceReason } = await import('../appraisal/evidence-verdict.ts');
+  const { publicKeyFrom } = await import('./public-key.ts');
   const nonce = nonceOf(options.nonce);
   const policy = await policyOf(readText(options.policy, limits.policyEnvelopeBytesMax));
   const verdict = appraiseEvidence({
     policy,
-    ak: await publicKey(options.ak),
+    ak: publicKeyFrom(options.ak),
     nonce,
     attest: readInput(options.quote, STRUCTURE_BYTES_MAX),
     signature: readInput(options.signature, STRUCTURE_BYTES_MAX),
@@ -113,17 +112,6 @@ async function policyOf(text: string): Promise<PolicyDraft> {
   const { decodePolicy } = await import('./policy-view.ts');
   const signed = /^\s*\{\s*"payloadType"/.test(text) || text.includes('"signatures"');
   return signed ? decodePolicy(text) : parsePolicyText(text);
-}
-
-async function publicKey(file: string): Promise<KeyObject> {
-  const { createPublicKey } = await import('node:crypto');
-  const pem = readText(file, PEM_BYTES_MAX);
-  if (!pem.includes('-----BEGIN PUBLIC KEY-----')) throw usageError(`${file} is no public key in PEM`);
-  try {
-    return createPublicKey(pem);
-  } catch (cause) {
-    throw usageError(`${file} is no public key in PEM`, cause);
-  }
 }
 
 function nonceOf(hex: string): Uint8Array {

@@ -16,6 +16,10 @@ interface VerifyOptions extends CommonOptions {
   readonly tenant?: string;
   readonly attestation?: string;
   readonly nonce?: string;
+  readonly challenge?: string;
+  readonly vtpmQuote?: string;
+  readonly vtpmSignature?: string;
+  readonly vtpmAk?: string;
 }
 
 /** `tvmmp proof verify`. */
@@ -34,7 +38,8 @@ export function addVerify(proof: Command): void {
       'is believed for what came before.\n' +
       'With --tenant: the VM is bound to a policy of that tenant, and every host that took it satisfied the one in force.\n' +
       'With --attestation and the nonce that it was asked for with (tvmmp vm attest): that the last holder holds the VM now, in an ' +
-      'approved state, and that the proof was not cut off.',
+      'approved state, and that the proof was not cut off. With --challenge and --vtpm-quote as well (deep attestation): that the ' +
+      'vTPM of the proof answers in the guest, and with which PCRs.',
     examples: [
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem --tenant tenant.pem', 'As its tenant.'],
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
@@ -50,6 +55,10 @@ export function addVerify(proof: Command): void {
         'tvmmp proof verify web.tvmmp-proof --authority root.pem --attestation web.tvmmp-attestation --nonce 6f1c...',
         'And that its last host holds the VM now: the nonce is one that you drew.',
       ],
+      [
+        'tvmmp proof verify web.tvmmp-proof --authority root.pem --attestation web.tvmmp-attestation --challenge web.challenge --vtpm-quote quote.attest --vtpm-signature quote.sig',
+        'And that its guest answers from the vTPM of the proof.',
+      ],
     ],
   })
     .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
@@ -58,6 +67,13 @@ export function addVerify(proof: Command): void {
     .option('--tenant <file>', "the tenant's certificate or public key (PEM)")
     .option('--attestation <file>', 'what the host that holds the VM says now (tvmmp vm attest)')
     .option('--nonce <hex>', 'what it was asked for with: 16 to 64 random bytes')
+    .option('--challenge <file>', 'in place of --nonce: your challenge to the guest (tvmmp proof challenge)')
+    .option('--vtpm-quote <file>', 'quote of the vTPM, made in the guest (TPMS_ATTEST, tpm2_quote -m)')
+    .option('--vtpm-signature <file>', 'its signature (TPMT_SIGNATURE, tpm2_quote -s)')
+    .option(
+      '--vtpm-ak <file>',
+      'without a challenge: the attestation key of the guest (PEM), which you know to be in this vTPM',
+    )
     .action(verify);
 }
 
@@ -76,11 +92,12 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
   const list =
     options.revocations === undefined ? null : revocationsOf(bytes, options.authority, options.revocations);
   const signers = list === null ? null : revokedSigners(judged, list);
-  const attested = attestations.attestedBy(judged, options, list);
+  const attested = await attestations.attestedBy(judged, options, list);
+  const refusal = attestations.attestationFault(attested);
   const fault = firstFault([
     ['the proof', 'tenant', await tenantFaultOf(judged, options.tenant)],
     ['the proof', 'revocation', signers === null ? null : revocationFault(signers)],
-    ...attestationFaults(attestations.attestationFault(attested)),
+    [refusal?.what ?? '', refusal?.fault.check ?? '', refusal === null ? null : faultText(refusal.fault)],
   ]);
   if (options.json === true)
     printJson({
@@ -112,9 +129,8 @@ function firstFault(candidates: readonly (readonly [string, string, string | nul
   return null;
 }
 
-function attestationFaults(fault: ProofFault | null): readonly (readonly [string, string, string])[] {
-  if (fault === null) return [];
-  return [['the attestation', fault.check, `${fault.check}: ${fault.message}`]];
+function faultText({ check, message }: ProofFault): string {
+  return `${check}: ${message}`;
 }
 
 /** What the tenant has against a proof that holds. */

@@ -11,6 +11,7 @@ import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, writeOutput } from './files.ts';
 import { bytesText, paint, print, printJson } from './output.ts';
+import { addChallenge } from './proof-challenge.ts';
 import { judgement, refuseFault, verified } from './proof-file.ts';
 import { addJoin } from './proof-join.ts';
 import { addVerify } from './proof-verify.ts';
@@ -20,7 +21,7 @@ export function addProof(program: Command): void {
   const proof = noun(
     program,
     'proof',
-    'the trusted proof of a VM: show, export, verify, compare, join',
+    'the trusted proof of a VM: show, export, verify, compare, join, challenge',
     'A proof is the chain of all that happened to a VM, each step signed by the TPM of the host where it happened.',
   );
   addShow(proof);
@@ -28,6 +29,7 @@ export function addProof(program: Command): void {
   addVerify(proof);
   addCompare(proof);
   addJoin(proof);
+  addChallenge(proof);
 }
 
 interface AuthorityOptions extends CommonOptions {

@@ -1,7 +1,6 @@
-import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostId } from '../evidence/identity.ts';
-import type { Credential, VmRecord, VmState } from '../ledger/records.ts';
+import type { VmRecord, VmState } from '../ledger/records.ts';
 import { asksOfEveryHolder } from '../appraisal/host-rules.ts';
 import { approvedState, quoteOf } from '../appraisal/quote.ts';
 import { sameHost, stepChain } from '../proof/chain.ts';
@@ -20,7 +19,7 @@ import { encodeProof } from '../proof/proof.ts';
 import type { Proof } from '../proof/proof.ts';
 import { proofFrom } from '../proof/shorten.ts';
 import { limits } from '../limits.ts';
-import { credentialsOf } from './credentials.ts';
+import { credentialsOf, ownCredentials } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
 import { Refused } from './refused.ts';
@@ -351,34 +350,4 @@ export class Chains {
 
 function noChain(name: string): TvmmpError {
   return new TvmmpError('vm-unknown', `VM ${name} has no chain here`);
-}
-
-/** Certificates and policy behind this host's signatures of now. */
-export function ownCredentials(host: Host): readonly Credential[] {
-  const { identity, policy } = host;
-  return credentialsOf({
-    certificates: [identity.akCertificate, ...identity.signerCertificates],
-    policies: [policy().envelope],
-  });
-}
-
-/** What verifies one entry that this host signed, by the digests in it: its policy or certificate may have been replaced since. */
-export function credentialsFor(
-  host: Host,
-  signed: SignedEntry,
-): { readonly certificates: readonly Uint8Array[]; readonly policies: readonly string[] } {
-  const entry = decodeEntry(signed.entry);
-  const held = [...host.journal.credentials(entry.vm), ...ownCredentials(host)];
-  const find = (kind: Credential['kind'], digest: Uint8Array): Uint8Array => {
-    const found = held.find(
-      (credential) => credential.kind === kind && bytesEqual(credential.digest, digest),
-    );
-    if (found === undefined)
-      throw new TvmmpError('internal', `the ${kind} of an entry of ours is not in the journal`);
-    return found.bytes;
-  };
-  return {
-    certificates: [find('certificate', entry.host.certificate), ...host.identity.signerCertificates],
-    policies: [Buffer.from(find('policy', entry.policy.digest)).toString('utf8')],
-  };
 }

@@ -1,38 +1,28 @@
 import { randomBytes } from 'node:crypto';
 import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
-import { limits } from '../limits.ts';
 import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts';
-import { decodeEntry, decodeSignedEntry } from '../proof/entry.ts';
-import type { SignedEntry } from '../proof/entry.ts';
+import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Hello, Message, Question } from '../protocol/messages.ts';
-import { departingOf, recordArrival, verifyArrived } from './arrival.ts';
-import { hasLeft, isActive, isRunningHere, jobOf, lookAt } from './domain-view.ts';
+import { recordArrival } from './arrival.ts';
 import { disclaim } from './disclaimers.ts';
-import { discardIncoming, discardOrphans } from './incoming.ts';
+import { isActive, lookAt } from './domain-view.ts';
+import { discardOrphans } from './incoming.ts';
 import type { IncomingDomain } from './incoming.ts';
+import { OutcomeWatch } from './outcome-watch.ts';
+import { arrivedOf, repeatOutcome } from './past-sessions.ts';
 import { resumedState } from './resumed.ts';
 import type { Services } from './services.ts';
-import type { Timer } from './timers.ts';
-import { departedMessage } from './source-entries.ts';
 import { SourceSession } from './source-session.ts';
 import type { Opening } from './source-session.ts';
-import { arrivedMessage } from './target-entries.ts';
 import { TargetSession } from './target-session.ts';
+import type { Timer } from './timers.ts';
 
 /** How often libvirt's outcome is looked at besides its events. */
 const tickMs = 500;
-/** How long after its hook was answered an incoming VM may take to show up in libvirt. */
-const incomingGraceMs = 60_000;
 /** Between two looks for sessions that the journal believes open. */
 const sweepMs = 60_000;
-/** Between two attempts to tell a peer something that it has not answered. */
-const repeatMs = 5_000;
-/** How long a connection may bring no answer to what was said over it. */
-const silentMs = 30_000;
-/** How long a VM may be neither here nor reported as arrived before the target is asked. */
-const quietMs = 5_000;
 
 /**
  * All hand-overs that this host takes part in: opens and answers them, feeds them libvirt's outcome, finds the one that a late
@@ -45,7 +35,7 @@ export class Sessions {
   readonly #openings = new Map<string, number>();
   #timer: Timer | null = null;
   #sweptAt = -Infinity;
-  readonly #looking = new Set<SourceSession | TargetSession>();
+  readonly #watch: OutcomeWatch;
   /** Called when a VM has arrived here and *arrived* is signed. */
   onArrived: (uuid: string) => void = () => undefined;
   /** Called when a hand-over is over, whatever became of it: the VM may have changed meanwhile. */
@@ -53,6 +43,9 @@ export class Sessions {
 
   constructor(services: Services) {
     this.#services = services;
+    this.#watch = new OutcomeWatch(services, (uuid) => {
+      this.onArrived(uuid);
+    });
   }
 
   /** Takes up what a restart interrupted, and begins to watch libvirt (SPEC 6.8). */
@@ -130,11 +123,19 @@ export class Sessions {
     return null;
   }
 
+  /** libvirt released an incoming VM: no need to wait for the grace to pass. */
+  async released(uuid: string): Promise<void> {
+    const session = this.stagedFor(uuid);
+    if (session === null || this.#services.host.journal.permit(uuid)?.consumed == null) return;
+    if (isActive(await lookAt(this.#services.host.hypervisor, uuid))) return;
+    await session.input({ kind: 'lost' });
+  }
+
   /** Looks at libvirt's outcome for every committed session now; called by events and by the clock. One never waits for another. */
   look(): void {
     this.#sweep();
-    for (const session of this.#sources.values()) this.#guarded(session, () => this.#lookSource(session));
-    for (const session of this.#targets.values()) this.#guarded(session, () => this.#lookTarget(session));
+    for (const session of this.#sources.values()) this.#watch.look(session);
+    for (const session of this.#targets.values()) this.#watch.look(session);
   }
 
   /** Tries at once what would be tried again later: the peer may have come back. */
@@ -279,7 +280,13 @@ export class Sessions {
       await live.input({ kind: 'message', message });
       return;
     }
-    await this.#answerFromJournal(channel, message, this.#settled(record));
+    const past = this.#settled(record);
+    if (past.role === 'source' && past.state === 'given-up' && message.kind === 'arrived') {
+      this.#arrivedAfterAll(channel, message, past);
+      return;
+    }
+    await repeatOutcome(this.#services, channel, message, past);
+    channel.close();
   }
 
   /** A session that ended before it was committed, where its end could not be written down at the time (a full disk). */
@@ -313,31 +320,6 @@ export class Sessions {
     await this.#source(vm, hello.session, 'hook').answer(channel, hello);
   }
 
-  /** A session that is over: its outcome is repeated to a peer that has not heard it (SPEC 6.8). */
-  async #answerFromJournal(channel: Channel, message: Message, record: SessionRecord): Promise<void> {
-    const { journal } = this.#services.host;
-    if (record.role === 'source' && record.state === 'departed' && message.kind === 'arrived') {
-      const departures = journal.departures(record.vm).map(decodeSignedEntry);
-      const entry = departures.find((signed) => sessionOf(signed) === hex(record.id));
-      if (entry !== undefined) await channel.send(departedMessage(this.#services, record.id, entry));
-    } else if (record.role === 'source' && record.state === 'given-up' && message.kind === 'arrived') {
-      this.#arrivedAfterAll(channel, message, record);
-      return;
-    } else if (record.role === 'source' && record.state === 'resolved' && message.kind === 'arrived') {
-      await this.#contradict(channel, message, record);
-    } else if (message.kind === 'abort' || message.kind === 'query') {
-      await this.#disclaimAgain(channel, message, record);
-    }
-    channel.close();
-  }
-
-  /** What a crash or a fault left of a session that came to nothing is thrown away before it is signed that nothing is left. */
-  async #disclaimAgain(channel: Channel, question: Question, record: SessionRecord): Promise<void> {
-    if (record.role !== 'target' || (record.state !== 'aborted' && record.state !== 'refused')) return;
-    await discardIncoming(this.#services, record.vm, record.id);
-    await channel.send(await disclaim(this.#services, question));
-  }
-
   /** What an administrator gave up did arrive: *departed* can be signed now. */
   #arrivedAfterAll(channel: Channel, message: Arrived, record: SessionRecord): void {
     const { journal } = this.#services.host;
@@ -353,144 +335,6 @@ export class Sessions {
     session.attach(channel);
     this.look();
   }
-
-  /** Both hosts have the VM: nothing is destroyed, both operators are told (SPEC 6.9). */
-  async #contradict(channel: Channel, message: Arrived, record: SessionRecord): Promise<void> {
-    const departing = departingOf(this.#services, record.vm, record.id);
-    if (departing === null)
-      throw new TvmmpError('internal', 'a resolved session without its departing entry');
-    verifyArrived(this.#services, departing.state, message);
-    const { journal, now } = this.#services.host;
-    const problem = `hand-over-conflict: ${record.peer} says that the VM arrived there, and an administrator kept it here`;
-    journal.noteProblem(record.id, problem, now());
-    await channel.send({ kind: 'refused', session: record.id, hint: null });
-  }
-
-  // libvirt's outcome
-
-  async #lookSource(session: SourceSession): Promise<void> {
-    const { state } = session;
-    if (redone.has(state.tag)) return session.redo();
-    if (state.tag === 'aborting') return this.#say(session, 'stayed', 'abort', state.head);
-    if (state.tag !== 'offered' && state.tag !== 'staged' && state.tag !== 'declined') return;
-    if (!session.outcomeIsDue) return;
-    const { hypervisor, timers } = this.#services.host;
-    // The job first: a move that ends between the two looks then shows as a VM that is gone, not as one that stays.
-    if ((await jobOf(hypervisor, session.vm.uuid)) !== null) {
-      session.quietSince = null;
-      return;
-    }
-    const domain = await lookAt(hypervisor, session.vm.uuid);
-    if (!isRunningHere(domain)) {
-      session.quietSince ??= timers.elapsed();
-      if (timers.elapsed() < session.quietSince + quietMs) return;
-      if (hasLeft(domain) && state.tag !== 'declined') return this.#say(session, 'left', 'query', state.head);
-    }
-    // Our own migration call may have begun while we looked.
-    if (session.move !== 'under-way') await session.input({ kind: 'stayed' });
-  }
-
-  async #lookTarget(session: TargetSession): Promise<void> {
-    const { hypervisor, journal, now } = this.#services.host;
-    if (redone.has(session.state.tag)) {
-      await session.redo();
-      if (session.arrivedAt !== null) this.onArrived(session.uuid);
-      return;
-    }
-    if (session.state.tag === 'arrived') return this.#repeat(session, session.state.message);
-    if (session.state.tag !== 'staged') return;
-    const domain = await lookAt(hypervisor, session.uuid);
-    if (isRunningHere(domain)) {
-      await session.input({ kind: 'moved' });
-      this.onArrived(session.uuid);
-      return;
-    }
-    const permit = journal.permit(session.uuid);
-    if (isActive(domain) || permit === null) return;
-    const overdue = permit.consumed === null ? permit.expires : permit.consumed + incomingGraceMs;
-    if (now() > overdue) await session.input({ kind: 'lost' });
-  }
-
-  /**
-   * The VM is here and does not leave, or nothing of it is here and the target must have it: said again until the target has answered, also over a
-   * connection that is there (a full disk may have kept it from being said).
-   */
-  async #say(
-    session: SourceSession,
-    outcome: 'stayed' | 'left',
-    kind: 'abort' | 'query',
-    head: Uint8Array,
-  ): Promise<void> {
-    const { timers } = this.#services.host;
-    if (!session.connected) return this.#repeat(session, { kind, session: session.session, head });
-    if (timers.elapsed() < session.repeatedAt + repeatMs) return;
-    session.repeatedAt = timers.elapsed();
-    await session.input({ kind: outcome });
-  }
-
-  /** libvirt released an incoming VM: no need to wait for the grace to pass. */
-  async released(uuid: string): Promise<void> {
-    const session = this.stagedFor(uuid);
-    if (session === null || this.#services.host.journal.permit(uuid)?.consumed == null) return;
-    if (isActive(await lookAt(this.#services.host.hypervisor, uuid))) return;
-    await session.input({ kind: 'lost' });
-  }
-
-  /** What the peer must hear: over a new connection when the first one is gone, until it has answered. */
-  async #repeat(session: SourceSession | TargetSession, message: Message): Promise<void> {
-    const { host } = this.#services;
-    // A host that lost its power, or one that repeats old words, leaves a connection over which nothing comes.
-    if (session.connected && host.timers.elapsed() > session.spokenAt + silentMs) session.disconnect();
-    if (session.connected || host.timers.elapsed() < session.repeatedAt + repeatMs) return;
-    session.repeatedAt = host.timers.elapsed();
-    const record = host.journal.session(session.session);
-    if (record === null) return;
-    const channel = await host.connect(record.address);
-    if (record.peer !== channel.peerName) {
-      channel.close();
-      throw new TvmmpError('peer-untrusted', `${record.address} is ${channel.peerName}, not ${record.peer}`);
-    }
-    session.attach(channel);
-    await channel.send(message);
-    if (record.problem.startsWith('peer-')) host.journal.noteProblem(session.session, '', host.now());
-  }
-
-  /** One look at a time per session; what fails is met again at the next one. */
-  #guarded(session: SourceSession | TargetSession, look: () => Promise<void>): void {
-    if (session.busy || this.#looking.has(session)) return;
-    this.#looking.add(session);
-    look()
-      .catch((error: unknown) => {
-        const { log } = this.#services.host;
-        log.warn({ error: String(error) }, 'a session could not go on now; it will be tried again');
-        session.troubled(error);
-      })
-      .finally(() => this.#looking.delete(session));
-  }
-}
-
-/** States whose effect is tried again at each look until it is done. */
-const redone: ReadonlySet<string> = new Set<SourceSession['state']['tag'] | TargetSession['state']['tag']>([
-  'departed',
-  'destroying',
-  'aborted',
-  'resolved',
-  'giving-up',
-  'arriving',
-]);
-
-/** Our *arrived* of a session, from the journal. */
-function arrivedOf(services: Services, vm: string, session: Uint8Array): Arrived | null {
-  const entries = services.host.journal.entries(vm).map(decodeSignedEntry);
-  const entry = entries.findLast(
-    (signed) => decodeEntry(signed.entry).kind === 'arrived' && sessionOf(signed) === hex(session),
-  );
-  return entry === undefined ? null : arrivedMessage(services, session, entry);
-}
-
-function sessionOf(signed: SignedEntry): string {
-  const { session } = decodeEntry(signed.entry);
-  return session === null ? '' : hex(session);
 }
 
 function newId(): Uint8Array {

@@ -8,7 +8,7 @@ import type { SignedEntry } from '../proof/entry.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Departed, Offer } from '../protocol/messages.ts';
 import type { SourceEffect } from '../protocol/source.ts';
-import { credentialsFor, ownCredentials } from './chains.ts';
+import { credentialsFor, ownCredentials } from './credentials.ts';
 import { statements } from './hello.ts';
 import { keyContext } from './key-context.ts';
 import type { Services } from './services.ts';

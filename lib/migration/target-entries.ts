@@ -6,8 +6,7 @@ import type { SignedEntry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { Arrived, Departed } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
-import { credentialsFor } from './chains.ts';
-import { credentialsOf } from './credentials.ts';
+import { credentialsFor, credentialsOf } from './credentials.ts';
 import type { Services } from './services.ts';
 import { requireTenantAgreesToUs, tenantOf } from './tenant.ts';
 

@@ -29,8 +29,17 @@ export const proofChecks = [
 ] as const;
 export type ProofCheck = (typeof proofChecks)[number];
 
-/** What an attestation (SPEC 4.3) can fail beside these. */
-export const attestationChecks = ['nonce', 'head', 'revocation'] as const;
+/** What an attestation (SPEC 4.3) and a quote from inside the guest (SPEC 4.4) can fail beside these. */
+export const attestationChecks = [
+  'nonce',
+  'head',
+  'revocation',
+  'vtpm-challenge',
+  'vtpm-ak',
+  'vtpm-signature',
+  'vtpm-type',
+  'vtpm-nonce',
+] as const;
 export type AttestationCheck = (typeof attestationChecks)[number];
 
 /** The first failure in a proof. */

@@ -3,6 +3,7 @@ import { mutantsOf } from './mutant.ts';
 
 const vectors = 'test/vectors/attestation.test.ts';
 const host = 'test/unit/migration/attestation.test.ts';
+const guest = 'test/unit/proof/vtpm-quote.test.ts';
 
 export const attestations = [
   ...mutantsOf('lib/proof/attestation.ts', vectors, [
@@ -170,6 +171,84 @@ export const attestations = [
       find: '    this.#admit();\n    this',
       replace: '    void this.#admit;\n    this',
       title: 'is refused to whoever asks for too many at once, or within a minute',
+    },
+  ]),
+  ...mutantsOf('lib/proof/vtpm-challenge.ts', guest, [
+    {
+      name: 'challenge/vtpm',
+      defence: 'A challenge goes to the vTPM that the proof names',
+      spec: '4.4',
+      find: 'if (!bytesEqual(nameOf(told.ek), vtpm))',
+      replace: 'if (bytesEqual(nameOf(told.ek), new Uint8Array()))',
+      title: 'is asked for by no challenge to an endorsement key that the proof does not name',
+    },
+    {
+      name: 'challenge/endorsement-key',
+      defence: 'What opens a challenge is a restricted decryption key that a TPM keeps',
+      spec: '4.4',
+      find: 'if (!isEndorsementKey(parsePublicArea(told.ek)))',
+      replace: 'if (isEndorsementKey === undefined)',
+      title: 'is asked for by no challenge to a vTPM whose named key is none that a TPM keeps',
+    },
+    {
+      name: 'challenge/attestation-key',
+      defence: 'A challenged key signs only what its TPM made, and stays in it',
+      spec: '4.4',
+      find: '    hasAttributes(area, needed) &&\n    !hasAttributes',
+      replace: '    hasAttributes(area, needed.slice(6)) &&\n    !hasAttributes',
+      title:
+        'is asked for by no challenge to a key that could be elsewhere, sign anything, or be stood for by a policy',
+    },
+    {
+      name: 'challenge/policy',
+      defence: 'A challenged key has no policy that could stand for its private part',
+      spec: '4.4',
+      find: '    area.authPolicy.byteLength === 0\n',
+      replace: '    area.authPolicy.byteLength >= 0\n',
+      title:
+        'is asked for by no challenge to a key that could be elsewhere, sign anything, or be stood for by a policy',
+    },
+    {
+      name: 'challenge/secret',
+      defence: 'A challenged quote shows that its key and the endorsement key are in one TPM',
+      spec: '4.4',
+      find: 'return sha256(nonce, secret);',
+      replace: 'return secret.byteLength === 0 ? secret : nonce;',
+      title: 'does not hold over the nonce alone: whoever made it has not shown that its key is in the vTPM',
+    },
+  ]),
+  ...mutantsOf('lib/proof/vtpm-quote.ts', guest, [
+    {
+      name: 'vtpm-quote/challenge',
+      defence: 'A challenge is about one VM and its vTPM',
+      spec: '4.4',
+      find: "demand(same, 'vtpm-challenge',",
+      replace: "demand(same !== null, 'vtpm-challenge',",
+      title: 'does not hold for a challenge to another VM or vTPM',
+    },
+    {
+      name: 'vtpm-quote/strong-key',
+      defence: 'A weak key is not believed',
+      spec: '4.4',
+      find: 'key !== null && isStrongKey(key),',
+      replace: 'key !== null && isStrongKey !== null,',
+      title: 'holds by a key that the verifier knows, over the nonce itself',
+    },
+    {
+      name: 'vtpm-quote/signature',
+      defence: 'The quote is signed by the challenged key',
+      spec: '4.4',
+      find: 'signedBy(key, attest, signature)',
+      replace: 'signedBy !== null && key !== null && signature !== null',
+      title: 'does not hold by another key than the challenged one',
+    },
+    {
+      name: 'vtpm-quote/nonce',
+      defence: 'The quote was made after the nonce was drawn',
+      spec: '4.4',
+      find: 'bytesEqual(quote.extraData, nonce),',
+      replace: 'quote.extraData.byteLength === nonce.byteLength && bytesEqual !== null,',
+      title: 'does not hold for another challenge, of which each has its own nonce and secret',
     },
   ]),
 ];

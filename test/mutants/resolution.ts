@@ -105,24 +105,26 @@ export const resolutions = [
       title: 'is taken out when the agent starts',
     },
   ]),
-  ...mutantsOf('lib/migration/sessions.ts', resolution, [
+  ...mutantsOf('lib/migration/past-sessions.ts', resolution, [
     {
       name: 'conflict/verified',
       defence: 'A conflict is noted over an arrival that verifies, and no other',
       spec: '6.9',
-      find: '    verifyArrived(this.#services, departing.state, message);\n',
-      replace: '    void verifyArrived;\n',
+      find: '  verifyArrived(services, departing.state, message);\n',
+      replace: '  void verifyArrived;\n',
       title: 'is believed over an arrival that is not the target’s',
     },
     {
       name: 'conflict/noted',
       defence: 'A conflict is noted, so that the VM does not start',
       spec: '6.9, 8.2',
-      find: '    journal.noteProblem(record.id, problem, now());\n    await channel.send({ kind:',
-      replace: '    void [journal, problem, now];\n    await channel.send({ kind:',
+      find: '  journal.noteProblem(record.id, problem, now());\n  await channel.send({ kind:',
+      replace: '  void [journal, problem, now];\n  await channel.send({ kind:',
       title:
         'destroys nothing where the target says arrived after all, tells both, and lets the VM start nowhere',
     },
+  ]),
+  ...mutantsOf('lib/migration/sessions.ts', resolution, [
     {
       name: 'given-up/not-come-back',
       defence: 'A VM that came back after it was given up is not destroyed on an old session’s word',

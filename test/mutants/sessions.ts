@@ -387,16 +387,6 @@ export const sessions = [
       test: unfinished,
     },
     {
-      name: 'sessions/arrived-says-so',
-      defence: 'What is said again as *arrived* is an entry that says so',
-      spec: '6.8',
-      find: "decodeEntry(signed.entry).kind === 'arrived' && sessionOf(signed) === hex(session)",
-      replace: 'sessionOf(signed) === hex(session)',
-      title:
-        'stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody',
-      test: unfinished,
-    },
-    {
       name: 'sessions/leaves-no-key',
       defence:
         'The sealed key of a session that came to nothing goes, also where libvirt was away when it ended',
@@ -407,6 +397,28 @@ export const sessions = [
         'leaves nothing behind: the key of a VM that was refused while libvirt was away is cleared away without a restart',
       test: unfinished,
     },
+  ]),
+  ...mutantsOf('lib/migration/past-sessions.ts', hands, [
+    {
+      name: 'sessions/arrived-says-so',
+      defence: 'What is said again as *arrived* is an entry that says so',
+      spec: '6.8',
+      find: "decodeEntry(signed.entry).kind === 'arrived' && sessionOf(signed) === hex(session)",
+      replace: 'sessionOf(signed) === hex(session)',
+      title:
+        'stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody',
+      test: unfinished,
+    },
+    {
+      name: 'sessions/disclaimed-after-discarding',
+      defence: 'What a session left here is thrown away before it is signed that nothing is left',
+      spec: '6.10',
+      find: '  await discardIncoming(services, record.vm, record.id);\n',
+      replace: '  void discardIncoming;\n',
+      title: 'aborted is not said of what a crash left before that is thrown away',
+    },
+  ]),
+  ...mutantsOf('lib/migration/outcome-watch.ts', hands, [
     {
       name: 'sessions/abort-said-again',
       defence: '*abort* that a full disk kept back is said over the connection that there is',
@@ -417,22 +429,12 @@ export const sessions = [
       test: unfinished,
     },
     {
-      name: 'sessions/disclaimed-after-discarding',
-      defence: 'What a session left here is thrown away before it is signed that nothing is left',
-      spec: '6.10',
-      find: '    await discardIncoming(this.#services, record.vm, record.id);\n',
-      replace: '    void discardIncoming;\n',
-      title: 'aborted is not said of what a crash left before that is thrown away',
-      test: hands,
-    },
-    {
       name: 'sessions/attested-peer',
       defence: 'What is said again is said to the attested host alone',
       spec: '6.1',
       find: '    if (record.peer !== channel.peerName) {',
       replace: "    if (channel.peerName === '') {",
       title: 'what has to be said again is said to the attested host alone, whoever answers at its address',
-      test: hands,
     },
     {
       name: 'source/window-of-a-look',
@@ -442,7 +444,6 @@ export const sessions = [
       find: "    if (session.move !== 'under-way') await session.input({ kind: 'stayed' });",
       replace: "    session.move = 'over';\n    await session.input({ kind: 'stayed' });",
       title: 'a look at libvirt from before tvmmp migrate let it go says nothing about the migration',
-      test: hands,
     },
     {
       name: 'source/due',
@@ -451,7 +452,6 @@ export const sessions = [
       find: '    if (!session.outcomeIsDue) return;\n',
       replace: '',
       title: 'a VM that runs on here means nothing before libvirt had its turn',
-      test: hands,
     },
     {
       name: 'source/job-first',
@@ -460,7 +460,6 @@ export const sessions = [
       find: '      session.quietSince = null;\n      return;',
       replace: '      session.quietSince = null;',
       title: 'there is no outcome while libvirt works on the VM',
-      test: hands,
     },
   ]),
   ...mutantsOf('lib/migration/arrival.ts', tenant, [

@@ -395,6 +395,26 @@ export const peers: readonly Attack[] = [
   },
   {
     row: 7,
+    attack: 'Cuckoo in the guest: a key of another TPM, or of none, answers a tenant for the vTPM of its VM',
+    dimensions: ['authentication', 'data integrity'],
+    defence:
+      'The quote is over a secret that only the endorsement key named in the proof opens, and only for a key of the same TPM; together with the attestation of the host, over the same nonce',
+    spec: '4.4',
+    tests: [
+      tests(
+        'test/unit/cli/deep-attestation.test.ts',
+        'is of no use with a key of another TPM: neither TPM opens the credential',
+        'challenges no vTPM but that of the proof',
+      ),
+      tests(
+        'test/unit/proof/vtpm-quote.test.ts',
+        'does not hold over the nonce alone: whoever made it has not shown that its key is in the vTPM',
+        'is asked for by no challenge to a key that could be elsewhere, sign anything, or be stood for by a policy',
+      ),
+    ],
+  },
+  {
+    row: 7,
     attack: 'Relay, proxy and cuckoo: evidence of another machine, or of software that plays a TPM',
     dimensions: ['authentication', 'communication security'],
     defence:
