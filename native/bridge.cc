@@ -161,7 +161,7 @@ Napi::Value Manufacture(const Napi::CallbackInfo& info) {
 }
 
 struct Endorsement {
-  std::vector<uint8_t> public_area;
+  VtpmEndorsement key;
   uint32_t tpm_commands;
 };
 
@@ -174,7 +174,8 @@ Napi::Value ReadEndorsementKey(const Napi::CallbackInfo& info) {
   };
   return RunOperation<Endorsement>(info.Env(), "tvmmp:vtpmEndorsementKey", work, [](Napi::Env env, const Endorsement& read) -> Napi::Value {
     Napi::Object result = Napi::Object::New(env);
-    result["publicArea"] = ToUint8Array(env, read.public_area);
+    result["publicArea"] = ToUint8Array(env, read.key.public_area);
+    result["certificate"] = ToUint8Array(env, read.key.certificate);
     result["tpmCommands"] = Napi::Number::New(env, read.tpm_commands);
     return result;
   });

@@ -26,7 +26,17 @@ constexpr uint32_t kReadPublic = 0x173;
 constexpr uint32_t kEndorsementHierarchy = 0x4000000b;
 constexpr uint32_t kPasswordSession = 0x40000009;
 constexpr uint32_t kNoSuchHandle = 0x18b;  // TPM_RC_HANDLE for handle 1
-constexpr std::array<uint32_t, 2> kPersistentKeys = {0x81010001, 0x81010016};
+constexpr uint32_t kNvReadPublic = 0x169;
+constexpr uint32_t kNvRead = 0x14e;
+constexpr size_t kNvChunk = 512;  // below every TPM's largest buffer
+constexpr size_t kCertificateMax = 8192;
+
+// Where swtpm_setup puts a key and its certificate (EK Credential Profile 2.5, 2.2.1.4; TCG Provisioning Guidance, 7.8).
+struct Place {
+  uint32_t key;
+  uint32_t certificate;
+};
+constexpr std::array<Place, 2> kPlaces = {{{0x81010001, 0x01c00002}, {0x81010016, 0x01c00016}}};
 
 // fixedTPM, fixedParent, sensitiveDataOrigin, restricted, decrypt; and sign, which an endorsement key does not have.
 constexpr uint32_t kKeyOfThisTpm = 0x00030032;
@@ -91,15 +101,54 @@ Bytes CreatedFromTemplate(SwtpmProcess& vtpm) {
   return public_area;
 }
 
-Bytes ReadFrom(SwtpmProcess& vtpm) {
-  StartupClear(vtpm);
-  for (uint32_t handle : kPersistentKeys) {
-    if (std::optional<Bytes> found = Persistent(vtpm, handle)) return *found;
-  }
-  return CreatedFromTemplate(vtpm);
+// Size of what an NV index holds; 0 where there is no such index.
+size_t NvSize(SwtpmProcess& vtpm, uint32_t index) {
+  Bytes rest;
+  PutWire(rest, index, 4);
+  const Bytes response = vtpm.Transmit(WireCommand(kNoSessions, kNvReadPublic, rest));
+  if (ResponseCode(response) != 0) return 0;
+  const size_t policy_at = kResponseHead + 2 + 4 + 2 + 4;  // after size, index, name algorithm, attributes
+  return ReadWire(response, policy_at + 2 + ReadWire(response, policy_at, 2), 2);
 }
 
-Bytes Endorsement(const fs::path& dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+Bytes NvReadCommand(uint32_t index, size_t offset, size_t size) {
+  Bytes rest;
+  PutWire(rest, index, 4);  // authorized by its own, empty password
+  PutWire(rest, index, 4);
+  PutWire(rest, 9, 4);
+  PutWire(rest, kPasswordSession, 4);
+  rest.resize(rest.size() + 5);
+  PutWire(rest, static_cast<uint32_t>(size), 2);
+  PutWire(rest, static_cast<uint32_t>(offset), 2);
+  return WireCommand(kSessions, kNvRead, rest);
+}
+
+// A guest may have put anything there, or taken it away: what cannot be read is no certificate.
+Bytes CertificateAt(SwtpmProcess& vtpm, uint32_t index) {
+  const size_t size = NvSize(vtpm, index);
+  if (size == 0 || size > kCertificateMax) return {};
+  Bytes certificate;
+  while (certificate.size() < size) {
+    const size_t wanted = std::min(kNvChunk, size - certificate.size());
+    const Bytes response = vtpm.Transmit(NvReadCommand(index, certificate.size(), wanted));
+    if (ResponseCode(response) != 0) return {};
+    const size_t at = kResponseHead + 4 + 2;
+    if (ReadWire(response, kResponseHead + 4, 2) != wanted || response.size() < at + wanted) return {};
+    certificate.insert(certificate.end(), response.begin() + static_cast<std::ptrdiff_t>(at),
+                       response.begin() + static_cast<std::ptrdiff_t>(at + wanted));
+  }
+  return certificate;
+}
+
+VtpmEndorsement ReadFrom(SwtpmProcess& vtpm) {
+  StartupClear(vtpm);
+  for (const Place& place : kPlaces) {
+    if (std::optional<Bytes> found = Persistent(vtpm, place.key)) return {*found, CertificateAt(vtpm, place.certificate)};
+  }
+  return {CreatedFromTemplate(vtpm), CertificateAt(vtpm, kPlaces[0].certificate)};
+}
+
+VtpmEndorsement Endorsement(const fs::path& dir, const std::string& swtpm, const SecretBuffer& passphrase) {
   const fs::path state = dir / kStateFile;
   StatOf(state, "vTPM state");  // before the lock's file is made in a directory that is none of ours
   StateLock lock(dir, StatOf(dir, "vTPM state directory"));
@@ -110,14 +159,14 @@ Bytes Endorsement(const fs::path& dir, const std::string& swtpm, const SecretBuf
   SwtpmProcess vtpm(swtpm, work.Old(), status.st_uid, status.st_gid, {.at_rest = &passphrase, .migration = nullptr});
   vtpm.OpenDataChannel();
   vtpm.Init();
-  Bytes public_area = ReadFrom(vtpm);
+  VtpmEndorsement read = ReadFrom(vtpm);
   vtpm.Shutdown();
-  return public_area;
+  return read;
 }
 
 }  // namespace
 
-Bytes VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+VtpmEndorsement VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase) {
   try {
     return Endorsement(state_dir, swtpm, passphrase);
   } catch (const OperationError& error) {

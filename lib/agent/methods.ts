@@ -11,6 +11,7 @@ import type { RestingKeys } from '../migration/resting-keys.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
 import { bindTenant } from '../migration/tenant.ts';
+import { vtpmCertificate } from '../migration/vtpm-certificate.ts';
 import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
@@ -64,6 +65,11 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       const { attestation, proof } = await attestations.attest(vm, nonce);
       const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
       return { vm: summary(vm), attestation: base64(attestation), proof: base64(proof) };
+    },
+    'vm.certificate': async (params) => {
+      const vm = find(services, text(params, 'vm'));
+      const certificate = Buffer.from(await vtpmCertificate(services, vm)).toString('base64');
+      return { vm: summary(vm), vtpm: Buffer.from(vm.vtpm ?? []).toString('hex'), certificate };
     },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));

@@ -12,6 +12,7 @@ import { refuseFault, verified } from './proof-file.ts';
 
 /** TPM2B_PUBLIC and TPMT_PUBLIC are far below. */
 const PUBLIC_FILE_BYTES_MAX = 4 * 1024;
+const CERTIFICATE_FILE_BYTES_MAX = 64 * 1024;
 /** What tpm2-tools put before a credential: its magic and version. */
 const CREDENTIAL_MAGIC = 0xbadcc0de;
 const CREDENTIAL_VERSION = 1;
@@ -43,7 +44,7 @@ export function addChallenge(proof: Command): void {
     .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
     .requiredOption(
       '--vtpm-ek <file>',
-      'public area of the endorsement key of the vTPM, as the guest tells it',
+      'endorsement key of the vTPM: its public area as the guest tells it, or its certificate (tvmmp vm certificate)',
     )
     .requiredOption(
       '--vtpm-ak <file>',
@@ -58,7 +59,7 @@ async function challenge(file: string, options: ChallengeOptions): Promise<void>
   const bytes = readInput(file, limits.proofBytesMax);
   const judged = await verified(bytes, options.authority);
   if (judged.outcome === 'fault') return refuseFault(judged, bytes);
-  const told = { ek: publicAreaFrom(options.vtpmEk), ak: publicAreaFrom(options.vtpmAk) };
+  const told = { ek: await endorsementKeyFrom(options.vtpmEk), ak: publicAreaFrom(options.vtpmAk) };
   const made = makeChallenge(judged.head, told);
   const kept = `${options.output}.challenge`;
   const sent = `${options.output}.credential`;
@@ -72,6 +73,21 @@ async function challenge(file: string, options: ChallengeOptions): Promise<void>
       `${sent}: for the guest (tpm2_activatecredential -i)`,
       `${kept}: yours alone; the guest quotes over SHA-256 of the nonce and what the credential holds`,
     );
+}
+
+/** From the certificate of the key (PEM), or from its public area. */
+async function endorsementKeyFrom(file: string): Promise<Uint8Array> {
+  const bytes = readInput(file, CERTIFICATE_FILE_BYTES_MAX);
+  if (!bytes.includes('-----BEGIN CERTIFICATE-----')) return publicAreaFrom(file);
+  const { X509Certificate } = await import('node:crypto');
+  const { endorsementKeyOf } = await import('../tpm/templates.ts');
+  try {
+    const area = endorsementKeyOf(new X509Certificate(bytes).publicKey);
+    if (area !== null) return area;
+  } catch (cause) {
+    throw usageError(`${file} is no certificate`, cause);
+  }
+  throw usageError(`${file} is no certificate of an RSA-2048 endorsement key; give its public area`);
 }
 
 /** TPMT_PUBLIC from a file that holds it, with or without its size before it, as tpm2-tools write both. */

@@ -11,6 +11,7 @@ import { readText } from './files.ts';
 import { print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
 import { addAttest } from './vm-attest.ts';
+import { addCertificate } from './vm-certificate.ts';
 
 /** `tvmmp vm`. */
 export function addVm(program: Command): void {
@@ -26,6 +27,7 @@ export function addVm(program: Command): void {
   addAdopt(vm);
   addTenantPolicy(vm);
   addAttest(vm);
+  addCertificate(vm);
 }
 
 function addList(vm: Command): void {

@@ -17,6 +17,7 @@ import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import { readTenantPolicy } from './tenant.ts';
 import type { TenantRequest } from './tenant.ts';
+import { keepCertificate } from './vtpm-certificate.ts';
 
 /** File systems that hosts share (statfs f_type): two hosts would see one vTPM state, which version 1 does not support. */
 const sharedFileSystems: ReadonlyMap<number, string> = new Map([
@@ -60,10 +61,10 @@ export async function protect(
   await host.files.mark(domain.uuid);
   const sealed = { name: domain.name, ...key };
   await services.platform.withKey(sealed, (own) => encryptVtpm(services, domain, own));
-  const { publicArea } = await services.platform.withKey(sealed, (own) =>
+  const endorsement = await services.platform.withKey(sealed, (own) =>
     host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(domain.uuid), own }),
   );
-  const vtpm = nameOf(publicArea);
+  const vtpm = nameOf(endorsement.publicArea);
   const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
   if (vtpmSecret(facts(before)) === null) await host.hypervisor.defineXml(withEncryption(before, key.secret));
   const element = metadataElement(host.settings.advertise);
@@ -76,6 +77,7 @@ export async function protect(
     throw new TvmmpError('internal', 'libvirt did not keep the definition');
   await chains.create({ uuid: domain.uuid, name: domain.name, facts: described.facts, vtpm, ...key }, tenant);
   await services.vtpmStates.made(domain.uuid);
+  keepCertificate(host.journal, domain.uuid, endorsement);
   host.journal.putSetting(pendingName(domain.uuid), '');
   return recordOf(services, domain.uuid);
 }

@@ -108,13 +108,13 @@ export interface Bridge {
   }): Promise<TpmCost>;
   /**
    * Reads who an encrypted vTPM is: the TPMT_PUBLIC, wire form, of its endorsement key (TCG EK Credential Profile 2.5, L-1; P-384
-   * where there is no such). The state is left as it is, to the byte. Rejects with `vtpm-busy` or `vtpm-read-failed`.
+   * where there is no such), and what lies in the NV index of its certificate, UNVERIFIED, empty where nothing can be read there. The state is left as it is, to the byte. Rejects with `vtpm-busy` or `vtpm-read-failed`.
    */
   vtpmEndorsementKey(options: {
     stateDir: string;
     swtpmPath?: string;
     own: OwnSealedKey;
-  }): Promise<TpmCost & { publicArea: Uint8Array }>;
+  }): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }>;
   /** Who is at the other end of a UNIX socket (SO_PEERCRED). Throws `internal` for another kind of descriptor. */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -129,7 +129,7 @@ interface BridgeAddon {
   resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
   convertVtpmState(options: object): Promise<TpmCost>;
   manufactureVtpm(options: object): Promise<TpmCost>;
-  vtpmEndorsementKey(options: object): Promise<TpmCost & { publicArea: Uint8Array }>;
+  vtpmEndorsementKey(options: object): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }>;
   peerCredentials(fd: number): PeerCredentials;
 }
 

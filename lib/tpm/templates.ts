@@ -2,6 +2,7 @@
  * Public areas that keys are made from. A verifier compares the public area it was shown with the template
  * (`matchesTemplate`): attributes and policies are then right by construction, not by a list of checks.
  */
+import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import { OBJECT_ATTRIBUTE, TPM_ALG } from './algorithms.ts';
 import type { AkAlgorithm, EkKind } from './port.ts';
@@ -53,6 +54,18 @@ export function ekTemplate(kind: EkKind): RsaPublic | EccPublic {
     x: NONE,
     y: NONE,
   };
+}
+
+/** TPMT_PUBLIC, wire form, of the L-1 endorsement key (RSA-2048) with this public key, as in its certificate; null for a key of another kind. */
+export function endorsementKeyOf(key: KeyObject): Uint8Array | null {
+  const template = ekTemplate('rsa-2048');
+  const { modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {};
+  if (key.asymmetricKeyType !== 'rsa' || template.type !== 'rsa') return null;
+  if (modulusLength !== 2048 || publicExponent !== 65537n) return null;
+  return formatPublicArea({
+    ...template,
+    modulus: Buffer.from(key.export({ format: 'jwk' }).n ?? '', 'base64url'),
+  });
 }
 
 /** Storage root key: ECC P-256 (TCG TPM v2.0 Provisioning Guidance, 7.5.1), as other software makes it too. */

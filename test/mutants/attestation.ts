@@ -251,4 +251,39 @@ export const attestations = [
       title: 'does not hold for another challenge, of which each has its own nonce and secret',
     },
   ]),
+  ...mutantsOf('lib/migration/vtpm-certificate.ts', 'test/unit/migration/vtpm-certificate.test.ts', [
+    {
+      name: 'vtpm-certificate/key',
+      defence: 'A certificate that a guest put into its vTPM is not handed out for the proof’s key',
+      spec: '4.5',
+      find: 'return publicKey.equals(keyObjectOf(parsePublicArea(publicArea)))',
+      replace: 'return publicKey.equals(publicKey) && keyObjectOf(parsePublicArea(publicArea)) !== null',
+      title:
+        'is not handed out where a guest has put one of another key there, or something else, or there is none',
+    },
+    {
+      name: 'vtpm-certificate/vtpm',
+      defence: 'The certificate is of the endorsement key that the proof names',
+      spec: '4.5',
+      find: 'if (vtpm === null || !bytesEqual(nameOf(publicArea), vtpm))',
+      replace: 'if (vtpm === null || bytesEqual(nameOf(publicArea), new Uint8Array()))',
+      title: 'is not handed out where what lies there is another vTPM than the proof names',
+    },
+    {
+      name: 'vtpm-certificate/kept-of',
+      defence: 'What was kept of an earlier vTPM of that UUID is not handed out',
+      spec: '4.5',
+      find: 'vtpm === null || name !== hex(vtpm)',
+      replace: 'vtpm === null || name === hex(vtpm).slice(1)',
+      title: 'is not handed out where what lies there is another vTPM than the proof names',
+    },
+    {
+      name: 'vtpm-certificate/holder',
+      defence: 'A host that does not hold the VM says nothing of its vTPM',
+      spec: '4.5',
+      find: "if (vm.holder !== host.identity.id.name || vm.sealed === null || vm.state === 'staged')",
+      replace: "if (vm.state === 'staged')",
+      title: 'is read anew where the VM came to, once it is off, and refused before and where it was',
+    },
+  ]),
 ];

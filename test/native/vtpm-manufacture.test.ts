@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { X509Certificate, randomUUID } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -17,7 +17,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TvmmpError, type ErrorCode } from '../../lib/errors.ts';
 import { loadBridge, type OwnSealedKey, type TpmCost } from '../../lib/native/bridge.ts';
-import { matchesTemplate, ekTemplate } from '../../lib/tpm/templates.ts';
+import { keyObjectOf, parsePublicArea } from '../../lib/tpm/public-area.ts';
+import { endorsementKeyOf, matchesTemplate, ekTemplate } from '../../lib/tpm/templates.ts';
 import { libvirtdMissing, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
 import { endProcess, startSwtpm, TpmHost } from './tpm-host.ts';
 import { rootMissing, skipWithout } from '../support/skip.ts';
@@ -61,7 +62,7 @@ describe('vTPM state: made encrypted, and read', function () {
   const state = (): Buffer => readFileSync(join(stateDir, 'tpm2-00.permall'));
   const manufacture = (more: { swtpmSetupPath?: string; qemuConf?: string } = {}): Promise<TpmCost> =>
     bridge.manufactureVtpm({ stateDir, vmId, own, qemuConf: file('no-qemu.conf'), ...more });
-  const endorsementKey = (): Promise<TpmCost & { publicArea: Uint8Array }> =>
+  const endorsementKey = (): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }> =>
     bridge.vtpmEndorsementKey({ stateDir, own });
   async function fails(promise: Promise<unknown>, code: ErrorCode, message = /./): Promise<void> {
     await assert.rejects(promise, (error) => {
@@ -142,6 +143,34 @@ describe('vTPM state: made encrypted, and read', function () {
         /CN = a-vm:2b5f/,
       );
     });
+  });
+
+  it('has a certificate that is read with its endorsement key, whole, and is of that key', async () => {
+    await manufacture();
+    const { publicArea, certificate } = await endorsementKey();
+    const read = new X509Certificate(certificate);
+    assert.ok(read.publicKey.equals(keyObjectOf(parsePublicArea(publicArea))));
+    assert.match(read.subject, new RegExp(`CN=${vmId}`));
+    assert.deepEqual(Buffer.from(endorsementKeyOf(read.publicKey) ?? []), Buffer.from(publicArea));
+    await bridge.convertVtpmState({ direction: 'decrypt', stateDir, own });
+    await useVtpm(() => {
+      vtpm('nvread', '0x1C00002', '-o', 'certificate');
+      assert.deepEqual(readFileSync(file('certificate')), Buffer.from(certificate));
+    });
+  });
+
+  it('has no certificate where swtpm_setup was told to make none, or where its index cannot be read', async () => {
+    manufactureInClear('--createek');
+    await useVtpm(() => vtpm('getcap', 'handles-persistent'));
+    await bridge.convertVtpmState({ direction: 'encrypt', stateDir, own });
+    assert.equal((await endorsementKey()).certificate.byteLength, 0);
+    await bridge.convertVtpmState({ direction: 'decrypt', stateDir, own });
+    await useVtpm(() => {
+      const attributes = 'ownerread|ownerwrite|authread|authwrite';
+      vtpm('nvdefine', '0x1C00002', '-C', 'o', '-s', '100', '-p', 'password', '-a', attributes);
+    });
+    await bridge.convertVtpmState({ direction: 'encrypt', stateDir, own });
+    assert.equal((await endorsementKey()).certificate.byteLength, 0);
   });
 
   it('takes the options that libvirt gives, and shows the key on a descriptor alone', async () => {

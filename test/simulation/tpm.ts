@@ -136,7 +136,8 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         machine.vtpms.set(stateDir.split('/').at(-2) ?? '', { version: 0, key: seals.open(own) });
         return cost;
       }),
-    vtpmEndorsementKey: ({ own }) => command(() => ({ ...cost, publicArea: own.receivePublic })),
+    vtpmEndorsementKey: ({ own }) =>
+      command(() => ({ ...cost, publicArea: own.receivePublic, certificate: new Uint8Array() })),
     peerCredentials: () => ({ pid: 1, uid: 0, gid: 0 }),
   };
 }

@@ -94,6 +94,33 @@ describe('tvmmp vm attest and tvmmp proof verify --attestation', () => {
       assert.equal((await verify(...more)).code, 2, more.join(' '));
   });
 
+  it('prints the certificate of a vTPM that the agent gives, in PEM', async () => {
+    const agent = new ScriptedAgent();
+    try {
+      const vm = { uuid: worldVm, name: 'web', state: 'running', holder: '', epoch: 1, entries: 4, head: '' };
+      const { der } = world.authority.root;
+      const certificate = Buffer.from(der).toString('base64');
+      await agent.listen({ 'vm.certificate': [{ result: { vm, vtpm: '000b', certificate } }] });
+      const shown = await tvmmp(['vm', 'certificate', 'web', '--config', agent.config]);
+      assert.deepEqual([shown.code, shown.stdout.trim()], [0, certificateToPem(der).trim()], shown.stderr);
+      const output = join(directory, 'ek.pem');
+      const told = await tvmmp([
+        'vm',
+        'certificate',
+        'web',
+        '--json',
+        '-o',
+        output,
+        '--config',
+        agent.config,
+      ]);
+      assert.deepEqual([json(told)['vtpm'], json(told)['pem']], ['000b', certificateToPem(der)]);
+      assert.equal(readFileSync(output, 'utf8'), certificateToPem(der));
+    } finally {
+      await agent.close();
+    }
+  });
+
   it('asks the agent, and writes attestation and proof for the tenant', async () => {
     const agent = new ScriptedAgent();
     try {

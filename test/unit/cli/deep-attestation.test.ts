@@ -125,6 +125,23 @@ describe('tvmmp proof challenge and verify --vtpm-quote, with tpm2-tools in the 
     assert.equal(alone.stdout, '');
   }).timeout(120_000);
 
+  it('takes the certificate of the endorsement key as well, as tvmmp vm certificate gives it', async () => {
+    const pem = (tpm: Swtpm): string => {
+      tpm.tool('nvread', '0x1C00002', '-o', 'ek.der');
+      return write('ek.pem', certificateToPem(readFileSync(join(tpm.directory, 'ek.der'))));
+    };
+    const ak = join(vtpm.directory, 'ak.pub');
+    const made = await challenge('certified', pem(vtpm), ak);
+    assert.equal(made.code, 0, made.stderr);
+    assert.ok(activate(vtpm, 'certified') !== null);
+    const bad = await challenge('bad', pem(stranger), ak);
+    assert.notEqual(bad.code, 0);
+    assert.match(bad.stderr, /the endorsement key is not that of the vTPM in the proof/);
+    const none = await challenge('bad', root, ak);
+    assert.equal(none.code, 2);
+    assert.match(none.stderr, /is no certificate of an RSA-2048 endorsement key/);
+  }).timeout(120_000);
+
   it('is of no use with a key of another TPM: neither TPM opens the credential', async () => {
     const made = await challenge('other', join(vtpm.directory, 'ek.pub'), join(stranger.directory, 'ak.pub'));
     assert.equal(made.code, 0, made.stderr);

@@ -1,0 +1,79 @@
+/** The certificate of a vTPM's endorsement key, which its manufacture left in its NV memory, where it moves with the VM (SPEC 4.5). */
+import { X509Certificate } from 'node:crypto';
+import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
+import type { Journal } from '../ledger/journal.ts';
+import type { VmRecord } from '../ledger/records.ts';
+import { keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
+import { isActive, lookAt } from './domain-view.ts';
+import { Refused } from './refused.ts';
+import type { Services } from './services.ts';
+
+/** What the bridge reads of a vTPM that is off. */
+export interface ReadEndorsement {
+  readonly publicArea: Uint8Array;
+  /** Empty where the vTPM has none. */
+  readonly certificate: Uint8Array;
+}
+
+/**
+ * DER of the certificate of a VM that this host holds: as it was kept, or read now where the VM is off. Throws `Refused` where it cannot be
+ * read, or where what lies there is not of the endorsement key that the proof names.
+ */
+export async function vtpmCertificate(services: Services, vm: VmRecord): Promise<Uint8Array> {
+  const { host, platform } = services;
+  if (vm.holder !== host.identity.id.name || vm.sealed === null || vm.state === 'staged')
+    throw new Refused(`${vm.name} is held by ${vm.holder}: ask there for the certificate of its vTPM`);
+  const kept = keptCertificate(host.journal, vm);
+  if (kept !== null) return kept;
+  if (isActive(await lookAt(host.hypervisor, vm.uuid)))
+    throw new Refused(
+      `the vTPM of ${vm.name} is in use, and this host has not read its certificate yet: shut the VM down, or read it in the guest (tpm2_getekcertificate)`,
+    );
+  const read = await platform.withKey(vm, (own) =>
+    host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(vm.uuid), own }),
+  );
+  const why = certificateFault(read, vm.vtpm);
+  if (why !== null) throw new Refused(`the vTPM of ${vm.name} ${why}`);
+  keep(host.journal, vm.uuid, read);
+  return read.certificate;
+}
+
+/** Keeps the certificate of a vTPM that is protected now, where it has a good one. */
+export function keepCertificate(journal: Journal, uuid: string, read: ReadEndorsement): void {
+  if (certificateFault(read, nameOf(read.publicArea)) === null) keep(journal, uuid, read);
+}
+
+/** Why this is not the certificate of the vTPM with this endorsement key name; null where it is. */
+function certificateFault(
+  { publicArea, certificate }: ReadEndorsement,
+  vtpm: Uint8Array | null,
+): string | null {
+  if (vtpm === null || !bytesEqual(nameOf(publicArea), vtpm))
+    return 'has another endorsement key than its proof names';
+  if (certificate.byteLength === 0) return 'has no certificate of its endorsement key';
+  try {
+    const { publicKey } = new X509Certificate(certificate);
+    return publicKey.equals(keyObjectOf(parsePublicArea(publicArea)))
+      ? null
+      : 'has a certificate of another key: a guest may have put it there';
+  } catch {
+    return 'has something else than a certificate in the place of one: a guest may have put it there';
+  }
+}
+
+const setting = (uuid: string): string => `vtpm-certificate/${uuid}`;
+
+function keep(journal: Journal, uuid: string, { publicArea, certificate }: ReadEndorsement): void {
+  journal.putSetting(
+    setting(uuid),
+    `${hex(nameOf(publicArea))} ${Buffer.from(certificate).toString('base64')}`,
+  );
+}
+
+/** What was kept of this very vTPM: a UUID may get another one. */
+function keptCertificate(journal: Journal, { uuid, vtpm }: VmRecord): Uint8Array | null {
+  const [name, certificate] = (journal.setting(setting(uuid)) ?? '').split(' ');
+  if (certificate === undefined || vtpm === null || name !== hex(vtpm)) return null;
+  return Uint8Array.from(Buffer.from(certificate, 'base64'));
+}

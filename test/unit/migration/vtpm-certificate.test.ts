@@ -1,0 +1,99 @@
+/** The certificate of a vTPM's endorsement key (SPEC 4.5): handed out only where it is of the key that the proof names. */
+import assert from 'node:assert/strict';
+import { keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { vtpmCertificate } from '../../../lib/migration/vtpm-certificate.ts';
+import type { VmTruth } from '../../simulation/domain.ts';
+import type { SimulatedHost } from '../../simulation/host.ts';
+import { Stage } from '../../simulation/stage.ts';
+
+describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
+  let stage: Stage;
+  let good: Uint8Array;
+  let other: Uint8Array;
+  /** What lies in the vTPM, and how often it was looked at. */
+  let inNv: Uint8Array;
+  let reads: number;
+  beforeEach(async () => {
+    stage = await Stage.open();
+    const { alpha, gamma, authority } = stage.world;
+    const certify = (publicArea: Uint8Array): Promise<Uint8Array> => {
+      const { akName, receiveKeyName } = alpha.tpm;
+      return authority.hostCertificate(
+        { name: 'a-vm', akName, receiveKeyName },
+        keyObjectOf(parsePublicArea(publicArea)),
+      );
+    };
+    // The simulated endorsement key is the receive key of the host where the VM is born.
+    good = await certify(alpha.tpm.receivePublic);
+    other = await certify(gamma.tpm.receivePublic);
+    inNv = good;
+    reads = 0;
+    for (const host of [stage.alpha, stage.beta]) {
+      host.killAgent();
+      host.alter = (one) => ({
+        ...one,
+        bridge: {
+          ...one.bridge,
+          vtpmEndorsementKey: (options) => {
+            reads += 1;
+            return one.bridge
+              .vtpmEndorsementKey(options)
+              .then((read) => ({ ...read, publicArea: alpha.tpm.receivePublic, certificate: inNv }));
+          },
+        },
+      });
+      host.startAgent();
+    }
+    await stage.pass(1_000);
+  });
+  afterEach(() => {
+    stage.close();
+  });
+
+  const ask = (vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<Uint8Array> =>
+    stage.until(vtpmCertificate(host.agent!.services, stage.record(host, vm)));
+  async function stop(vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<void> {
+    await stage.until(host.machine.stop(vm.uuid, 'shutdown'));
+    await stage.pass(2_000);
+  }
+
+  it('is read when the VM is protected, and kept: it is there while the VM runs', async () => {
+    const vm = await stage.vm(stage.alpha);
+    const before = reads;
+    assert.deepEqual(await ask(vm), good);
+    assert.equal(reads, before);
+  });
+
+  it('is read anew where the VM came to, once it is off, and refused before and where it was', async () => {
+    const vm = await stage.vm(stage.alpha);
+    await stage.virsh(vm, stage.alpha, stage.beta);
+    await assert.rejects(ask(vm, stage.beta), /in use, and this host has not read its certificate yet/);
+    await assert.rejects(ask(vm, stage.alpha), /vm is held by beta\.test: ask there/);
+    await stop(vm, stage.beta);
+    assert.deepEqual(await ask(vm, stage.beta), good);
+    const before = reads;
+    assert.deepEqual(await ask(vm, stage.beta), good);
+    assert.equal(reads, before);
+  });
+
+  it('is not handed out where a guest has put one of another key there, or something else, or there is none', async () => {
+    for (const [bytes, why] of [
+      [other, /has a certificate of another key/],
+      [Uint8Array.of(1, 2, 3), /has something else than a certificate/],
+      [new Uint8Array(), /has no certificate of its endorsement key/],
+    ] as const) {
+      inNv = bytes;
+      const vm = await stage.vm(stage.alpha);
+      await assert.rejects(ask(vm), /in use, and this host has not read/);
+      await stop(vm);
+      await assert.rejects(ask(vm), why);
+    }
+  });
+
+  it('is not handed out where what lies there is another vTPM than the proof names', async () => {
+    const vm = await stage.vm(stage.alpha, { started: false });
+    const record = stage.record(stage.alpha, vm);
+    stage.alpha.journal.putVm({ ...record, vtpm: stage.world.gamma.tpm.receiveKeyName });
+    await assert.rejects(ask(vm), /has another endorsement key than its proof names/);
+  });
+});
