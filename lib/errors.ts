@@ -46,6 +46,7 @@ export type ErrorCode =
   | 'session-replayed'
   // ledger
   | 'journal-failed'
+  | 'journal-rolled-back'
   | 'ledger-conflict'
   | 'ledger-invalid'
   | 'ledger-unavailable'

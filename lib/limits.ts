@@ -117,6 +117,8 @@ export const limits = {
   ledgerDeadlineMs: 5_000,
   /** Before the next member is asked. */
   ledgerAttemptMs: 1_500,
+  /** What no word and no effect waits for is behind the TPM's counter at most this long: bounds the wear of its NV memory. */
+  anchorDelayMs: 15 * 60_000,
   hookFrameBytesMax: 4 * 1024 * 1024,
   migrateHookDeadlineMs: 55_000,
   prepareHookDeadlineMs: 25_000,

@@ -113,6 +113,10 @@ async function assemble(
   const sessions = new Sessions(services);
   const lifeCycle = new LifeCycle(services);
   const restingKeys = new RestingKeys(host, services.platform, () => sessions.busy);
+  await services.anchor.begin();
+  closers.push(() => {
+    services.anchor.end();
+  });
   await forgetLeftKeys(services);
   services.ledgerNews.begin();
   closers.push(() => services.ledgerNews.end());

@@ -122,6 +122,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     policy: { id: policy.id, version: policy.version, digest: hex(policy.digest) },
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     ledger: services.ledgerNews.status(),
+    rollback: services.anchor.status(),
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };

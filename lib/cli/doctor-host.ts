@@ -12,7 +12,7 @@ import type { Finding } from './finding.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
 import { policyFrom } from './host-status.ts';
-import type { LedgerStatus } from './status.ts';
+import type { LedgerStatus, RollbackStatus } from './status.ts';
 
 const START = 'run systemctl start tvmmpd, and see journalctl -u tvmmpd';
 const NODE_MIN = [20, 19] as const;
@@ -22,6 +22,7 @@ interface Status {
   readonly versions: Readonly<Record<string, string>>;
   readonly policy: { readonly id: string; readonly version: number };
   readonly ledger: LedgerStatus;
+  readonly rollback: RollbackStatus;
   readonly migrations: readonly { readonly vm: string; readonly state: string; readonly peer: string }[];
 }
 
@@ -53,6 +54,7 @@ export async function agentFindings(
       return bad('policy-in-force', found, 'restart tvmmpd');
     }),
     ledgerFinding(status.ledger),
+    rollbackFinding(status.rollback),
     migrations.length === 0
       ? good('hand-overs', 'none is unfinished')
       : warning(
@@ -80,6 +82,17 @@ function ledgerFinding({ place, problem, behind, conflicts }: LedgerStatus): Fin
   if (behind.length > 0)
     return warning('ledger', `${behind.length} VMs still have to be written to ${place}`, 'wait a moment');
   return good('ledger', place);
+}
+
+/** A disk that was put back knows nothing of what its host did since. */
+function rollbackFinding({ counter, rolledBack, vms }: RollbackStatus): Finding {
+  if (rolledBack === null || vms.length === 0)
+    return good('rollback', `the journal is at counter ${counter} of the TPM`);
+  return bad(
+    'rollback',
+    `the disk of this host was put back (seen ${new Date(rolledBack).toISOString()}); ${vms.length} VMs do not start: ${vms.join(', ')}`,
+    'put the last disk back; else see of each VM that no other host holds it, and then tvmmp vm adopt',
+  );
 }
 
 function nodeFinding(): Finding {

@@ -17,6 +17,16 @@ export interface LedgerStatus {
   readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
 }
 
+/** How the agent's journal stands to the TPM's counter (SPEC 8.8). */
+export interface RollbackStatus {
+  /** Decimal. */
+  readonly counter: string;
+  /** When it was found that the disk had gone back, milliseconds since 1970; null where it never was. */
+  readonly rolledBack: number | null;
+  /** UUIDs of VMs that wait for an administrator since. */
+  readonly vms: readonly string[];
+}
+
 /** What the agent tells of itself. */
 export interface Status {
   readonly version: string;
@@ -26,6 +36,7 @@ export interface Status {
   /** Version 0: no list. `ownReason`: why this host itself is revoked. */
   readonly revocations: { readonly version: number; readonly ownReason: string | null };
   readonly ledger: LedgerStatus;
+  readonly rollback: RollbackStatus;
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
@@ -65,6 +76,7 @@ function statusText({
   policy,
   revocations,
   ledger,
+  rollback,
   vms,
   migrations,
 }: Status): readonly string[] {
@@ -79,6 +91,7 @@ function statusText({
         : paint('red', `THIS HOST IS REVOKED: ${revocations.ownReason}`),
     ],
     ['ledger', ledgerText(ledger)],
+    ['counter', rollbackText(rollback)],
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);
@@ -114,6 +127,16 @@ function ledgerText({ place, problem, behind, conflicts }: LedgerStatus): string
   const late = behind.length === 0 ? '' : `; ${behind.length} VMs still have to be written there`;
   const disputed = conflicts.length === 0 ? '' : `; it contradicts ${conflicts.length} VMs`;
   return `${place}${late}${disputed}`;
+}
+
+function rollbackText({ counter, rolledBack, vms }: RollbackStatus): string {
+  if (rolledBack === null) return `${counter} in the TPM, as the journal has it`;
+  const when = new Date(rolledBack).toISOString().slice(0, 19);
+  if (vms.length === 0) return `${counter} in the TPM; the disk was put back once (seen ${when}Z)`;
+  return paint(
+    'red',
+    `THE DISK WAS PUT BACK (seen ${when}Z): ${vms.length} VMs do not start until they are adopted (tvmmp vm adopt)`,
+  );
 }
 
 /** Protected VMs as a table. */

@@ -145,7 +145,8 @@ function addAdopt(vm: Command): void {
       'the last one is lost and a backup was put in its place, this takes up what is there. Only on the host that holds the ' +
       'VM, while it is shut off or saved, and only a state of its own vTPM that its key opens. The proof gets an entry adopted: ' +
       'whoever reads it sees that the vTPM may have gone back. With --run: lets the memory of an earlier run come back once, from a ' +
-      'saved state or a snapshot, with the vTPM that it had; the refusal names the run. Asks for the name of the VM, or for the option that accepts the risk.',
+      'saved state or a snapshot, with the vTPM that it had; the refusal names the run. Where the disk of the host was put back ' +
+      '(journal-rolled-back), this takes up what lies there: only if no other host holds the VM. Asks for the name of the VM, or for the option that accepts the risk.',
     examples: [
       ['tvmmp vm adopt web', 'After a backup of its vTPM was put back; asks for the name.'],
       ['tvmmp vm adopt web --i-accept-rollback', 'Asks nothing.'],

@@ -39,6 +39,7 @@ export class Journal {
   readonly #statements: Statements;
   readonly #sessions: SessionStore;
   readonly #vtpms: VtpmStore;
+  #changes = 0;
 
   /** Opens or creates the journal; `:memory:` for tests. */
   constructor(file: string) {
@@ -57,6 +58,11 @@ export class Journal {
     return this.#statements.transaction(change);
   }
 
+  /** How often what is known of VMs, their vTPMs and permits was changed since it was opened: what has to be anchored (SPEC 8.8). */
+  get changes(): number {
+    return this.#changes;
+  }
+
   // Virtual machines
 
   vm(uuid: string): VmRecord | null {
@@ -69,6 +75,7 @@ export class Journal {
   }
 
   putVm(vm: VmRecord): void {
+    this.#changes += 1;
     this.#statements
       .prepare(
         `INSERT OR REPLACE INTO vm VALUES (@uuid, @name, @state, @epoch, @sequence, @head, @facts, @vtpm, @secret, @sealed,
@@ -78,11 +85,13 @@ export class Journal {
   }
 
   setVmState(uuid: string, state: VmState): void {
+    this.#changes += 1;
     this.#statements.prepare('UPDATE vm SET state = ? WHERE uuid = ?').run(state, uuid);
   }
 
   /** Forgets a VM with its chain and permit; its sessions stay, so that none of them can be used again. */
   removeVm(uuid: string): void {
+    this.#changes += 1;
     this.transaction(() => {
       for (const table of [
         'entry',
@@ -292,6 +301,7 @@ export class Journal {
   }
 
   putVtpmState(record: VtpmStateRecord): void {
+    this.#changes += 1;
     this.transaction(() => {
       this.#vtpms.put(record);
     });
@@ -304,6 +314,7 @@ export class Journal {
 
   /** The state file is gone; what it was stays known. */
   removeVtpmState(vm: string): void {
+    this.#changes += 1;
     this.transaction(() => {
       this.#vtpms.remove(vm);
     });
@@ -318,6 +329,7 @@ export class Journal {
   }
 
   putPermit(permit: PermitRecord): void {
+    this.#changes += 1;
     this.#statements
       .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @verdict, @expires, @consumed)')
       .run(permit);
@@ -325,6 +337,7 @@ export class Journal {
 
   /** Uses the permit up; false when there is none, it is another session's, it has expired, or it was used (SPEC 8.1). */
   consumePermit(vm: string, session: Uint8Array, now: number): boolean {
+    this.#changes += 1;
     const { changes } = this.#statements
       .prepare(
         'UPDATE permit SET consumed = ? WHERE vm = ? AND session = ? AND consumed IS NULL AND expires > ?',
@@ -334,6 +347,7 @@ export class Journal {
   }
 
   removePermit(vm: string): void {
+    this.#changes += 1;
     this.#statements.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
   }
 

@@ -35,11 +35,11 @@ export function isHeldBy({ holder, sealed }: VmRecord, host: string): boolean {
  * What this host knows of a vTPM's state file (SPEC 8.4). `at-rest`: nothing runs on it, and its digest is this. `in-use`: swtpm was
  * let start on it; the digest is that of the last look, null before there was one. `unclean`: as `in-use`, and that run is over,
  * without the agent having seen its end. `reverted`: as `at-rest`, and the disks have gone back to a snapshot since. `adopted`: as
- * `at-rest`, by an administrator's word.
+ * `at-rest`, by an administrator's word. `rolled-back`: the journal went back with the disk, and what was last is not known (SPEC 8.8).
  */
 export interface VtpmStateRecord {
   readonly vm: string;
-  readonly standing: 'at-rest' | 'in-use' | 'unclean' | 'reverted' | 'adopted';
+  readonly standing: 'at-rest' | 'in-use' | 'unclean' | 'reverted' | 'adopted' | 'rolled-back';
   /** SHA-256 of the file. */
   readonly digest: Uint8Array | null;
   readonly time: number;

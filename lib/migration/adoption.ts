@@ -3,6 +3,7 @@ import { H } from '../encoding/hash.ts';
 import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { nameOf } from '../tpm/public-area.ts';
+import { isRolledBack } from './anchor.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
 import { adoptRun } from './runs.ts';
@@ -15,6 +16,7 @@ import { isConflict } from './situation.ts';
  */
 export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord> {
   const { host, chains } = services;
+  await endLostRun(services, vm);
   await requireOff(services, vm);
   const digest = await services.vtpmStates.refusedState(vm);
   if (digest === null)
@@ -35,6 +37,7 @@ export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord>
       },
     },
   );
+  await services.anchor.settleOrOwe();
   return host.journal.vm(vm.uuid) ?? vm;
 }
 
@@ -57,11 +60,21 @@ export async function adoptMemory(services: Services, vm: VmRecord, run: number)
       },
     },
   );
+  await services.anchor.settleOrOwe();
   return host.journal.vm(vm.uuid) ?? vm;
 }
 
+/** Where the journal went back to a day on which the VM ran, nobody has signed yet that it does not any more (SPEC 8.8). */
+async function endLostRun(services: Services, vm: VmRecord): Promise<void> {
+  const { host, chains } = services;
+  if (!isRolledBack(host.journal, vm.uuid) || (vm.state !== 'running' && vm.state !== 'paused')) return;
+  if (!isHeldBy(vm, host.identity.id.name) || isActive(await lookAt(host.hypervisor, vm.uuid))) return;
+  await services.custody.requireHolder(vm);
+  await chains.append(vm.uuid, { kind: 'stopped' });
+}
+
 async function requireOff(services: Services, vm: VmRecord): Promise<void> {
-  requireHolder(services, vm);
+  requireHolder(services, services.host.journal.vm(vm.uuid) ?? vm);
   if (isActive(await lookAt(services.host.hypervisor, vm.uuid)))
     throw new Refused(`libvirt runs ${vm.name}; shut it down first`);
 }

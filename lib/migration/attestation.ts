@@ -5,6 +5,7 @@ import type { VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import { attestationStatement, encodeAttestation, isAttestationNonce } from '../proof/attestation.ts';
 import type { ChainState } from '../proof/chain.ts';
+import { requireNotRolledBack } from './anchor.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import { isConflict } from './situation.ts';
@@ -70,6 +71,7 @@ export class Attestations {
   /** Where the chain of a VM that this host holds stands. Throws `Refused` for any other. */
   #held({ uuid, name }: VmRecord): ChainState {
     const { host, chains } = this.#services;
+    requireNotRolledBack(host.journal, { uuid, name });
     const record = host.journal.vm(uuid);
     const chain = chains.state(uuid);
     if (

@@ -19,6 +19,7 @@ import { encodeProof } from '../proof/proof.ts';
 import type { Proof } from '../proof/proof.ts';
 import { proofFrom } from '../proof/shorten.ts';
 import { limits } from '../limits.ts';
+import { requireNotRolledBack } from './anchor.ts';
 import { credentialsOf, ownCredentials } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
@@ -49,6 +50,15 @@ export interface AppendOptions {
   /** Runs in the same durable write; what it changes of the record is put with it. */
   readonly journal?: (record: VmRecord) => VmRecord;
 }
+
+/** What may follow in a chain of which this host may not know the end (SPEC 8.8): hand-overs end, and an administrator takes it up. */
+const afterRollback: ReadonlySet<EntryKind> = new Set([
+  'arrived',
+  'aborted',
+  'resolved',
+  'stopped',
+  'adopted',
+]);
 
 /** What was added. */
 export interface Appended extends Signed {
@@ -255,6 +265,7 @@ export class Chains {
     options: AppendOptions,
   ): Promise<Appended> {
     const { journal, policy } = this.#host;
+    if (!afterRollback.has(draft.kind)) requireNotRolledBack(journal, record);
     const summary = options.checkpoint === true && state !== null ? summaryOf(state) : null;
     const checkpoint =
       summary === null ? [] : [{ kind: 'checkpoint' as const, verdict: summaryDigest(summary) }];

@@ -12,7 +12,9 @@ import type { Services } from './services.ts';
  * here: what is signed holds for ever.
  */
 export async function disclaim(services: Services, { session, head }: Disclaimed): Promise<Aborted> {
-  const { host, quotes } = services;
+  const { host, quotes, anchor } = services;
+  requireMemory(services, host.journal.session(session)?.started ?? null);
+  await anchor.settle();
   const { policy, envelope } = host.policy();
   const { id, akCertificate, signerCertificates } = host.identity;
   const stated = {
@@ -30,6 +32,16 @@ export async function disclaim(services: Services, { session, head }: Disclaimed
     certificates: [akCertificate, ...signerCertificates],
     policies: [envelope],
   };
+}
+
+/** Throws `journal-rolled-back` for a session from before this host's journal went back, and (null) for one that it does not know since (SPEC 8.8). */
+export function requireMemory({ anchor }: Services, started: number | null): void {
+  const { rolledBackAt } = anchor;
+  if (rolledBackAt === null || (started !== null && started > rolledBackAt)) return;
+  throw new TvmmpError(
+    'journal-rolled-back',
+    'the disk of this host was put back to an earlier state: what became of a migration of before is not known here',
+  );
 }
 
 /** Whether the target of this VM's departure has disclaimed it in this session. Throws `ProtocolViolation` for any other word. */

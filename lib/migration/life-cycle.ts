@@ -3,6 +3,7 @@ import type { VmRecord } from '../ledger/records.ts';
 import type { DomainSummary } from '../libvirt/port.ts';
 import type { EntryKind } from '../proof/entry.ts';
 import type { LifeState } from '../proof/life-cycle.ts';
+import { isRolledBack } from './anchor.ts';
 import { describeDomain } from './domain.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
 import { forgetSecret } from './incoming.ts';
@@ -42,8 +43,8 @@ export class LifeCycle {
   /** A run that is over by the word of libvirt's hook, where the proof does not say so yet. Asks libvirt nothing (DESIGN 6). */
   async hasEnded(uuid: string, as: 'stopped' | 'saved'): Promise<void> {
     const { host, chains } = this.#services;
-    const record = host.journal.vm(uuid);
-    if (record === null || !isOurs(record, host.identity.id.name)) return;
+    const record = this.#ours(uuid);
+    if (record === null) return;
     if (record.state !== 'running' && record.state !== 'paused') return;
     try {
       await chains.append(uuid, { kind: as });
@@ -55,8 +56,8 @@ export class LifeCycle {
 
   async #reconcile(uuid: string): Promise<void> {
     const { host, chains } = this.#services;
-    const record = host.journal.vm(uuid);
-    if (record === null || !isOurs(record, host.identity.id.name)) return;
+    const record = this.#ours(uuid);
+    if (record === null) return;
     const domain = await lookAt(host.hypervisor, uuid);
     const now = observed(domain);
     if (now === null) return;
@@ -69,6 +70,15 @@ export class LifeCycle {
     if (domain?.state === 'shutoff' && domain.reason === 'from-snapshot')
       await this.#services.vtpmStates.reverted(uuid);
     if (now === 'running' || now === 'paused') await this.#services.vtpmStates.look(uuid);
+  }
+
+  /** The record of a VM whose chain this host continues; not one of which it may not know the end (SPEC 8.8). */
+  #ours(uuid: string): VmRecord | null {
+    const { journal, identity } = this.#services.host;
+    const record = journal.vm(uuid);
+    return record === null || !isOurs(record, identity.id.name) || isRolledBack(journal, uuid)
+      ? null
+      : record;
   }
 
   /** virsh domrename: the VM is the same, and is asked for by its new name. */

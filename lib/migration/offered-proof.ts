@@ -11,6 +11,7 @@ import type { Proof } from '../proof/proof.ts';
 import { revocationFault, revokedSigners } from '../proof/revocation.ts';
 import { verifyProof } from '../proof/verify.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
+import { isRolledBack } from './anchor.ts';
 import type { Host } from './host.ts';
 import { checkFacts } from './incoming.ts';
 import type { Incoming } from './incoming.ts';
@@ -53,6 +54,9 @@ export function acceptProof(
       `proof: ${verified.check}: ${verified.message}; this copy of the VM must not be believed`,
     );
   }
+  // What this host takes for held since its disk was put back has left: the chain that comes says so, and goes on from ours.
+  if (isRolledBack(host.journal, uuid) && (!continues || verified.head.epoch <= known.epoch))
+    throw new Refused('this host holds the VM as far as it knows; see tvmmp vm adopt');
   const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
   if (revoked !== null) throw new Refused(`proof: ${revoked}`);
   checkHolders(verified, rulesOfHosts.backward?.attributes);
@@ -81,9 +85,9 @@ export function checkDeparting(
   if (domain !== null) checkFacts(departure.facts, domain.facts);
 }
 
-/** This host must neither have the VM nor be about to give it away. */
+/** This host must neither have the VM, as far as its disk was not put back, nor be about to give it away. */
 function requireFree({ journal }: Host, uuid: string): void {
-  const record = journal.vm(uuid);
+  const record = isRolledBack(journal, uuid) ? null : journal.vm(uuid);
   if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
     throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);
   }

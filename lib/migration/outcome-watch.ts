@@ -118,6 +118,7 @@ export class OutcomeWatch {
       throw new TvmmpError('peer-untrusted', `${record.address} is ${channel.peerName}, not ${record.peer}`);
     }
     session.attach(channel);
+    await this.#services.anchor.settle();
     await channel.send(message);
     if (record.problem.startsWith('peer-')) host.journal.noteProblem(session.session, '', host.now());
   }

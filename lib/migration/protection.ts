@@ -10,6 +10,7 @@ import type { DomainSummary } from '../libvirt/port.ts';
 import type { OwnSealedKey, TpmCost } from '../native/bridge.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
+import { requireNotRolledBack } from './anchor.ts';
 import { describeDomain } from './domain.ts';
 import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
@@ -93,6 +94,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
       `${domain.name} is ${record.state}; shut it down on the host that holds it (${record.holder}) first`,
     );
   }
+  requireNotRolledBack(host.journal, record);
   await services.custody.requireHolder(record);
   // Where virsh undefine took the vTPM away there is nothing to decrypt, and the start gate sends the operator here.
   if (await host.files.vtpmIsMade(domain.uuid)) {
@@ -114,6 +116,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
   );
   await forgetSecret(host.hypervisor, record);
   await host.files.unmark(domain.uuid);
+  await services.anchor.settleOrOwe();
   return recordOf(services, domain.uuid);
 }
 

@@ -69,6 +69,7 @@ export async function giveUpCopy(services: Services, uuid: string, session: Uint
     if (gone?.state === 'gone' && host.journal.session(session)?.state === 'giving-up') return gone;
     throw new TvmmpError('destruction-incomplete', `VM ${uuid} is not one that this session gave up`);
   });
+  await services.anchor.settleOrOwe();
 }
 
 function requireOpen(session: SessionRecord, outcome: Outcome): void {

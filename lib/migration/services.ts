@@ -1,4 +1,5 @@
 import type { JobStatistics } from '../libvirt/job-statistics.ts';
+import { Anchor } from './anchor.ts';
 import { Chains } from './chains.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
@@ -27,6 +28,8 @@ export interface Services {
   /** Sources that will open a key, and sign *departing*: together, where the TPM is slow. */
   readonly openings: Gathering;
   readonly commitments: Gathering;
+  /** What decisions wait for, so that they do not go back with the disk. */
+  readonly anchor: Anchor;
   /**
    * VMs that were let in and whose `prepare begin` is still to come, with the agent that their metadata named: each opens that gate once, for what
    * comes, and not for a definition of the VM that was here before (SPEC 8.2).
@@ -48,6 +51,7 @@ export function servicesOf(host: Host): Services {
   };
   const gathering = (): Gathering => new Gathering(host.timers, () => quotes.lastMs);
   const [openings, commitments] = [gathering(), gathering()];
+  const anchor = new Anchor(host);
   return {
     host,
     quotes,
@@ -63,7 +67,9 @@ export function servicesOf(host: Host): Services {
       files: host.files,
       now: host.now,
       self: host.identity.id.name,
+      anchor,
     }),
+    anchor,
     completedJobs: new Map(),
     timings: new StepTimings(),
     admitted: new Map(),

@@ -6,7 +6,7 @@ import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Hello, Message, Question } from '../protocol/messages.ts';
 import { recordArrival } from './arrival.ts';
-import { disclaim } from './disclaimers.ts';
+import { disclaim, requireMemory } from './disclaimers.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { discardOrphans } from './incoming.ts';
 import type { IncomingDomain } from './incoming.ts';
@@ -300,6 +300,7 @@ export class Sessions {
   /** A session that this host has no trace of did not happen here, and will not: its id is used up before that is signed (SPEC 6.10). */
   async #neverHeardOf(channel: Channel, question: Question): Promise<void> {
     const { session } = question;
+    requireMemory(this.#services, null);
     this.#register({ id: session, vm: '', role: 'target', address: '' });
     this.#services.host.journal.changeSession(session, { state: 'refused' }, this.#services.host.now());
     await channel.send(await disclaim(this.#services, question));

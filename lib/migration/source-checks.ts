@@ -1,6 +1,7 @@
 import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { MigrationFlag } from '../libvirt/migration-flags.ts';
+import { requireNotRolledBack } from './anchor.ts';
 import { lookAt, isRunningHere } from './domain-view.ts';
 import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
@@ -25,6 +26,7 @@ export async function checkSourceMayLeave(
       `this host is not the holder of ${vm.name}${record === null ? '' : `; ${record.holder} is`}`,
     );
   }
+  requireNotRolledBack(host.journal, record);
   if (record.state !== 'running' && record.state !== 'paused') {
     throw new Refused(`VM ${vm.name} is ${record.state}, only a running or paused VM can leave`, {
       hint: 'not-running',

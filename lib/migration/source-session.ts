@@ -197,6 +197,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   protected async perform(effect: SourceEffect): Promise<SourceInput | null> {
     switch (effect.do) {
       case 'send':
+        if (effect.message.kind === 'offer') await this.#services.anchor.settle();
         await this.send(effect.message);
         return null;
       case 'appraise':
@@ -306,12 +307,14 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   /** SPEC 6.9: an administrator says that the VM stays. */
   async #keep(): Promise<void> {
     await signStayed(this.#services, this.vm, this.session, 'resolved');
+    await this.#services.anchor.settleOrOwe();
     this.log.warn({ vm: this.vm.uuid }, 'the VM stays: resolved by an administrator');
     this.#release.reject(new Refused('an administrator kept the VM here'));
     this.#finish.resolve('resolved');
   }
 
   async #depart(): Promise<void> {
+    await this.#services.anchor.settle();
     const departed = await signDeparted(this.#services, this.vm.uuid, this.session);
     this.#finish.resolve('departed');
     await this.send(departed);

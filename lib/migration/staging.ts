@@ -9,7 +9,10 @@ import type { ChainState } from '../proof/chain.ts';
 import { decodeEntry, decodeSignedEntry, encodeSignedEntry } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import type { Offer } from '../protocol/messages.ts';
+import { isRolledBack } from './anchor.ts';
 import { credentialsFor, credentialsOf } from './credentials.ts';
+import { removeKeyAndState } from './destruction.ts';
+import { isActive, lookAt } from './domain-view.ts';
 import type { Host } from './host.ts';
 import { giveKeyToLibvirt, secretUsage } from './incoming.ts';
 import type { Incoming } from './incoming.ts';
@@ -35,6 +38,7 @@ export async function stage(
   if (head.departure === null) throw new TvmmpError('internal', 'staging before the proof was accepted');
   const record = recordOf(host, incoming, head, offer);
   await requireOwnPlace(host, record);
+  await forgetPast(services, uuid);
   await services.custody.requireCurrent(record.name, offeredLineage(accepted));
   await claimDefinition(host, uuid);
   await host.files.mark(uuid);
@@ -53,8 +57,20 @@ export async function stage(
     services.ledgerNews.noted(head);
   });
   services.chains.adopt(head);
+  await services.anchor.settle();
   if (domain !== null) await giveKeyToLibvirt(services, record);
   return head.head;
+}
+
+/** SPEC 8.8: the copy of before the disk was put back, of a VM that comes from its holder now. */
+async function forgetPast(services: Services, uuid: string): Promise<void> {
+  const { journal, hypervisor } = services.host;
+  const past = journal.vm(uuid);
+  if (past === null || !isRolledBack(journal, uuid)) return;
+  if (isActive(await lookAt(hypervisor, uuid)))
+    throw new Refused(`libvirt runs an old copy of ${past.name} on this host; stop it first (virsh destroy)`);
+  journal.putVm({ ...past, state: 'gone', sealed: null, context: null });
+  await removeKeyAndState(services, past);
 }
 
 /** A VM that this host knows by the same UUID without us, or vTPM state that is not ours, is nobody's to overwrite. */

@@ -1,5 +1,6 @@
 import { isHeldBy } from '../ledger/records.ts';
 import { Refused } from './refused.ts';
+import { requireNotRolledBack } from './anchor.ts';
 import { describeDomain } from './domain.ts';
 import { isConflict } from './situation.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
@@ -43,6 +44,7 @@ export async function admitStart(
         'or remove this one with virsh undefine',
     );
   }
+  requireNotRolledBack(host.journal, record);
   if (record.state !== 'stopped' && record.state !== 'saved') {
     throw new Refused(
       `${domain.name} is ${record.state} according to its proof; see tvmmp migration list, and tvmmp migration show`,

@@ -164,6 +164,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   protected async perform(effect: TargetEffect): Promise<TargetInput | null> {
     switch (effect.do) {
       case 'send':
+        if (effect.message.kind === 'arrived') await this.#services.anchor.settle();
         await this.send(effect.message);
         return null;
       case 'attest':

@@ -3,6 +3,8 @@ import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { HostFiles } from './files.ts';
+import { requireNotRolledBack } from './anchor.ts';
+import type { Anchor } from './anchor.ts';
 import { KeyedMutex } from './mutex.ts';
 import { Refused } from './refused.ts';
 
@@ -13,6 +15,7 @@ interface Parts {
   readonly now: () => number;
   /** Name of this host. */
   readonly self: string;
+  readonly anchor: Pick<Anchor, 'settle' | 'settleOrOwe'>;
 }
 
 /**
@@ -41,6 +44,7 @@ export class VtpmStates {
         journal.putVtpmState({ ...before, standing: 'unclean', time: now() });
       const digest = await this.#require(vm);
       journal.putVtpmState({ vm: vm.uuid, standing: 'in-use', digest, time: now() });
+      await this.#host.anchor.settle();
     });
   }
 
@@ -50,7 +54,10 @@ export class VtpmStates {
       if (!this.#holds(uuid)) return;
       // Where nothing was let start, whatever lies there has to be what was known before.
       const standing = this.#host.journal.vtpmState(uuid)?.standing ?? 'in-use';
-      if (standing === 'in-use') await this.#atRest(uuid);
+      if (standing !== 'in-use') return;
+      await this.#atRest(uuid);
+      // What leaves is waited for by the word that it has left.
+      if (this.#host.journal.vm(uuid)?.state !== 'departing') await this.#host.anchor.settleOrOwe();
     });
   }
 
@@ -97,6 +104,7 @@ export class VtpmStates {
   async #require(vm: VmRecord): Promise<Uint8Array> {
     const { digest, fault } = await this.#judge(vm);
     if (fault === null) return digest;
+    requireNotRolledBack(this.#host.journal, vm);
     throw new Refused(
       `vtpm-state-changed: the vTPM state of ${vm.name} is ${fault}; put back what was last, or take it up as it is (tvmmp vm adopt)`,
     );
@@ -115,6 +123,7 @@ export class VtpmStates {
     const known = journal.vtpmState(uuid);
     const off = known !== null && known.standing !== 'in-use' && known.standing !== 'unclean';
     const when = known === null ? '' : `, of ${new Date(known.time).toISOString().slice(0, 19)}Z`;
+    if (known?.standing === 'rolled-back') return { digest, fault: 'one of an earlier day' };
     if (journal.wasVtpmState(uuid, digest))
       return { digest, fault: `an older one than its last${when}: a copy was put back` };
     if (off && (known.digest === null || !bytesEqual(digest, known.digest)))

@@ -12,6 +12,9 @@ export const AK_HANDLE = 0x81005401;
 /** Receive key: decrypts the vTPM keys sealed to this host (SPEC 5.2), child of the storage root key. */
 export const RECEIVE_KEY_HANDLE = 0x81005402;
 
+/** Counter that goes on when a disk goes back (SPEC 8.8), in the owner's range of NV indices (TCG registry of reserved handles). */
+export const COUNTER_NV = 0x01805401;
+
 /** NV indices of EK certificates and templates (TCG EK Credential Profile for TPM 2.0, 2.2.1.4 and 2.2.1.5). */
 export const EK_NV = {
   'rsa-2048': { certificate: 0x01c00002, nonce: 0x01c00003, template: 0x01c00004 },

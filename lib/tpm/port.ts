@@ -131,6 +131,15 @@ export interface Tpm {
   readPcrs(selection: PcrSelection): Promise<PcrSnapshot>;
   /** Whole contents of an NV index that can be read with its own (empty) or the owner's authorization. */
   nvRead(index: number): Promise<Uint8Array>;
+  /** Value of an NV counter as `makeCounter` makes them; null where there is none, or it was never incremented. */
+  readCounter(index: number): Promise<bigint | null>;
+  /**
+   * Makes an NV counter where it is missing, increments it once where it never was, and returns its value. Asking again changes
+   * nothing; another kind of index is refused with `tpm-not-provisioned`.
+   */
+  makeCounter(index: number): Promise<bigint>;
+  /** TPM2_NV_Increment. Where it fails with `tpm-unreachable` it may have been done all the same: it is never sent twice. */
+  incrementCounter(index: number): Promise<void>;
   /** TPM2_ActivateCredential with a transient EK: TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET wire bytes in. */
   activateCredential(
     akHandle: number,

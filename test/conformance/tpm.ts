@@ -349,6 +349,44 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
         await assert.rejects(tpm.nvRead(FREE_NV_INDEX), { code: 'tpm-call-failed', message: /handle/ });
       });
 
+      it('makes a counter once, which goes up by one, over power cuts, and begins above all that was when it is made again', async () => {
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), null);
+        const first = await tpm.makeCounter(FREE_NV_INDEX);
+        assert.equal(await tpm.makeCounter(FREE_NV_INDEX), first);
+        for (let n = 0; n < 3; n += 1) await tpm.incrementCounter(FREE_NV_INDEX);
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), first + 3n);
+        await swtpm.powerOff();
+        await swtpm.powerOn();
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), first + 3n);
+        const told = swtpm.tool('nvreadpublic', hexHandle(FREE_NV_INDEX));
+        assert.match(told, /friendly: ownerwrite\|nt=(?:0x)?1\|ownerread\|authread\|no_da\|written/);
+        swtpm.tool('nvundefine', hexHandle(FREE_NV_INDEX), '-C', 'o');
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), null);
+        await assert.rejects(tpm.incrementCounter(FREE_NV_INDEX), { code: 'tpm-call-failed' });
+        assert.ok((await tpm.makeCounter(FREE_NV_INDEX)) > first + 3n);
+        swtpm.tool('nvundefine', hexHandle(FREE_NV_INDEX), '-C', 'o');
+      });
+
+      it('counts nothing in an index of another kind, and goes on with a counter that was made and never incremented', async () => {
+        const place = [hexHandle(FREE_NV_INDEX), '-C', 'o', '-s', '8'];
+        const attributes = 'ownerwrite|ownerread|authread|no_da';
+        for (const other of [
+          attributes,
+          `${attributes}|nt=counter|orderly`,
+          `${attributes}|nt=counter|authwrite`,
+        ]) {
+          swtpm.tool('nvdefine', ...place, '-a', other);
+          await assert.rejects(tpm.readCounter(FREE_NV_INDEX), { code: 'tpm-not-provisioned' });
+          await assert.rejects(tpm.makeCounter(FREE_NV_INDEX), { code: 'tpm-not-provisioned' });
+          swtpm.tool('nvundefine', hexHandle(FREE_NV_INDEX), '-C', 'o');
+        }
+        swtpm.tool('nvdefine', ...place, '-a', `${attributes}|nt=counter`);
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), null);
+        const value = await tpm.makeCounter(FREE_NV_INDEX);
+        assert.equal(await tpm.readCounter(FREE_NV_INDEX), value);
+        swtpm.tool('nvundefine', hexHandle(FREE_NV_INDEX), '-C', 'o');
+      });
+
       it('gives as many random bytes as asked for, never the same', async () => {
         for (const count of [1, 32, 33, 1024]) assert.equal((await tpm.random(count)).byteLength, count);
         assert.notDeepEqual(await tpm.random(32), await tpm.random(32));
@@ -498,6 +536,7 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
         await swtpm.powerOff();
         try {
           for (let i = 0; i < 3; i++) {
+            await assert.rejects(tpm.incrementCounter(FREE_NV_INDEX), { code: 'tpm-unreachable' });
             await assert.rejects(tpm.quote(AK_HANDLE, new Uint8Array(32), PCRS), { code: 'tpm-unreachable' });
           }
         } finally {

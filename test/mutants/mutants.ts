@@ -11,6 +11,7 @@ import { native } from './native.ts';
 import { proof } from './proof.ts';
 import { protocol } from './protocol.ts';
 import { resolutions } from './resolution.ts';
+import { rollback } from './rollback.ts';
 import { rules } from './rules.ts';
 import { sessions } from './sessions.ts';
 
@@ -24,6 +25,7 @@ export const mutants: readonly Mutant[] = [
   ...logs,
   ...rules,
   ...gates,
+  ...rollback,
   ...sessions,
   ...resolutions,
   ...agent,

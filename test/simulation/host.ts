@@ -65,7 +65,7 @@ export class SimulatedHost {
   readonly machine: Machine;
   readonly journal: AnyJournal;
   readonly disk: DiskMood = { full: false, endsAfter: null, endsDone: false };
-  readonly tpm: TpmMood = { failing: false, delayMs: 10 };
+  readonly tpm: TpmMood = { failing: false, delayMs: 10, counter: null };
   readonly revocations: HeldList;
   /** Its kernel's logs: none, unless a test gives it some. */
   logs: LogFiles = { eventLog: () => Promise.resolve(null), imaList: () => Promise.resolve(null) };
@@ -125,6 +125,10 @@ export class SimulatedHost {
     const lifeCycle = new LifeCycle(services);
     const restingKeys = new RestingKeys(services.host, services.platform, () => sessions.busy);
     await services.host.hypervisor.versions();
+    await services.anchor.begin();
+    life.onEnd(() => {
+      services.anchor.end();
+    });
     await forgetLeftKeys(services);
     services.ledgerNews.begin();
     sessions.start();

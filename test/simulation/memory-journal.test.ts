@@ -195,6 +195,7 @@ describe('the journal of the simulation', () => {
         const which = `seed ${seed}, step ${step}`;
         assert.deepEqual(found, expected, which);
         assert.deepEqual(contents(memory), contents(shipped), which);
+        assert.equal(memory.changes, shipped.changes, which);
       }
       shipped.close();
     }

@@ -40,6 +40,8 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   readonly #vtpmPasts = new Map<string, readonly string[]>();
   readonly #ledger = new Map<string, Uint8Array>();
   #refusals: readonly RefusalRecord[] = [];
+  /** As the shipped one counts: also what a throw undoes. */
+  changes = 0;
 
   close(): void {
     this.#vms.clear();
@@ -55,6 +57,7 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   }
 
   putVm(vm: VmRecord): void {
+    this.changes += 1;
     const { uuid, name, state, epoch, sequence, head, facts, vtpm, secret, sealed, context, holder } = vm;
     const row = { uuid, name, state, epoch, sequence, head, facts, vtpm, secret, sealed, context, holder };
     this.set(this.#vms, uuid, row);
@@ -62,10 +65,12 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
 
   setVmState(uuid: string, state: VmState): void {
     const vm = this.#vms.get(uuid);
-    if (vm !== undefined) this.putVm({ ...vm, state });
+    if (vm === undefined) this.changes += 1;
+    else this.putVm({ ...vm, state });
   }
 
   removeVm(uuid: string): void {
+    this.changes += 1;
     this.set(this.#chains, uuid, undefined);
     this.set(this.#permits, uuid, undefined);
     this.set(this.#vtpmStates, uuid, undefined);
@@ -168,6 +173,7 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   }
 
   putVtpmState({ vm, standing, digest, time }: VtpmStateRecord): void {
+    this.changes += 1;
     this.#addVtpmPast(vm);
     if (digest !== null) {
       const past = this.#vtpmPasts.get(vm) ?? [];
@@ -185,6 +191,7 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   }
 
   removeVtpmState(vm: string): void {
+    this.changes += 1;
     this.#addVtpmPast(vm);
     this.set(this.#vtpmStates, vm, undefined);
   }
@@ -203,10 +210,12 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   }
 
   putPermit(permit: PermitRecord): void {
+    this.changes += 1;
     this.set(this.#permits, permit.vm, { ...permit });
   }
 
   consumePermit(vm: string, session: Uint8Array, now: number): boolean {
+    this.changes += 1;
     const permit = this.#permits.get(vm);
     if (permit === undefined || keyOf(permit.session) !== keyOf(session)) return false;
     if (permit.consumed !== null || permit.expires <= now) return false;
@@ -215,6 +224,7 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
   }
 
   removePermit(vm: string): void {
+    this.changes += 1;
     this.set(this.#permits, vm, undefined);
   }
 

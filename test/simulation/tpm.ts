@@ -15,6 +15,8 @@ export interface TpmMood {
   failing: boolean;
   /** The longest that a command takes. */
   delayMs: number;
+  /** Its NV counter, which no power cut takes back; null where it was never made. */
+  counter: bigint | null;
 }
 
 /** What was sealed, to whom, under what context. */
@@ -68,6 +70,13 @@ export function tpmOf(tpm: SoftwareTpm, mood: TpmMood, life: Life): Tpm {
     readPublic: absent,
     certify: absent,
     nvRead: absent,
+    readCounter: () => command(() => mood.counter),
+    makeCounter: () => command(() => (mood.counter ??= 1n)),
+    incrementCounter: () =>
+      command(() => {
+        if (mood.counter === null) throw new TvmmpError('tpm-call-failed', 'TPM_RC_HANDLE');
+        mood.counter += 1n;
+      }),
     activateCredential: absent,
     random: absent,
     properties: absent,

@@ -62,6 +62,7 @@ export interface AgentStatus {
     readonly behind: readonly string[];
     readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
   };
+  readonly rollback: { readonly rolledBack: number | null; readonly vms: readonly string[] };
 }
 
 /** `tvmmp proof verify --json`. */
@@ -86,7 +87,9 @@ export interface VerifiedReport {
 /** What a host's agent has done since it started. */
 export interface Cost {
   readonly quotes: number;
+  /** All of them, increments of the counter too. */
   readonly tpmCommands: number;
+  readonly increments: number;
   readonly roundTrips: number;
 }
 
@@ -326,7 +329,7 @@ export class ProductLab extends Lab {
       roundTrips: number;
     };
     const commands = Object.values(tpmCommands).reduce((sum, count) => sum + count, bridgeTpmCommands);
-    return { quotes, tpmCommands: commands, roundTrips };
+    return { quotes, tpmCommands: commands, increments: tpmCommands['NV_Increment'] ?? 0, roundTrips };
   }
 
   // Proof

@@ -66,6 +66,18 @@ export class FfiTpm implements Tpm {
     return this.#host.call('nvRead', index);
   }
 
+  readCounter(index: number): Promise<bigint | null> {
+    return this.#host.call('readCounter', index);
+  }
+
+  makeCounter(index: number): Promise<bigint> {
+    return this.#host.call('makeCounter', index);
+  }
+
+  incrementCounter(index: number): Promise<void> {
+    return this.#host.call('incrementCounter', index);
+  }
+
   activateCredential(
     akHandle: number,
     ekKind: EkKind,

@@ -28,6 +28,8 @@ const ESYS_COMMANDS = {
   GetRandom: 'u4 u4 u4 u2 p',
   Load: 'u4 u4 u4 u4 p p p',
   LoadExternal: 'u4 u4 u4 p p u4 p',
+  NV_DefineSpace: 'u4 u4 u4 u4 p p p',
+  NV_Increment: 'u4 u4 u4 u4 u4',
   NV_Read: 'u4 u4 u4 u4 u4 u2 u2 p',
   NV_ReadPublic: 'u4 u4 u4 u4 p p',
   PCR_Read: 'u4 u4 u4 p p p p',

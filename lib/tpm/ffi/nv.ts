@@ -17,16 +17,7 @@ const DER_SEQUENCE = 0x30;
 /** Contents of an NV index, from its first byte to its last. */
 export function nvRead(connection: Connection, index: number): Uint8Array {
   const object = connection.object(index);
-  const answers = connection.send(
-    'NV_ReadPublic',
-    object,
-    NONE,
-    NONE,
-    NONE,
-    output('TPM2B_NV_PUBLIC'),
-    unused,
-  );
-  const { attributes, dataBytes } = parseNvPublic(unsized(structure(answers)));
+  const { attributes, dataBytes } = nvPublic(connection, index);
   if ((attributes & (NV_AUTHREAD | NV_OWNERREAD)) === 0) {
     throw new TvmmpError('tpm-call-failed', `NV index 0x${index.toString(16)} takes a policy to be read`, {
       details: { command: 'NV_Read', index },
@@ -81,6 +72,20 @@ export function trimDer(contents: Uint8Array): Uint8Array {
   else if (first > 0x7f) reader.fail('an unexpected DER length');
   reader.view(length);
   return contents.slice(0, reader.offset);
+}
+
+/** TPMA_NV and size of an NV index (TPM2_NV_ReadPublic). */
+export function nvPublic(connection: Connection, index: number): { attributes: number; dataBytes: number } {
+  const answers = connection.send(
+    'NV_ReadPublic',
+    connection.object(index),
+    NONE,
+    NONE,
+    NONE,
+    output('TPM2B_NV_PUBLIC'),
+    unused,
+  );
+  return parseNvPublic(unsized(structure(answers)));
 }
 
 function parseNvPublic(bytes: Uint8Array): { attributes: number; dataBytes: number } {

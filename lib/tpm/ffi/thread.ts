@@ -6,6 +6,7 @@ import type { EkKind, PcrSelection, ProvisionRequest } from '../port.ts';
 import { Arena } from './arena.ts';
 import { certify, properties, quote, random, verifyPolicyApproval } from './attestation.ts';
 import { Connection } from './connection.ts';
+import { incrementCounter, makeCounter, readCounter } from './counter.ts';
 import { activateCredential, createEk } from './endorsement.ts';
 import { openTssLibrary } from './library.ts';
 import type { TssLibrary } from './library.ts';
@@ -33,7 +34,7 @@ function disconnect(): void {
 
 /**
  * Runs an operation; where the way to the TPM turns out to be broken (swtpm was restarted, the device was reset), once
- * more over a new connection. Every operation may be run twice: none of them counts or extends anything.
+ * more over a new connection. Every such operation may be run twice: none of them counts or extends anything.
  */
 function run<T>(operation: (connection: Connection) => T): T {
   try {
@@ -42,6 +43,16 @@ function run<T>(operation: (connection: Connection) => T): T {
     if (!(error instanceof TvmmpError) || error.code !== 'tpm-unreachable') throw error;
     disconnect();
   }
+  try {
+    return operation(connect());
+  } catch (error) {
+    if (error instanceof TvmmpError && error.code === 'tpm-unreachable') disconnect();
+    throw error;
+  }
+}
+
+/** An operation that must not be run twice: where the transport breaks, nobody knows whether it was done. */
+function once<T>(operation: (connection: Connection) => T): T {
   try {
     return operation(connect());
   } catch (error) {
@@ -61,6 +72,13 @@ const calls = {
     run((tpm) => certify(tpm, objectHandle, akHandle, qualifyingData)),
   readPcrs: (selection: PcrSelection) => run((tpm) => readPcrs(tpm, selection)),
   nvRead: (index: number) => run((tpm) => nvRead(tpm, index)),
+  readCounter: (index: number) => run((tpm) => readCounter(tpm, index)),
+  makeCounter: (index: number) => run((tpm) => makeCounter(tpm, index)),
+  incrementCounter: (index: number) => {
+    once((tpm) => {
+      incrementCounter(tpm, index);
+    });
+  },
   activateCredential: (akHandle: number, kind: EkKind, blob: Uint8Array, secret: Uint8Array) =>
     run((tpm) => activateCredential(tpm, akHandle, kind, blob, secret)),
   random: (count: number) => run((tpm) => random(tpm, count)),

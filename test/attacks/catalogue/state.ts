@@ -38,8 +38,8 @@ export const state: readonly Attack[] = [
     attack: 'Older vTPM state of the same VM is put back by root on the holder while the VM is off',
     dimensions: ['data integrity'],
     defence:
-      'Digest of the vTPM’s state at each stop, and of earlier ones: only the last starts; none from before after a power cut either',
-    spec: '8.4',
+      'Digest of the vTPM’s state at each stop, and of earlier ones: only the last starts; none from before after a power cut either; a counter in the TPM where the whole disk is put back',
+    spec: '8.4, 8.8',
     tests: [
       tests(
         atRest,
@@ -54,9 +54,14 @@ export const state: readonly Attack[] = [
         'test/unit/migration/vtpm-states.test.ts',
         'refuses every earlier state, whether the end of the last run was seen or not',
       ),
+      tests(
+        'test/system/rollback.test.ts',
+        'does not start a VM that another host holds by now, though journal, vTPM and definition say that it may',
+        'does not start a VM that has gone on since, until an administrator adopts it, in the proof',
+      ),
     ],
     limit:
-      'A state copied between two looks at a running VM, put back after a power cut, is not noticed; nor is the whole disk with its journal (SPEC 13).',
+      'A state copied between two looks at a running VM, put back after a power cut, is not noticed; nor is a whole disk of the last minutes (SPEC 13).',
   },
   {
     row: 9,

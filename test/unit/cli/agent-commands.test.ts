@@ -23,6 +23,7 @@ const status = {
   advertise: 'alpha:16515',
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
   revocations: { version: 4, ownReason: null },
+  rollback: { counter: '41', rolledBack: null, vms: [] },
   ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
   vms: [vm],
   migrations: [
@@ -74,6 +75,24 @@ describe('tvmmp and the agent', () => {
     assert.match(stdout, /^web {3}running {2}alpha {3}2 {6}9 {8}6b1a6f4e/m);
     assert.match(stdout, /^web {2}source {2}staged {2}beta {2}5f5f5f5f {2}peer-unreachable: no$/m);
   });
+
+  for (const [what, rollback, shown] of [
+    [
+      'never was',
+      { counter: '41', rolledBack: null, vms: [] },
+      /^counter {6}41 in the TPM, as the journal has it$/m,
+    ],
+    [
+      'was, and VMs wait',
+      { counter: '43', rolledBack: 0, vms: [uuid] },
+      /^counter {6}THE DISK WAS PUT BACK \(seen 1970-01-01T00:00:00Z\): 1 VMs do not start until they are adopted \(tvmmp vm adopt\)$/m,
+    ],
+    ['was, and is over', { counter: '43', rolledBack: 0, vms: [] }, /^counter {6}43 .* put back once/m],
+  ] as const)
+    it(`says of a disk that was put back: ${what}`, async () => {
+      await agent.listen({ status: [{ result: { ...status, rollback } }] });
+      assert.match((await run('status')).stdout, shown);
+    });
 
   it('prints exactly what the agent knows as one line of JSON', async () => {
     await agent.listen({ status: [{ result: status }], 'vm.list': [{ result: [vm] }] });

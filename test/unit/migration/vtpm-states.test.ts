@@ -41,7 +41,8 @@ describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
       state: directory,
       migrationTls: directory,
     });
-    states = new VtpmStates({ journal, files, now: () => (time += 1000), self: 'alpha' });
+    const anchor = { settle: () => Promise.resolve(), settleOrOwe: () => Promise.resolve() };
+    states = new VtpmStates({ journal, files, now: () => (time += 1000), self: 'alpha', anchor });
     mkdirSync(join(directory, uuid, 'tpm2'), { recursive: true });
   });
   afterEach(() => {

@@ -220,6 +220,7 @@ describe('SPEC 11', () => {
     'hook deadline': `${seconds(client('MIGRATE'))} (\`migrate begin\`), ${seconds(client('GATE'))} (\`prepare begin\`), ${seconds(client('NOTICE'))} others`,
     'session ids remembered': `${limits.sessionIdMemoryMs / 86_400_000} days`,
     'earlier vTPM states remembered, per VM': number(limits.vtpmStatesRememberedMax),
+    'what nothing waits for, until it is anchored': `${limits.anchorDelayMs / 60_000} min`,
   };
 
   it('is what lib/limits.ts and the hook client hold', () => {
