@@ -39,7 +39,7 @@ export const limits = {
   /** Signed policies whose verification is remembered. */
   policiesRememberedMax: 8,
   /** Entries of proofs whose reading is remembered. */
-  entriesRememberedMax: 4_096,
+  entriesRememberedMax: 2_048,
   /** One line of an enrolment; it may hold a signed policy as a JSON text. */
   enrolmentLineBytesMax: 2 * 1024 * 1024,
   /** Each wait of an enrolment: hardware TPMs take their time to make keys. */
@@ -85,7 +85,7 @@ export const limits = {
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,
   /** Descriptions of domains whose facts are remembered. */
-  domainsRememberedMax: 8,
+  domainsRememberedMax: 64,
   hostNameBytesMax: 253,
   /** From the first hello until staged. */
   sessionDeadlineMs: 30_000,

@@ -39,6 +39,8 @@ export abstract class SessionDriver<
   repeatedAt = -Infinity;
   /** When the peer was last told anything, or gave us the connection that there is, by `Timers.elapsed`. */
   spokenAt = -Infinity;
+  /** Since when the peer has not answered what was said over this connection, by `Timers.elapsed`; null where nothing waits for an answer. */
+  silentSince: number | null = null;
   /** What the peer's refusal hints at. */
   protected hint: RefusalHint | null = null;
   /** Why the session ended before it was committed; for the operator. */
@@ -108,6 +110,7 @@ export abstract class SessionDriver<
     if (this.channel !== channel) this.channel?.close();
     this.channel = channel;
     this.spokenAt = this.#host.timers.elapsed();
+    this.silentSince = null;
     this.#lists = new ListExchange(this.#host);
     void this.listen();
   }
@@ -119,6 +122,7 @@ export abstract class SessionDriver<
       try {
         const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
         const message = await channel.receive(deadline);
+        this.silentSince = null;
         if (this.#lists.received(message, this.session)) continue;
         if (message.kind === 'log') {
           await this.#receivedLog(message);

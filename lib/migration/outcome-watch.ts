@@ -88,7 +88,7 @@ export class OutcomeWatch {
 
   /**
    * The VM is here and does not leave, or nothing of it is here and the target must have it: said again until the target has answered, also over a
-   * connection that is there (a full disk may have kept it from being said).
+   * connection that is there (a full disk may have kept it from being said), and over another one where nobody answers on that.
    */
   async #say(
     session: SourceSession,
@@ -97,6 +97,8 @@ export class OutcomeWatch {
     head: Uint8Array,
   ): Promise<void> {
     const { timers } = this.#services.host;
+    session.silentSince ??= timers.elapsed();
+    if (timers.elapsed() > session.silentSince + silentMs) session.disconnect();
     if (!session.connected) return this.#repeat(session, { kind, session: session.session, head });
     if (timers.elapsed() < session.repeatedAt + repeatMs) return;
     session.repeatedAt = timers.elapsed();

@@ -1,7 +1,8 @@
 /** The entries of a hand-over at its target: *arrived*, which it signs, and *departed*, which it is told. */
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
-import { encodeSignedEntry } from '../proof/entry.ts';
+import type { Journal } from '../ledger/journal.ts';
+import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { Arrived, Departed } from '../protocol/messages.ts';
@@ -46,6 +47,10 @@ export function recordDeparture(
   session: Uint8Array,
   departed: Departed,
 ): void {
+  if (isKnown(host.journal, uuid, session, departed.entry)) {
+    host.journal.changeSession(session, { state: 'done' }, host.now());
+    return;
+  }
   const step = verifyNext(chains.state(uuid), {
     signed: departed.entry,
     credentials: departed,
@@ -60,4 +65,15 @@ export function recordDeparture(
     host.journal.putCredentials(uuid, credentialsOf(departed));
     host.journal.changeSession(session, { state: 'done' }, host.now());
   });
+}
+
+/** Whether a proof has brought it meanwhile: the VM has gone on from here, and come back. */
+function isKnown(journal: Journal, uuid: string, session: Uint8Array, signed: SignedEntry): boolean {
+  const entry = decodeEntry(signed.entry);
+  const bytes = encodeSignedEntry(signed);
+  return (
+    entry.session !== null &&
+    bytesEqual(entry.session, session) &&
+    journal.departures(uuid).some((departure) => bytesEqual(departure, bytes))
+  );
 }

@@ -48,6 +48,7 @@ export type EntryKind = keyof typeof entryKinds;
 
 /** Largest encoded entry, in bytes: two host names and a policy id of full length fit. */
 const ENTRY_BYTES_MAX = 2048;
+const SIGNED_ENTRY_BYTES_MAX = 8192;
 
 /** `entry` of SPEC 4. Members in the order of the encoding. */
 export const entryShape = record({
@@ -88,16 +89,23 @@ export function encodeEntry(entry: Entry): Uint8Array {
 /** Reads an entry; throws `encoding-invalid` or `limit-exceeded`. Says nothing about its truth. */
 export function decodeEntry(bytes: Uint8Array): Entry {
   const read = (): Entry => decodeAs(entryShape, 'entry', bytes, { bytesMax: ENTRY_BYTES_MAX });
-  if (bytes.byteLength > ENTRY_BYTES_MAX) return read();
-  return decoded.get(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'), read);
+  return bytes.byteLength > ENTRY_BYTES_MAX ? read() : entries.get(keyOf(bytes), read);
 }
 
 /** The same entries are read at each step of a hand-over, and most of them again at the next one. Nobody changes what was read. */
-const decoded = new Remembered<Entry>(limits.entriesRememberedMax);
+const entries = new Remembered<Entry>(limits.entriesRememberedMax);
+const hashes = new Remembered<Uint8Array>(limits.entriesRememberedMax);
+const signedEntries = new Remembered<SignedEntry>(limits.entriesRememberedMax);
+
+/** The bytes as a text, one character each. */
+function keyOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
 
 /** `H("tvmmp/entry/1", entry bytes)`: names an entry in `previous` and in *staged*. */
 export function entryHash(entryBytes: Uint8Array): Uint8Array {
-  return H('tvmmp/entry/1', entryBytes);
+  const hashed = (): Uint8Array => H('tvmmp/entry/1', entryBytes);
+  return entryBytes.byteLength > ENTRY_BYTES_MAX ? hashed() : hashes.get(keyOf(entryBytes), hashed);
 }
 
 /** The leaf that stands for an entry in a quote's tree. */
@@ -112,5 +120,7 @@ export function encodeSignedEntry(signed: SignedEntry): Uint8Array {
 
 /** Reads a signed entry; throws `encoding-invalid` or `limit-exceeded`. */
 export function decodeSignedEntry(bytes: Uint8Array): SignedEntry {
-  return decodeAs(signedEntryShape, 'signed entry', bytes, { bytesMax: 8192 });
+  const read = (): SignedEntry =>
+    decodeAs(signedEntryShape, 'signed entry', bytes, { bytesMax: SIGNED_ENTRY_BYTES_MAX });
+  return bytes.byteLength > SIGNED_ENTRY_BYTES_MAX ? read() : signedEntries.get(keyOf(bytes), read);
 }

@@ -72,7 +72,7 @@ export class Arena {
       uuid: randomUUID(),
       name: `vm${index}`,
       latest: 0,
-      doubled: null,
+      doubled: new Set(),
     }));
   }
 

@@ -49,7 +49,8 @@ export class Coverage {
   table(): string {
     const line = (transition: string): string => {
       const { count, seed } = this.#visits.get(transition) ?? { count: 0, seed: '-' };
-      const note = unreachable.has(transition) ? '  (no driver does it)' : '';
+      const why = unreachable.get(transition);
+      const note = why === undefined ? '' : `  (never: ${why})`;
       return `${String(count).padStart(10)} ${String(seed).padStart(8)}  ${transition.replace(/ (\S+)$/, ' -> $1')}${note}`;
     };
     const others = [...this.#visits.keys()].filter((transition) => !transitions.includes(transition)).sort();

@@ -7,8 +7,8 @@ export interface VmTruth {
   readonly name: string;
   /** Number of the newest state of its vTPM: what must never be lost. */
   latest: number;
-  /** The host that runs it by libvirt's own mistake, beside the one that should: libvirt lost the answer of its last phase. */
-  doubled: string | null;
+  /** Hosts that run it by libvirt's own mistake, beside the one that should: libvirt lost the answer of its last phase. */
+  readonly doubled: Set<string>;
 }
 
 /** A job of libvirt's on a domain. */

@@ -1,4 +1,5 @@
 /** What fate does in a run: each fault ends by itself after a while, and no new one begins once the run is at rest. */
+import type { MessageKind } from '../../lib/protocol/messages.ts';
 import type { SimulatedHost } from './host.ts';
 import { ledgerPlace } from './ledger.ts';
 import type { Kernel } from './kernel.ts';
@@ -7,6 +8,17 @@ import { at } from './operator.ts';
 import type { Action, FaultKind } from './plan.ts';
 import { revocationsOf } from './revocation.ts';
 import type { World } from '../support/proof-world.ts';
+
+/** Messages after which a session is in a state of its own until they are said again. */
+const losable: readonly MessageKind[] = [
+  'offer',
+  'staged',
+  'arrived',
+  'abort',
+  'aborted',
+  'query',
+  'departed',
+];
 
 export class Fate {
   readonly #kernel: Kernel;
@@ -30,8 +42,10 @@ export class Fate {
       c,
     );
     const { machine, disk, tpm } = host;
+    // Now and then long enough that administrators lose patience.
+    const spanMs = (200 + c * 20_000) * (c > 0.85 ? 5 : 1);
     const later = (work: () => void): void => {
-      this.#kernel.at(200 + c * 20_000, () => {
+      this.#kernel.at(spanMs, () => {
         if (!this.#resting) work();
       });
     };
@@ -91,8 +105,16 @@ export class Fate {
         });
         return;
       case 'message-again':
-        if (c < 0.5) this.#network.repeat(Math.floor(c * 128));
-        else this.#network.forge(Math.floor(c * 128));
+        if (b < 0.4) this.#network.repeat(Math.floor(c * 128));
+        else if (b < 0.7) this.#network.forge(Math.floor(c * 128));
+        else if (b < 0.8) this.#network.refuse(Math.floor(c * 128));
+        else this.#network.refusesNext = 'hello';
+        return;
+      case 'message-lost':
+        this.#network.losesNext = at(losable, c);
+        return;
+      case 'answer-lost':
+        this.#network.losesAnswerMs = spanMs;
         return;
       case 'tpm-fails':
         tpm.failing = true;

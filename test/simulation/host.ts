@@ -24,6 +24,7 @@ import type { TenantRequest } from '../../lib/migration/tenant.ts';
 import type { WorldHost, World } from '../support/proof-world.ts';
 import { pcrsOf, worldStart } from '../support/proof-world.ts';
 import { LogJudgesHere } from '../support/log-judges.ts';
+import type { VmTruth } from './domain.ts';
 import { hypervisorOf } from './hypervisor.ts';
 import { journalOf } from './journal.ts';
 import type { AnyJournal, DiskMood } from './journal.ts';
@@ -177,13 +178,26 @@ export class SimulatedHost {
   /** `tvmmp migration resolve`. */
   async resolve(session: SessionRecord, outcome: Outcome): Promise<void> {
     if (this.agent === null) throw new Error('no agent');
-    const { services, sessions } = this.agent;
-    await resolve(services, sessions, session, outcome);
+    const { services, sessions, life } = this.agent;
+    await new Promise<void>((done, fail) => {
+      resolve(services, sessions, session, outcome).then(() => {
+        done();
+      }, fail);
+      life.onEnd(() => {
+        fail(new Error('the agent ended'));
+      });
+    });
   }
 
   /** `tvmmp evacuate`: what this host runs goes to the others, several at a time. */
-  async evacuate(to: readonly SimulatedHost[], parallel: number): Promise<void> {
-    const leaving = [...this.machine.domains.values()].filter(({ alive }) => alive).map(({ vm }) => vm);
+  async evacuate(
+    to: readonly SimulatedHost[],
+    parallel: number,
+    which: (vm: VmTruth) => boolean,
+  ): Promise<void> {
+    const leaving = [...this.machine.domains.values()]
+      .filter(({ alive, vm }) => alive && which(vm))
+      .map(({ vm }) => vm);
     const names = new Map(to.map((host) => [host.name, host]));
     await evacuate(leaving, [...names.keys()], parallel, {
       move: async ({ uuid }, name) => {

@@ -24,7 +24,7 @@ export function checkInstant(hosts: readonly SimulatedHost[], vms: readonly VmTr
     let newest = false;
     for (const { machine, name } of hosts) {
       const domain = machine.domains.get(vm.uuid);
-      if (domain?.runs === true && vm.doubled !== name) runs += 1;
+      if (domain?.runs === true && !vm.doubled.has(name)) runs += 1;
       newest ||= domain?.running?.version === vm.latest || machine.vtpms.get(vm.uuid)?.version === vm.latest;
     }
     if (runs > 1) {

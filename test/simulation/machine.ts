@@ -111,7 +111,7 @@ export class Machine {
   /** What runs writes: a newer state of the vTPM, in swtpm and on disk at once. */
   work(domain: Domain): void {
     const { running, vm } = domain;
-    if (running?.state !== 'running' || running.incoming || vm.doubled === this.name) return;
+    if (running?.state !== 'running' || running.incoming || vm.doubled.has(this.name)) return;
     vm.latest += 1;
     running.version = vm.latest;
     const state = this.vtpms.get(vm.uuid);
@@ -187,6 +187,11 @@ export class Machine {
     this.#die(domain, 'saved');
   }
 
+  /** As `virsh managedsave-remove`. */
+  forgetSave(uuid: string): void {
+    this.need(uuid).savedVersion = null;
+  }
+
   /** Frees a VM that comes in and shall not run: the other side has gone, or said so. */
   dropIncoming(domain: Domain): void {
     if (domain.running?.incoming === true) this.#die(domain, 'failed');
@@ -196,6 +201,7 @@ export class Machine {
   #die(domain: Domain, reason: DomainStateReason): void {
     if (domain.running === null) return;
     domain.running = null;
+    domain.vm.doubled.delete(this.name);
     domain.offReason = reason;
     domain.job = null;
     if (!this.libvirtd.alive) return;

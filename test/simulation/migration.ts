@@ -64,6 +64,7 @@ export async function migrate(
     await step(source, 0.2, 5);
     check();
     to.finish(incoming, paused, domain.metadata);
+    loseAnswer(network, source, to);
   } catch (error) {
     giveUp(network, { source, domain, incoming, to, paused, mine: domain.job === job });
     throw error;
@@ -72,11 +73,23 @@ export async function migrate(
   if (!libvirtds.from.alive || domain.running !== running) throw failed('the source went away');
   if (!network.reaches(to.name, source.name)) {
     // Finish was done, and its answer is lost: libvirt itself lets the source go on. Its operator has to end one of the two.
-    domain.vm.doubled = source.name;
+    domain.vm.doubled.add(source.name);
+    network.doublings += 1;
     giveUp(network, { source, domain, incoming: null, to, paused, mine: true });
     throw failed('the connection to the destination is gone');
   }
   source.confirm(domain, undefine);
+}
+
+/** Where it was drawn that the answer to Finish gets lost. */
+function loseAnswer(network: Network, source: Machine, to: Machine): void {
+  const spanMs = network.losesAnswerMs;
+  if (spanMs === null) return;
+  network.losesAnswerMs = null;
+  network.link(to.name, source.name, false);
+  network.kernel.at(spanMs, () => {
+    network.link(to.name, source.name, true);
+  });
 }
 
 /** The live copy: the guest works on meanwhile. */

@@ -5,7 +5,7 @@ import { sha256 } from '../../lib/encoding/hash.ts';
 import { TvmmpError } from '../../lib/errors.ts';
 import { decodeMessage, encodeMessage } from '../../lib/protocol/codec.ts';
 import type { Channel } from '../../lib/protocol/channel.ts';
-import type { Aborted, Message } from '../../lib/protocol/messages.ts';
+import type { Aborted, Message, MessageKind } from '../../lib/protocol/messages.ts';
 import type { Kernel, Life } from './kernel.ts';
 
 /** Who listens at an address. */
@@ -36,7 +36,15 @@ export class Network {
   delayMs = 5;
   /** Whether messages travel as bytes, through the shipped codec: otherwise as they are, frozen. */
   readonly encoded: boolean;
-  heard: Heard[] = [];
+  /** The next message of this kind is lost, and its connection with it. */
+  losesNext: MessageKind | null = null;
+  /** When the next message of this kind has come, *refused* is said to who sent it: see `refuse`. */
+  refusesNext: MessageKind | null = null;
+  /** How long nothing comes back from where the next migration of libvirt's ends, milliseconds: the answer that it ended is lost. */
+  losesAnswerMs: number | null = null;
+  /** How often libvirt itself let a guest run twice. */
+  doublings = 0;
+  readonly heard: Heard[] = [];
   sent = 0;
 
   constructor(kernel: Kernel, encoded: boolean) {
@@ -70,6 +78,9 @@ export class Network {
 
   healAll(): void {
     this.#cut.clear();
+    this.losesNext = null;
+    this.refusesNext = null;
+    this.losesAnswerMs = null;
     this.breakage = 0;
   }
 
@@ -96,6 +107,29 @@ export class Network {
     near.deliver(heard.wire);
   }
 
+  /** Who has stolen a host's TLS key says *refused* in its name, in a session that was just heard of, whatever it stands at. */
+  refuse(index: number): void {
+    const about = this.heard[index % Math.max(1, this.heard.length)];
+    if (about !== undefined) this.#refuse(about.from, about.to, readMessage(about.wire).session);
+  }
+
+  /** A message has come: who listens may take up its session. */
+  overheard(from: string, to: string, wire: Wire): void {
+    this.heard.push({ from, to, wire });
+    if (this.heard.length > 64) this.heard.shift();
+    if (this.refusesNext === null) return;
+    const { kind, session } = readMessage(wire);
+    if (kind !== this.refusesNext) return;
+    this.refusesNext = null;
+    this.#refuse(to, from, session);
+  }
+
+  #refuse(from: string, to: string, session: Uint8Array): void {
+    const listener = this.#listeners.get(to);
+    if (listener === undefined || !this.reaches(from, to)) return;
+    this.#say({ kind: 'refused', session, hint: null }, from, listener);
+  }
+
   /**
    * Who has stolen a target's TLS key says *aborted* in its name (SPEC 6.10), in a session that was just heard of: with the disclaimer of another
    * session, if one was heard, or with no more than the form of one.
@@ -109,9 +143,13 @@ export class Network {
     const { session } = about.message;
     const others = said.flatMap(({ message }) => (message.kind === 'aborted' ? [message] : []));
     const known = others.find((other) => !bytesEqual(other.session, session)) ?? formOfAborted;
-    const [near, far] = this.#pair({ name: about.to, life: listener.life }, listener);
+    this.#say({ ...known, session }, about.to, listener);
+  }
+
+  /** One message over a connection of its own, by whoever has the TLS key of `from`. */
+  #say(message: Message, from: string, listener: Listener): void {
+    const [near, far] = this.#pair({ name: from, life: listener.life }, listener);
     listener.accept(far);
-    const message = { ...known, session };
     near.deliver(this.encoded ? encodeMessage(message) : Object.freeze(message));
   }
 
@@ -190,9 +228,11 @@ class End implements Channel {
     const { kernel } = this.#network;
     this.#network.sent += 1;
     const breaks = kernel.chance(this.#network.breakage);
-    const lost = breaks && kernel.chance(0.5);
+    const chosen = this.#network.losesNext === message.kind;
+    if (chosen) this.#network.losesNext = null;
+    const lost = chosen || (breaks && kernel.chance(0.5));
     if (!lost) this.deliver(wire);
-    if (breaks) {
+    if (breaks || chosen) {
       kernel.at(kernel.between(0, 2 * this.#network.delayMs), () => {
         this.break();
       });
@@ -206,8 +246,7 @@ class End implements Channel {
     this.#arrives = arrives;
     kernel.at(arrives - kernel.time, () => {
       if (this.#broken || !this.#network.reaches(this.own, this.peerName)) return;
-      this.#network.heard.push({ from: this.own, to: this.peerName, wire });
-      if (this.#network.heard.length > 64) this.#network.heard.shift();
+      this.#network.overheard(this.own, this.peerName, wire);
       this.other?.take(wire);
     });
   }

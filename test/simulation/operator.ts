@@ -1,8 +1,10 @@
 /** What operators and users do in a run. What comes of it is for the invariants to judge, so failures are no news. */
 import type { SessionRecord } from '../../lib/ledger/records.ts';
+import { Refused } from '../../lib/migration/refused.ts';
 import { outcomesOf } from '../../lib/migration/situation.ts';
 import type { Outcome } from '../../lib/migration/situation.ts';
 import type { Domain, VmTruth } from './domain.ts';
+import { Doubles } from './doubles.ts';
 import type { SimulatedHost } from './host.ts';
 import { migrate } from './migration.ts';
 import type { Network } from './network.ts';
@@ -15,34 +17,32 @@ export class Operator {
   readonly #vms: readonly VmTruth[];
   /** Migrations that were asked for. */
   attempts = 0;
-  /** How often libvirt itself ran a guest twice. */
-  doubled = 0;
   /** Outcomes that were stated and taken. */
   resolved = 0;
   /** VMs whose hand-overs were settled by such a word: a *departed* may be missing. */
   readonly settled = new Map<VmTruth, number>();
+  readonly #doubles: Doubles;
 
   constructor(network: Network, hosts: readonly SimulatedHost[], vms: readonly VmTruth[]) {
     this.#network = network;
     this.#hosts = hosts;
     this.#vms = vms;
+    this.#doubles = new Doubles(network.kernel, hosts, (host, session, outcome) =>
+      this.#state(host, session, outcome),
+    );
   }
 
   act(kind: WorkKind, action: Action): void {
     const host = at(this.#hosts, action.a);
     const vm = at(this.#vms, action.b);
     const there = this.#runs(vm) ?? host;
+    if (this.#doubles.inHand.has(vm)) return;
     const others = this.#hosts.filter((one) => one !== there);
     const to = at(others, action.a);
     switch (kind) {
       case 'virsh':
         this.attempts += 1;
-        quietly(
-          migrate(this.#network, there.machine, vm.uuid, to.machine, { undefine: action.c < 0.7 }),
-          () => {
-            if (vm.doubled !== null) this.doubled += 1;
-          },
-        );
+        quietly(migrate(this.#network, there.machine, vm.uuid, to.machine, { undefine: action.c < 0.7 }));
         return;
       case 'tvmmp':
         this.attempts += 1;
@@ -53,12 +53,15 @@ export class Operator {
           host.evacuate(
             this.#hosts.filter((one) => one !== host),
             1 + Math.floor(action.c * 8),
+            (leaving) => !this.#doubles.inHand.has(leaving),
           ),
         );
         return;
       case 'start': {
-        const off = this.#vms.find((one) => this.#runs(one) === undefined) ?? vm;
-        quietly(this.#holderOf(off)?.machine.start(off.uuid));
+        const off =
+          this.#vms.find((one) => this.#runs(one) === undefined && !this.#doubles.inHand.has(one)) ?? vm;
+        const holder = this.#holderOf(off);
+        if (holder !== undefined) quietly(this.start(holder, off));
         return;
       }
       case 'start-elsewhere':
@@ -81,6 +84,9 @@ export class Operator {
         return;
       case 'cancel':
         cancel(there.machine.domains.get(vm.uuid));
+        return;
+      case 'end-double':
+        quietly(this.endDouble(this.#vms.find(({ doubled }) => doubled.size > 0) ?? vm, action.c));
         return;
       case 'resolve-keep':
         quietly(this.resolve('keep', action.c));
@@ -105,16 +111,45 @@ export class Operator {
     if (fit.length === 0) return;
     const { host, session } = at(fit, which);
     const vm = this.#vms.find(({ uuid }) => uuid === session.vm);
-    if (vm === undefined) return;
-    await host.resolve(session, outcome);
+    if (vm === undefined || this.#doubles.inHand.has(vm)) return;
+    await this.#state(host, session, outcome);
+  }
+
+  /** `virsh start`, without a saved state where that is an old one. */
+  async start({ machine }: SimulatedHost, { uuid }: VmTruth): Promise<void> {
+    try {
+      await machine.start(uuid);
+    } catch (error) {
+      if (machine.domains.get(uuid)?.savedVersion === null || !/this (memory|is an old)/.test(String(error)))
+        throw error;
+      machine.forgetSave(uuid);
+      await machine.start(uuid);
+    }
+  }
+
+  /** Ends what libvirt has made run twice. */
+  async endDouble(vm: VmTruth, choice: number): Promise<void> {
+    await this.#doubles.end(vm, choice);
+  }
+
+  /** A word that was taken, or may have been: its agent was killed over it. */
+  async #state(host: SimulatedHost, session: SessionRecord, outcome: Outcome): Promise<void> {
+    const vm = this.#vms.find(({ uuid }) => uuid === session.vm);
+    try {
+      await host.resolve(session, outcome);
+    } catch (error) {
+      if (error instanceof Refused) throw error;
+      if (vm !== undefined) this.settled.set(vm, (this.settled.get(vm) ?? 0) + 1);
+      throw error;
+    }
     this.resolved += 1;
-    this.settled.set(vm, (this.settled.get(vm) ?? 0) + 1);
+    if (vm !== undefined) this.settled.set(vm, (this.settled.get(vm) ?? 0) + 1);
   }
 
   /** Whether the VM is here (to be kept), or elsewhere and nothing of its newest state here alone (to be given up). */
   #isTrue(host: SimulatedHost, session: SessionRecord, outcome: Outcome): boolean {
     const vm = this.#vms.find(({ uuid }) => uuid === session.vm);
-    if (vm === undefined || vm.doubled !== null) return false;
+    if (vm === undefined || vm.doubled.size > 0) return false;
     const domainOf = ({ machine }: SimulatedHost): Domain | undefined => machine.domains.get(vm.uuid);
     const newest = ({ machine }: SimulatedHost): boolean => machine.vtpms.get(vm.uuid)?.version === vm.latest;
     const whole = (one: SimulatedHost): boolean => newest(one) && domainOf(one)?.job === null;
@@ -127,7 +162,7 @@ export class Operator {
       const there = elsewhere.some((one) => whole(one) && (domainOf(one)?.alive === true || holds(one)));
       return there && domainOf(host)?.isActive() !== true;
     }
-    if (session.role === 'target' && session.state === 'arrived') return true;
+    if (session.role === 'target' && session.state === 'arrived') return whole(host);
     return whole(host) && !elsewhere.some((one) => domainOf(one)?.isActive() === true || newest(one));
   }
 
@@ -154,6 +189,6 @@ export function at<T>(from: readonly T[], where: number): T {
   return found;
 }
 
-function quietly(work: Promise<void> | undefined, then: () => void = () => undefined): void {
-  work?.catch(then);
+function quietly(work: Promise<void> | undefined): void {
+  work?.catch(() => undefined);
 }

@@ -13,8 +13,9 @@ const work = {
   save: 1,
   'start-elsewhere': 1,
   cancel: 2,
-  'resolve-keep': 1,
-  'resolve-give-up': 1,
+  'resolve-keep': 2,
+  'resolve-give-up': 2,
+  'end-double': 2,
 } as const;
 
 /** What fails, with the weight that it has where a run has it. */
@@ -27,6 +28,8 @@ const faults = {
   'link-one-way': 3,
   'ledger-down': 1,
   'messages-lost': 2,
+  'message-lost': 3,
+  'answer-lost': 1,
   'message-again': 3,
   'tpm-fails': 2,
   'tpm-slow': 1,

@@ -48,6 +48,8 @@ class Simulation {
   readonly #vms: readonly VmTruth[];
   readonly #operator: Operator;
   readonly #fate: Fate;
+  /** Where each VM went at the end. */
+  readonly #went = new Map<VmTruth, SimulatedHost>();
 
   constructor(plan: Plan, arena: Arena, observer: Observer) {
     this.#plan = plan;
@@ -73,17 +75,18 @@ class Simulation {
       else this.#operator.act(action.kind, action);
     }
     await this.#rest();
-    this.#checkLedger();
-    await this.#useful();
-    this.#checkLedger();
+    await this.#useful(this.#check());
+    const holders = this.#check();
+    for (const [vm, to] of this.#went)
+      if (holders.get(vm) !== to) throw new Error(`${vm.name} went to ${to.name} and is not held there`);
     const migrations = this.#vms.map((vm) =>
       Math.max(...this.#hosts.map(({ journal }) => journal.vm(vm.uuid)?.epoch ?? 0)),
     );
-    const { attempts, doubled, resolved } = this.#operator;
+    const { attempts, resolved } = this.#operator;
     return {
       migrations: migrations.reduce((sum, count) => sum + count, 0),
       attempts,
-      doubled,
+      doubled: this.#network.doublings,
       resolved,
       steps: this.#kernel.steps,
       virtualMs: this.#kernel.time,
@@ -96,8 +99,8 @@ class Simulation {
     await this.#until(() => this.#settled(), 180);
     await this.#mend();
     await this.#until(() => this.#settled(), 420);
-    if (this.#operator.resolved > 0) {
-      for (const outcome of ['keep', 'give-up'] as const)
+    if (this.#operator.settled.size > 0) {
+      for (const outcome of ['give-up', 'keep', 'give-up'] as const)
         for (let turn = 0; turn < 8 && !this.#settled(); turn += 1)
           await this.#arena.wait(this.#operator.resolve(outcome, 0).catch(() => undefined));
       await this.#until(() => this.#settled(), 300);
@@ -128,43 +131,40 @@ class Simulation {
     for (const vm of this.#vms) {
       for (const { name, machine, journal } of this.#hosts) {
         const domain = machine.domains.get(vm.uuid);
-        if (vm.doubled === name && domain?.isActive() === true) {
+        if (vm.doubled.has(name) && domain?.isActive() === true) {
           await this.#arena.wait(machine.stop(vm.uuid, 'destroyed'));
         } else if (domain?.running?.reason === 'migration' && domain.job === null) {
           if (journal.vm(vm.uuid)?.holder === name) await this.#arena.wait(machine.resume(vm.uuid));
         }
       }
-      vm.doubled = null;
     }
   }
 
   /** The VMs can be used afterwards: each starts where it is held, and moves. */
-  async #useful(): Promise<void> {
-    for (const vm of this.#vms) {
-      const holder = this.#check(vm);
+  async #useful(holders: ReadonlyMap<VmTruth, SimulatedHost>): Promise<void> {
+    for (const [vm, holder] of holders) {
       const domain = holder.machine.domains.get(vm.uuid);
       if (domain === undefined)
         throw new Error(`${holder.name} holds ${vm.name} and has no definition of it`);
-      if (!domain.isActive()) await this.#arena.wait(holder.machine.start(vm.uuid));
+      if (!domain.isActive()) await this.#arena.wait(this.#operator.start(holder, vm));
     }
     await this.#kernel.run(this.#kernel.time + 12_000);
-    const moves = this.#vms.map((vm) => {
-      const { machine } = this.#check(vm);
+    const moves = [...holders].map(([vm, { machine }]) => {
       const to = this.#kernel.pick(this.#hosts.filter((host) => host.machine !== machine));
-      return { vm, to, done: migrate(this.#network, machine, vm.uuid, to.machine) };
+      this.#went.set(vm, to);
+      return migrate(this.#network, machine, vm.uuid, to.machine);
     });
-    await this.#arena.wait(Promise.all(moves.map(({ done }) => done)).then(() => undefined));
+    await this.#arena.wait(Promise.all(moves).then(() => undefined));
     await this.#kernel.run(this.#kernel.time + 12_000);
-    for (const { vm, to } of moves)
-      if (this.#check(vm) !== to) throw new Error(`${vm.name} went to ${to.name} and is not held there`);
   }
 
-  #checkLedger(): void {
+  /** What must hold at rest; gives who holds each VM. */
+  #check(): ReadonlyMap<VmTruth, SimulatedHost> {
     const { rows } = this.#arena;
-    if (rows !== null) checkLedger(this.#hosts, new Map(this.#vms.map((vm) => [vm, this.#check(vm)])), rows);
-  }
-
-  #check(vm: VmTruth): SimulatedHost {
-    return checkRest(this.#hosts, vm, this.#operator.settled.get(vm) ?? 0);
+    const holders = new Map(
+      this.#vms.map((vm) => [vm, checkRest(this.#hosts, vm, this.#operator.settled.get(vm) ?? 0)]),
+    );
+    if (rows !== null) checkLedger(this.#hosts, holders, rows);
+    return holders;
   }
 }

@@ -40,4 +40,14 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 800,
     what: 'a permit let a VM in that its source had kept and that came from another host since',
   },
+  {
+    seed: 26,
+    actions: 200,
+    what: 'a departed that a later proof had brought already was not taken as the answer to arrived, and the session never ended',
+  },
+  {
+    seed: 32,
+    actions: 200,
+    what: 'abort was said for ever over a connection on which nobody answered',
+  },
 ];

@@ -102,7 +102,7 @@ export class Stage {
     at: SimulatedHost,
     { started = true, tenant }: { started?: boolean; tenant?: (uuid: string) => TenantRequest } = {},
   ): Promise<VmTruth> {
-    const vm: VmTruth = { uuid: randomUUID(), name: 'vm', latest: 0, doubled: null };
+    const vm: VmTruth = { uuid: randomUUID(), name: 'vm', latest: 0, doubled: new Set() };
     at.machine.define(vm, domainXml(vm));
     await this.until(at.protect(vm.uuid, tenant?.(vm.uuid)));
     if (started) await this.until(at.machine.start(vm.uuid));

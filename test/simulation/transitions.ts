@@ -169,18 +169,28 @@ function nameOf(input: { readonly kind: string; readonly message?: Message }): s
   return input.message?.kind ?? input.kind;
 }
 
-/**
- * Rows that the machines have and lib/migration/driver.ts never makes: it deals with one input after another, so that no message comes in between an
- * effect and its result, and only appraisal, signing and staging say `refuse`.
- */
-export const unreachable: ReadonlySet<string> = new Set([
-  'source idle refuse refused',
-  'source hello-sent refuse refused',
-  'source greeted refuse refused',
-  'source appraising refused refused',
-  'source signing refused refused',
-  'target idle refuse refused',
-  'target hello-sent refuse refused',
-  'target attested refuse refused',
-  'target appraising refused refused',
+const notAsked =
+  'in this state nothing is done but to send, and a message that cannot be sent is a failure, no refusal';
+const nothingDone = 'nothing is done in this state that could be refused';
+const oneByOne =
+  'the driver reads the next message when what it does in this state is done, and then it is in another state';
+const noRefusal =
+  'attesting oneself fails or succeeds: neither quote nor PCRs nor a ledger that does not answer are a refusal';
+const readable =
+  'what an agent offers can be read; offers that cannot are in test/unit/migration/offer.test.ts and test/fuzz';
+
+/** Rows that the machines have and agents never make, each with the reason. */
+export const unreachable: ReadonlyMap<string, string> = new Map([
+  ['source idle refuse refused', nothingDone],
+  ['source hello-sent refuse refused', notAsked],
+  ['source greeted refuse refused', notAsked],
+  ['source appraising refused refused', oneByOne],
+  ['source signing refused refused', oneByOne],
+  ['target idle refuse refused', nothingDone],
+  ['target hello-sent refuse refused', notAsked],
+  ['target greeted refused refused', oneByOne],
+  ['target greeted refuse refused', noRefusal],
+  ['target attested refuse refused', notAsked],
+  ['target appraising refused refused', oneByOne],
+  ['target appraising failed refused', readable],
 ]);

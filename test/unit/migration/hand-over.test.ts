@@ -214,7 +214,7 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       await open();
       const liar = new Liar(stage);
       const { channel, session, chain } = await stagedAtBeta(liar);
-      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: null };
+      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set() };
       const domain = stage.beta.machine.define(vm, domainXml(vm));
       const waits = { state: 'paused', reason: 'migration', id: 1, version: 0 } as const;
       domain.running = { ...waits, incoming: true, metadata: null };
@@ -230,7 +230,7 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       const liar = new Liar(stage);
       const attested = await stagedAtBeta(liar);
       const { channel, session, chain } = attested;
-      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: null };
+      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set() };
       stage.beta.machine.define(vm, domainXml(vm)).metadata = metadataElement('gamma.test:16515');
       stage.beta.machine.vtpms.set(vm.uuid, { version: 0, key: null });
       await channel.send({ kind: 'abort', session, head: chain.head });
@@ -246,7 +246,7 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       await open();
       const liar = new Liar(stage);
       const chain = liar.chain();
-      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: null };
+      const vm: VmTruth = { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set() };
       stage.beta.machine.define(vm, domainXml(vm)).metadata = metadataElement('gamma.test:16515');
       const attested = await liar.attested(stage.beta, { chain });
       await liar.offer(attested, liar.depart(attested).bytes());

@@ -13,7 +13,7 @@ import { Stage } from '../../simulation/stage.ts';
 describe('the protection of a VM (SPEC 5.1)', () => {
   let stage: Stage;
   let alter: Partial<Host['files']>;
-  const newVm = (): VmTruth => ({ uuid: randomUUID(), name: 'vm', latest: 0, doubled: null });
+  const newVm = (): VmTruth => ({ uuid: randomUUID(), name: 'vm', latest: 0, doubled: new Set() });
   beforeEach(async () => {
     alter = {};
     stage = await Stage.open({ alpha: (host) => ({ ...host, files: { ...host.files, ...alter } }) });

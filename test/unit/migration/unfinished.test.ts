@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { domainXml } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
+import { migrate } from '../../simulation/migration.ts';
 import { factsHash, Stage } from '../../simulation/stage.ts';
 
 describe('a session that could not go on at the time', () => {
@@ -34,9 +35,33 @@ describe('a session that could not go on at the time', () => {
     assert.equal(record?.state, 'arrived');
     assert.equal(record.problem, 'internal: nothing more is known of what is arrived');
     assert.notEqual(
-      stage.record(beta, { uuid: chain.vm, name: 'vm', latest: 0, doubled: null }).sealed,
+      stage.record(beta, { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set<string>() }).sealed,
       null,
     );
+  });
+
+  it('ends with departed where a proof has brought it meanwhile: the VM has gone back, and come again', async () => {
+    const { alpha, beta, network } = stage;
+    const vm = await stage.vm(alpha);
+    for (const [from, to] of [
+      [alpha, beta],
+      [beta, alpha],
+      [alpha, beta],
+    ] as const) {
+      const moved = migrate(network, from.machine, vm.uuid, to.machine);
+      moved.catch(() => undefined);
+      for (let step = 0; step < 1_000; step += 1) {
+        network.losesNext = 'departed';
+        await stage.pass(5);
+      }
+      await moved;
+    }
+    const states = (): readonly string[] => beta.journal.sessions(vm.uuid).map(({ state }) => state);
+    assert.ok(states().includes('arrived'));
+    network.losesNext = null;
+    await stage.pass(60_000);
+    assert.deepEqual(states(), ['done', 'departed', 'done']);
+    assert.equal(beta.journal.departures(vm.uuid).length, 3);
   });
 
   it('leaves nothing behind: the key of a VM that was refused while libvirt was away is cleared away without a restart', async () => {
@@ -44,7 +69,7 @@ describe('a session that could not go on at the time', () => {
     const { agent, machine } = beta;
     assert.ok(agent !== null);
     const chain = liar.chain();
-    const vm = { uuid: chain.vm, name: 'vm', latest: 0, doubled: null };
+    const vm = { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set<string>() };
     const xml = domainXml(vm);
     chain.facts = factsHash(xml);
     const secret = '8f0c9b1e-4d0e-4a86-9a43-6d6b0f5c7c11';
