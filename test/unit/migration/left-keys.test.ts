@@ -8,11 +8,10 @@ describe('a key that a killed agent left in libvirt (SPEC 8.3)', () => {
     try {
       const vm = await stage.vm(stage.alpha, { started: false });
       const { machine } = stage.alpha;
-      const starting = stage.until(machine.start(vm.uuid));
-      for (let n = 0; n < 2_000 && machine.need(vm.uuid).running === null; n += 1)
-        await new Promise((resolve) => setImmediate(resolve));
+      const starting = machine.start(vm.uuid);
+      for (let n = 0; n < 20_000 && machine.need(vm.uuid).running === null; n += 1) await stage.pass(0.1);
       stage.alpha.killAgent();
-      await starting;
+      await stage.until(starting);
       await stage.until(machine.stop(vm.uuid, 'shutdown'));
       assert.equal(machine.secrets.size, 1);
       stage.alpha.startAgent();
