@@ -28,6 +28,7 @@ export interface HostFiles {
    * that no loss of power brings an earlier one back.
    */
   vtpmStateDigest(vm: string, options?: { readonly durable?: boolean }): Promise<Uint8Array | null>;
+  /** Resolves when it is gone from the disk too: no loss of power brings it back. */
   removeVtpmState(vm: string): Promise<void>;
   /** Where vTPM state is (or will be), and on which type of file system (statfs f_type). */
   vtpmFileSystem(): Promise<{ readonly directory: string; readonly type: number }>;
@@ -56,7 +57,11 @@ export function diskFiles(directories: HostDirectories): HostFiles {
     hasVtpmState: (vm) => exists(vtpm(vm)),
     vtpmIsMade: (vm) => exists(join(vtpm(vm), 'tpm2', stateFile)),
     vtpmStateDigest: (vm, options) => fileDigest(join(vtpm(vm), 'tpm2'), options?.durable === true),
-    removeVtpmState: (vm) => rm(vtpm(vm), { recursive: true, force: true }),
+    removeVtpmState: async (vm) => {
+      await rm(vtpm(vm), { recursive: true, force: true });
+      // Also where libvirt removed it: what is not on disk yet comes back when the power goes.
+      if (await exists(directories.vtpmState)) await syncDirectory(directories.vtpmState);
+    },
     vtpmFileSystem: async () => ({
       directory: directories.vtpmState,
       type: await fileSystemType(directories.vtpmState),

@@ -32,21 +32,26 @@ export class ChaosLab {
 
   static async start(): Promise<ChaosLab> {
     const hosts = new Map<string, HostParts>();
-    let started: ProductLab | null = null;
-    const prepare = async (lab: ProductLab): Promise<void> => {
-      started = lab;
-      for (const host of lab.hostNames) await prepareHost(lab, host, hosts);
-    };
-    try {
-      const lab = await ProductLab.start({ prepare });
-      const guest = await lab.guest('alpha', 'guest');
-      return new ChaosLab(lab, guest, hosts);
-    } catch (error) {
+    const release = (): void => {
       for (const { tpm, disks } of hosts.values()) {
         tpm.stop();
         disks.release();
       }
-      await (started as ProductLab | null)?.close();
+    };
+    const prepare = async (lab: ProductLab): Promise<() => void> => {
+      try {
+        for (const host of lab.hostNames) await prepareHost(lab, host, hosts);
+      } catch (error) {
+        release();
+        throw error;
+      }
+      return release;
+    };
+    const lab = await ProductLab.start({ prepare });
+    try {
+      return new ChaosLab(lab, await lab.guest('alpha', 'guest'), hosts);
+    } catch (error) {
+      await lab.close();
       throw error;
     }
   }
@@ -72,12 +77,8 @@ export class ChaosLab {
     return sessionEnters(this.lab, host, place.side === 'destination' ? 'target' : place.side, place.state);
   }
 
-  async close(): Promise<void> {
-    for (const { tpm, disks } of this.#hosts.values()) {
-      tpm.stop();
-      disks.release();
-    }
-    await this.lab.close();
+  close(): Promise<void> {
+    return this.lab.close();
   }
 }
 

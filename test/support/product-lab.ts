@@ -29,8 +29,8 @@ export interface LabOptions {
   readonly installed?: readonly string[];
   /** With an etcd cluster for a ledger. */
   readonly etcd?: boolean;
-  /** What is to be done with the hosts before tvmmp is installed on them. */
-  readonly prepare?: (lab: ProductLab) => Promise<void>;
+  /** What is to be done with the hosts before tvmmp is installed on them; gives what has to be done before they go down. */
+  readonly prepare?: (lab: ProductLab) => Promise<() => void>;
 }
 
 /** A guest of the lab. */
@@ -115,6 +115,7 @@ export interface Remains {
 /** A lab whose hosts are a trusted group: authority, policy, enrolment, hooks and agents as an operator installs them. */
 export class ProductLab extends Lab {
   readonly hostNames: readonly string[];
+  #release: () => void = () => undefined;
 
   private constructor(hosts: readonly string[]) {
     super();
@@ -127,13 +128,18 @@ export class ProductLab extends Lab {
     const lab = new ProductLab(hosts);
     try {
       await lab.must('up', '--hosts', hosts.join(','), ...(options.etcd === true ? ['--etcd'] : []));
-      await options.prepare?.(lab);
+      lab.#release = (await options.prepare?.(lab)) ?? lab.#release;
       await lab.must('install', ...(options.installed ?? hosts));
       return lab;
     } catch (error) {
       await lab.close();
       throw error;
     }
+  }
+
+  override async close(): Promise<void> {
+    this.#release();
+    await super.close();
   }
 
   // Guests

@@ -8,6 +8,7 @@ import { skipWithout } from '../support/skip.ts';
 /** One of each kind of gate and of each kind of what is broken. */
 const selection = [
   { faults: ['agent-kill'], phases: ['offered'], sides: ['source'] },
+  { faults: ['power-cut'], phases: ['departed'], sides: ['source'] },
   { faults: ['power-cut'], phases: ['finish'], sides: ['destination'] },
   { faults: ['libvirtd-kill'], phases: ['confirm'], sides: ['source'] },
   { faults: ['link-to-source'], phases: ['perform'], sides: ['destination'] },
