@@ -12,3 +12,11 @@ export function allCommands(): readonly { readonly words: readonly string[]; rea
   ];
   return visit(makeProgram(), []);
 }
+
+/** What `--help` prints for a command. */
+export function helpOf(command: Command): string {
+  let text = '';
+  command.configureOutput({ writeOut: (chunk) => (text += chunk) });
+  command.outputHelp();
+  return text;
+}

@@ -1,6 +1,6 @@
 /** Help and usage of every command. */
 import { strict as assert } from 'node:assert';
-import { allCommands } from './commands.ts';
+import { allCommands, helpOf } from './commands.ts';
 import { tvmmp } from './run-cli.ts';
 
 const commands = allCommands();
@@ -17,9 +17,7 @@ describe('help of tvmmp', () => {
 
   for (const { words, command } of doing) {
     it(`of ${words.join(' ')} has a summary, a description, examples and --json`, () => {
-      let text = '';
-      command.configureOutput({ writeOut: (chunk) => (text += chunk) });
-      command.outputHelp();
+      const text = helpOf(command);
       assert.notEqual(command.summary(), '');
       assert.ok(command.description().length > command.summary().length);
       assert.match(text, /\nExamples:\n {2}\$ tvmmp /);

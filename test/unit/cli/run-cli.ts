@@ -1,10 +1,31 @@
-/** Runs the real `tvmmp` in a process of its own. */
+/**
+ * Runs the real `tvmmp` in a process of its own: what `npm run build` has made of the sources, which starts four times as fast, or the sources
+ * themselves where one of them is newer.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const main = fileURLToPath(new URL('../../../lib/cli/main.ts', import.meta.url));
-const tsx = import.meta.resolve('tsx');
+const lib = fileURLToPath(new URL('../../../lib', import.meta.url));
+const dist = fileURLToPath(new URL('../../../dist', import.meta.url));
+
+/** What Node is told to run `tvmmp`. */
+const program: readonly string[] = isBuilt()
+  ? [join(dist, 'cli', 'main.js')]
+  : ['--import', import.meta.resolve('tsx'), join(lib, 'cli', 'main.ts')];
+
+/** Whether every source has been compiled since it was last written. */
+function isBuilt(): boolean {
+  const sources = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  return sources.every((file) => {
+    const built = statSync(join(dist, file.replace(/\.ts$/, '.js')), { throwIfNoEntry: false });
+    return built !== undefined && built.mtimeMs >= statSync(join(lib, file)).mtimeMs;
+  });
+}
 
 /** What came of a run. */
 export interface CliRun {
@@ -20,13 +41,13 @@ export interface CliInput {
   readonly cwd?: string;
 }
 
-/** A command line that runs `tvmmp` from source, for shells. */
-export const cliCommand = `'${process.execPath}' --import '${tsx}' '${main}'`;
+/** A command line that runs `tvmmp`, for shells. */
+export const cliCommand = [process.execPath, ...program].map((word) => `'${word}'`).join(' ');
 
 /** Runs `tvmmp` with these arguments. */
 export async function tvmmp(args: readonly string[], options: CliInput = {}): Promise<CliRun> {
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', ...options.env };
-  const child = spawn(process.execPath, ['--import', tsx, main, ...args], { env, cwd: options.cwd });
+  const child = spawn(process.execPath, [...program, ...args], { env, cwd: options.cwd });
   const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
