@@ -106,6 +106,8 @@ export const limits = {
   connectionsPerAddressMax: 64,
   /** Hooks of incoming VMs that are dealt with at once: below libvirtd's 20 workers, each of which such a hook holds. */
   admissionsMax: 12,
+  /** Moves that one source begins at once: they find a hook of the target each, and leave some to others. */
+  startsMax: 8,
   /** How long a peer may take to answer before an administrator resolves without it. */
   resolutionWaitMs: 10_000,
   /** What is kept of the steps of one session, for the operator. */

@@ -18,6 +18,8 @@ interface EvacuateOptions extends CommonOptions {
 }
 
 const pollMs = 500;
+/** Before a destination that was busy is asked again. */
+const busyMs = 2_000;
 
 /** `tvmmp evacuate`. */
 export function addEvacuate(program: Command): void {
@@ -26,7 +28,7 @@ export function addEvacuate(program: Command): void {
     summary: 'move every protected VM that runs here to other hosts',
     description:
       'Moves the protected VMs that this host holds and that run or are paused, several at a time, each as tvmmp migrate ' +
-      'does. They are spread over the hosts of --to in turn; where one does not take a VM, the next one is asked. Without ' +
+      'does. They are spread over the hosts of --to in turn; where one does not take a VM, the next one is asked, and one that is busy again later. Without ' +
       '--to: the hosts with which VMs were exchanged before, the last one first. VMs that are shut off or saved stay, and ' +
       'are told. Interrupted or run again, it goes on with what is left; what is under way is waited for. Exit code 1 where ' +
       'a VM was refused everywhere, 3 where something failed.',
@@ -98,7 +100,10 @@ function mover(options: EvacuateOptions) {
       code: codeOf(error),
       message: error instanceof Error ? error.message : String(error),
       fatal: error instanceof AgentDown || codeOf(error) === 'agent-unreachable',
+      // What the hook or the agent of a destination says that has enough to do (`limits.admissionsMax`, `limits.sessionsPerPeerMax`).
+      busy: error instanceof Error && /refused: busy: /.test(error.message),
     }),
+    pause: () => sleep(busyMs),
     report: (result: Evacuated<Departure>, done: number, all: number): void => {
       if (options.json !== true) process.stderr.write(`[${done}/${all}] ${outcomeText(result)}\n`);
     },

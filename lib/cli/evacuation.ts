@@ -32,14 +32,25 @@ export interface Mover<Moved> {
   move(vm: Leaving, to: string): Promise<Moved>;
   /** Waits until no hand-over of the VM is under way; false when it is not on this host any more. */
   settled(vm: Leaving): Promise<boolean>;
-  /** A failed attempt in its code and text; `fatal` where no further attempt makes sense (the agent is gone). */
-  explain(error: unknown): { readonly code: string; readonly message: string; readonly fatal: boolean };
+  /** A failed attempt in its code and text; `fatal` where no further attempt makes sense (the agent is gone), `busy` where the same one does later. */
+  explain(error: unknown): {
+    readonly code: string;
+    readonly message: string;
+    readonly fatal: boolean;
+    readonly busy: boolean;
+  };
+  /** Lets a busy destination have a moment. */
+  pause(): Promise<void>;
   /** Tells of each VM when it is over. */
   report(result: Evacuated<Moved>, done: number, all: number): void;
 }
 
+/** How often one destination is asked for one VM. */
+const timesMax = 5;
+
 /**
- * Moves the VMs, at most `parallel` at a time: each to the destination whose turn it is, and where that fails to the others in order. `stop` tells
+ * Moves the VMs, at most `parallel` at a time: each to the destination whose turn it is, and where that fails to the others in order; one that was
+ * busy is asked again. `stop` tells
  * that no further one is to be begun. Results are in the order of the VMs.
  */
 export async function evacuate<Moved>(
@@ -58,7 +69,7 @@ export async function evacuate<Moved>(
       const ended = stop() || fatal;
       const found = ended
         ? ({ vm, outcome: 'not-begun', attempts: [] } as const)
-        : await leave(vm, rotated(destinations, turn), mover, () => {
+        : await leave(vm, rotated(destinations, turn), mover, stop, () => {
             fatal = true;
           });
       results.set(vm, found);
@@ -73,20 +84,27 @@ async function leave<Moved>(
   vm: Leaving,
   destinations: readonly string[],
   mover: Mover<Moved>,
+  stop: () => boolean,
   onFatal: () => void,
 ): Promise<Evacuated<Moved>> {
   const attempts: FailedAttempt[] = [];
-  for (const to of destinations) {
+  // A destination that is busy is asked again, after the others.
+  const queue = destinations.map((to) => ({ to, times: 1 }));
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    const { to, times } = next;
     try {
       if (!(await mover.settled(vm))) return { vm, outcome: 'left-meanwhile', attempts };
       return { vm, outcome: 'moved', to, moved: await mover.move(vm, to), attempts };
     } catch (error) {
-      const { code, message, fatal } = mover.explain(error);
+      const { code, message, fatal, busy } = mover.explain(error);
       attempts.push({ to, code, message });
       if (fatal) {
         onFatal();
         break;
       }
+      if (!busy || times === timesMax || stop()) continue;
+      queue.push({ to, times: times + 1 });
+      await mover.pause();
     }
   }
   return { vm, outcome: 'failed', attempts };

@@ -53,6 +53,7 @@ export class Admission {
     if (promised !== null) {
       const named = { ...record, name: domain.name, secret: domain.secret };
       host.journal.putVm(named);
+      await this.#services.arrivals.join(session.session);
       await giveKeyToLibvirt(this.#services, named);
     }
     if (session.state.tag !== 'staged')

@@ -95,6 +95,8 @@ async function move(
 ): Promise<JobStatistics | null> {
   const { hypervisor } = services.host;
   const { uuid } = request.vm;
+  // While a VM's memory is copied the target has other things to do; before that, each holds one of its hooks.
+  const started = await services.starts.take();
   session.move = 'under-way';
   services.completedJobs.delete(uuid);
   const moving = hypervisor.migrate(uuid, {
@@ -106,10 +108,11 @@ async function move(
       ...(request.bandwidthMiBs === null ? {} : { bandwidthMiBs: request.bandwidthMiBs }),
     },
   });
-  const statistics = watch(services, uuid, moving, report);
+  const statistics = watch(services, uuid, moving, report, started);
   try {
     await moving;
   } finally {
+    started();
     session.move = 'over';
     session.onCheckOutcome();
   }
@@ -122,6 +125,7 @@ async function watch(
   uuid: string,
   moving: Promise<void>,
   report: Report,
+  started: () => void,
 ): Promise<JobStatistics | null> {
   const { hypervisor, timers } = services.host;
   const { over, ended } = endOf(moving);
@@ -132,6 +136,7 @@ async function watch(
       last = job;
       const total = job.memoryTotalBytes ?? 0;
       const left = job.memoryRemainingBytes ?? 0;
+      if (total > 0) started();
       if (total > 0) report('move', 'memory', Math.min(1, 1 - left / total));
     }
     await Promise.race([ended, timers.sleep(progressPollMs)]);

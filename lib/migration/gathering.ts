@@ -3,8 +3,6 @@ import type { Timer, Timers } from './timers.ts';
 
 /** A faster TPM is not worth waiting for company. */
 const slowMs = 20;
-/** Of what a command takes: whoever was one command behind, and had to be dealt with after it, is there then. */
-const share = 2;
 
 interface Group {
   readonly ready: Promise<void>;
@@ -13,19 +11,21 @@ interface Group {
 }
 
 /**
- * Has what will soon be asked of a slow TPM asked together (SPEC 5.2): whoever comes first waits for those that are expected, for about two commands,
- * and not at all where it is alone or the TPM is fast. It decides about time alone, never about what is done.
+ * Has what will soon be asked of a slow TPM asked together (SPEC 5.2): whoever comes first waits for those that are expected, for as long as a command or
+ * two take, and not at all where it is alone or the TPM is fast. It decides about time alone, never about what is done.
  */
 export class Gathering {
   readonly #timers: Timers;
   readonly #commandMs: () => number;
+  readonly #commands: number;
   readonly #expected = new Set<object>();
   #group: Group | null = null;
 
-  /** `commandMs` is what the TPM took for its last command. */
-  constructor(timers: Timers, commandMs: () => number) {
+  /** `commandMs` is what the TPM took for its last command; for so many (`commands`) others are waited for. */
+  constructor(timers: Timers, commandMs: () => number, commands: number) {
     this.#timers = timers;
     this.#commandMs = commandMs;
+    this.#commands = commands;
   }
 
   /** Whether somebody is expected, or waits for others. */
@@ -53,7 +53,7 @@ export class Gathering {
 
   #open(): Group {
     const commandMs = this.#commandMs();
-    const span = commandMs < slowMs ? 0 : Math.min(commandMs * share, limits.gatheringMs);
+    const span = commandMs < slowMs ? 0 : Math.min(commandMs * this.#commands, limits.gatheringMs);
     let go: () => void = () => undefined;
     const ready = new Promise<void>((resolve) => {
       go = resolve;

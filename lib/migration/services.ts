@@ -1,5 +1,6 @@
 import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Anchor } from './anchor.ts';
+import { limits } from '../limits.ts';
 import { Chains } from './chains.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
@@ -9,6 +10,7 @@ import { LedgerView } from './ledger-view.ts';
 import { LogAppraisals } from './log-appraisals.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
+import { Slots } from './slots.ts';
 import { StepTimings } from './timings.ts';
 import { VtpmStates } from './vtpm-states.ts';
 
@@ -30,6 +32,10 @@ export interface Services {
   readonly commitments: Gathering;
   /** What decisions wait for, so that they do not go back with the disk. */
   readonly anchor: Anchor;
+  /** Targets whose hook will open a key. */
+  readonly arrivals: Gathering;
+  /** Moves that this host's operator asked for and whose memory does not travel yet. */
+  readonly starts: Slots;
   /**
    * VMs that were let in and whose `prepare begin` is still to come, with the agent that their metadata named: each opens that gate once, for what
    * comes, and not for a definition of the VM that was here before (SPEC 8.2).
@@ -49,9 +55,10 @@ export function servicesOf(host: Host): Services {
   chains.onGrown = (state) => {
     ledgerNews.noted(state);
   };
-  const gathering = (): Gathering => new Gathering(host.timers, () => quotes.lastMs);
-  const [openings, commitments] = [gathering(), gathering()];
   const anchor = new Anchor(host);
+  const gathering = (commands: number): Gathering =>
+    new Gathering(host.timers, () => quotes.lastMs, commands);
+  const [openings, commitments] = [gathering(2), gathering(2)];
   return {
     host,
     quotes,
@@ -62,6 +69,8 @@ export function servicesOf(host: Host): Services {
     platform: new Platform(host, () => quotes.busy || commitments.pending),
     openings,
     commitments,
+    arrivals: gathering(1),
+    starts: new Slots(limits.startsMax),
     vtpmStates: new VtpmStates({
       journal: host.journal,
       files: host.files,

@@ -130,6 +130,8 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   protected entered(state: TargetState): void {
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
+    if (state.tag === 'staged' && this.domain === null) this.#services.arrivals.expect(this.session);
+    else this.#services.arrivals.forget(this.session);
     if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));

@@ -205,7 +205,13 @@ export class SimulatedHost {
         if (host !== undefined) await this.depart(uuid, host);
       },
       settled: ({ uuid }) => Promise.resolve(this.machine.domains.get(uuid)?.alive === true),
-      explain: (error) => ({ code: '', message: String(error), fatal: this.agent === null }),
+      explain: (error) => ({
+        code: '',
+        message: String(error),
+        fatal: this.agent === null,
+        busy: String(error).includes('refused: busy: '),
+      }),
+      pause: () => this.#around.kernel.sleep(2_000),
       report: () => undefined,
     });
   }

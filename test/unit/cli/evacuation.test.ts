@@ -12,6 +12,7 @@ class Moves implements Mover<string> {
   readonly told: string[] = [];
   underWay = 0;
   most = 0;
+  pauses = 0;
   failing: (vm: Leaving, to: string) => Error | null = () => null;
   gone: (vm: Leaving) => boolean = () => false;
 
@@ -29,9 +30,14 @@ class Moves implements Mover<string> {
     return Promise.resolve(!this.gone(vm));
   }
 
-  explain(error: unknown): { code: string; message: string; fatal: boolean } {
+  explain(error: unknown) {
     const { message } = error as Error;
-    return { code: 'refused', message, fatal: message === 'fatal' };
+    return { code: 'refused', message, fatal: message === 'fatal', busy: message === 'busy' };
+  }
+
+  async pause(): Promise<void> {
+    this.pauses += 1;
+    await turn();
   }
 
   report({ vm, outcome }: Evacuated<string>, done: number, all: number): void {
@@ -46,6 +52,32 @@ describe('evacuation of a host', () => {
   });
   const outcomes = (results: readonly Evacuated<string>[]): readonly string[] =>
     results.map(({ outcome }) => outcome);
+
+  it('asks a destination that is busy again, after the others, and not for ever', async () => {
+    let busy = 2;
+    moves.failing = (vm, to) => {
+      if (vm.name === 'vm2') return new Error('busy');
+      return to === 'beta' && busy-- > 0 ? new Error('busy') : null;
+    };
+    const results = await evacuate(vms.slice(0, 2), ['beta'], 1, moves);
+    assert.deepEqual(outcomes(results), ['moved', 'failed']);
+    assert.deepEqual(
+      results[0]?.attempts.map(({ message }) => message),
+      ['busy', 'busy'],
+    );
+    assert.equal(results[1]?.attempts.length, 5);
+    assert.equal(moves.pauses, 2 + 4);
+  });
+
+  it('asks no busy destination again once it was told to stop', async () => {
+    let stopped = false;
+    moves.failing = () => {
+      stopped = true;
+      return new Error('busy');
+    };
+    const results = await evacuate(vms.slice(0, 1), ['beta'], 1, moves, () => stopped);
+    assert.equal(results[0]?.attempts.length, 1);
+  });
 
   it('moves all, spread over the destinations, never more at a time than allowed', async () => {
     const results = await evacuate(vms, ['beta', 'gamma'], 2, moves);

@@ -49,7 +49,7 @@ describe('gathering for a slow TPM', () => {
 
   beforeEach(() => {
     timers = new HandTimers();
-    gathering = new Gathering(timers, () => commandMs);
+    gathering = new Gathering(timers, () => commandMs, 2);
     gone = [];
   });
 
@@ -103,7 +103,7 @@ describe('gathering for a slow TPM', () => {
   });
 
   it('waits for nobody where the TPM is fast', async () => {
-    const fast = new Gathering(timers, () => 1);
+    const fast = new Gathering(timers, () => 1, 2);
     fast.expect(alpha);
     fast.expect(beta);
     void fast.join(alpha).then(() => gone.push('alpha'));
