@@ -5,7 +5,6 @@
 import { TvmmpError } from '../errors.ts';
 import { sha256 } from '../encoding/hash.ts';
 import type { LogKind } from '../evidence/logs-wanted.ts';
-import { endOfEntries } from '../evidence/ima-list.ts';
 import type { PcrValues } from '../evidence/pcr-replay.ts';
 import { limits } from '../limits.ts';
 import type { CheckedQuote } from './evidence-appraisal.ts';
@@ -50,6 +49,8 @@ export interface LogFindings {
 
 /** Parts of an IMA list are replayed once so much has come beyond the end that is kept. */
 const PART_BYTES = 1024 * 1024;
+/** More than an entry has before its data, which are no longer than the end that is kept. */
+const ENTRY_HEAD_BYTES = 1024;
 const EVENT_LOG_EXPECTED = 'the event log of this boot';
 const IMA_EXPECTED = 'an IMA list of this boot that can be read';
 
@@ -148,19 +149,18 @@ export class LogEvidence {
     return this.#replayPart(this.#ima);
   }
 
-  /** All of the rest but its end. A list without whole entries in so many bytes is none. */
+  /** All of the rest but its end, which an entry that begins before it does not outrun. */
   #replayPart(from: ImaProgress): string | null {
     const rest = Buffer.concat(this.#rest);
-    const end = endOfEntries(rest, rest.byteLength - limits.logTailBytesMax);
-    this.#rest = [rest];
-    if (end === 0) return null;
     try {
-      this.#ima = continueIma(rest.subarray(0, end), this.#rules, from).progress;
+      const until = rest.byteLength - limits.logTailBytesMax - ENTRY_HEAD_BYTES;
+      this.#ima = continueIma(rest, this.#rules, from, until).progress;
     } catch (error) {
       return textOf(error);
     }
-    this.#rest = [rest.subarray(end)];
-    this.#restBytes = rest.byteLength - end;
+    const read = this.#ima.position.bytes - from.position.bytes;
+    this.#rest = [rest.subarray(read)];
+    this.#restBytes = rest.byteLength - read;
     return null;
   }
 

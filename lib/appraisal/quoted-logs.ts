@@ -74,15 +74,23 @@ export function imaStart(start: PcrValues): ImaProgress {
   };
 }
 
-/** Goes on from where an appraisal stood, with the bytes that follow. Throws `ima-list-invalid`. */
-export function continueIma(bytes: Uint8Array, set: ImaRuleSet, from: ImaProgress): ReplayedIma {
+/**
+ * Goes on from where an appraisal stood, with the bytes that follow, up to the first entry that ends at byte `until` of them or later.
+ * Throws `ima-list-invalid`.
+ */
+export function continueIma(
+  bytes: Uint8Array,
+  set: ImaRuleSet,
+  from: ImaProgress,
+  until = Infinity,
+): ReplayedIma {
   const touched = new Set(from.touched);
   const judge = new ImaJudge(set, from.judgement);
   const replay = new ImaReplay(bytes, [BANK], from.position);
   replay.finish((entry) => {
     touched.add(entry.pcr);
     judge.judge(entry);
-    return false;
+    return replay.offset >= until;
   });
   const valuesOf = (one: ImaReplay): ReadonlyMap<number, Uint8Array> =>
     new Map([...touched].map((pcr) => [pcr, one.value(BANK, pcr) ?? new Uint8Array(32)]));

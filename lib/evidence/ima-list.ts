@@ -156,30 +156,6 @@ export class ImaListReader {
   }
 }
 
-/**
- * The end of the last whole entry in a piece of a list that lies at or before `max`: where a piece can be cut that is to be read by
- * itself. What no reader would take is left to it: then the piece's end.
- */
-export function endOfEntries(bytes: Uint8Array, max: number): number {
-  const reader = new LogReader(bytes, { code: CODE });
-  for (let end = 0; ;) {
-    if (reader.remaining < HEADER_BYTES) return end;
-    reader.skip(HEADER_BYTES - 4);
-    const nameLength = reader.u32le();
-    if (nameLength > TEMPLATE_NAME_BYTES_MAX) return bytes.byteLength;
-    if (reader.remaining < nameLength + SHA1_BYTES + 4) return end;
-    const template = templateOf(reader, nameLength);
-    if (template === undefined) return bytes.byteLength;
-    if (template === 'ima') reader.skip(SHA1_BYTES);
-    const length = reader.u32le();
-    if (length > limits.imaEntryBytesMax) return bytes.byteLength;
-    if (reader.remaining < length) return end;
-    reader.skip(length);
-    if (reader.offset > max) return end;
-    end = reader.offset;
-  }
-}
-
 /** Template `ima`: digest, length of the name, name. Hashed is the name in a field of 256 bytes. */
 function oldEntry(reader: LogReader, head: Head): UntrustedImaEntry {
   const digest = reader.view(SHA1_BYTES);

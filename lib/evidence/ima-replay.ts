@@ -71,6 +71,11 @@ export class ImaReplay {
     };
   }
 
+  /** Bytes read of what this replay was given. */
+  get offset(): number {
+    return this.#reader.offset;
+  }
+
   /** What one PCR holds now; undefined where nothing was extended into it. */
   value(bank: PcrBank, pcr: number): Uint8Array | undefined {
     return this.#replay.value(bank, pcr);

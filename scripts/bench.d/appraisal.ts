@@ -12,6 +12,7 @@ import { limits } from '../../lib/limits.ts';
 import { BootEvidence } from '../../test/support/boot-evidence.ts';
 import { imaEntry, longImaList, longListPath } from '../../test/support/ima-builder.ts';
 import { median } from './figures.ts';
+import { peerLogFigures } from './peer-logs.ts';
 
 const ENTRIES = 100_000;
 const NEW_ENTRIES = 10;
@@ -111,6 +112,7 @@ const quoteMs = median(
 );
 const next = [nextAppraisalMs(1_000), nextAppraisalMs(ENTRIES)] as const;
 
+const betweenHosts = await peerLogFigures(ENTRIES);
 const figures = {
   entries: ENTRIES,
   entriesPerCpuSecond: Math.round(ENTRIES / (cpuMs / 1000)),
@@ -121,6 +123,7 @@ const figures = {
   nextAppraisalMs: { after1000: Number(next[0].toFixed(3)), after100000: Number(next[1].toFixed(3)) },
   nextAppraisalRatio: Number((next[1] / next[0]).toFixed(2)),
   withoutNewEntriesMs: Number(quoteMs.toFixed(2)),
+  betweenHosts,
 };
 note(
   `IMA list of ${ENTRIES} entries parsed, replayed (SHA-256) and judged, one thread, median of ${ROUNDS}:`,
@@ -134,5 +137,11 @@ note(
 );
 note(
   `quote and event log (47 events) appraised without an IMA list: ${figures.withoutNewEntriesMs} ms, median`,
+);
+note(
+  `a peer's list of ${ENTRIES} entries, in pieces, on the agent's thread for logs: ${betweenHosts.entriesPerCpuSecond} entries a CPU second, ${betweenHosts.entriesPerSecond} a second of wall time; the event loop spends ${betweenHosts.loopPieceMs} ms on a piece, and was held for ${betweenHosts.loopHeldMs} ms at most (a busy machine holds it too)`,
+);
+note(
+  `a peer without new entries after 1,000 / after ${ENTRIES}: ${betweenHosts.withoutNewEntriesMs.after1000} / ${betweenHosts.withoutNewEntriesMs.after100000} ms, median; remembered of it: ${betweenHosts.rememberedBytes} bytes`,
 );
 if (values.json === true) process.stdout.write(`${JSON.stringify(figures)}\n`);

@@ -49,6 +49,14 @@ export const agent = [
       replace: "this.#inbox.filter(({ kind }) => kind !== 'log').length < 4_000)",
       title: 'end where a peer says more than it was asked for',
     },
+    {
+      name: 'tls/pause',
+      defence: 'A peer that tells a log faster than it is dealt with is held back',
+      spec: '6.11',
+      find: '    this.#socket.pause();\n',
+      replace: '',
+      title: 'hold a peer back that tells a log faster than it is dealt with, and lose nothing of it',
+    },
   ]),
   ...mutantsOf('lib/agent/peer-server.ts', channel, [
     {

@@ -12,10 +12,144 @@ const missingTitle = 'for logs that are missing, although the policy has rules a
 const bootTitle = 'for Secure Boot and its keys';
 const listedTitle = 'for firmware, boot loader, files and command line that are not listed';
 const leadTitle = 'for logs that do not lead to the quote, whatever the policy asks';
+const between = 'test/unit/migration/logs.test.ts';
+const pieces = 'test/unit/appraisal/log-evidence.test.ts';
 const filesTitle = 'for files that are not listed, or with other contents, and for violations';
 const signedTitle = 'take the signature of a key of the policy, over this digest';
 
 export const logs = [
+  ...mutantsOf('lib/appraisal/log-evidence.ts', pieces, [
+    {
+      name: 'peer-logs/boot',
+      defence: 'What a peer leaves out is believed in the same boot alone',
+      spec: '6.11',
+      find: 'return this.#known?.resetCount === resetCount && this.#known.restartCount === restartCount;',
+      replace: 'return this.#known?.resetCount !== resetCount + restartCount + 2 ** 33;',
+      title: 'as a continuation of another boot, or left out in one',
+    },
+    {
+      name: 'peer-logs/known-byte',
+      defence: 'A list goes on where this host stands, whatever the peer says that it has told',
+      spec: '6.11',
+      find: 'if (from !== 0 && from !== known?.position.bytes)',
+      replace: 'if (from !== 0 && known === undefined)',
+      title: 'where the peer says that it has told the beginning, and has not',
+    },
+    {
+      name: 'peer-logs/gap',
+      defence: 'Each piece of a list follows the one before it',
+      spec: '6.11',
+      find: '    if (from !== due) return',
+      replace: '    if (from !== due && from < 0) return',
+      title: 'with a gap, or a piece twice',
+    },
+    {
+      name: 'peer-logs/event-log-bytes',
+      defence: 'An event log on its way is bounded',
+      spec: '11',
+      find: '    if (from + data.byteLength > limits.eventLogBytesMax)\n',
+      replace: '    if (from + data.byteLength > 2 * limits.eventLogBytesMax)\n',
+      title: 'as an event log above its bound, or after the list',
+    },
+    {
+      name: 'peer-logs/order',
+      defence: 'The event log comes before the list that begins where it ends',
+      spec: '6.11',
+      find: "    if (this.#ima !== null || this.#judged !== null) return 'comes after the IMA list';\n",
+      replace: '',
+      title: 'as an event log above its bound, or after the list',
+    },
+    {
+      name: 'peer-logs/parts',
+      defence: 'Of a long list nothing is kept but its end',
+      spec: '6.11, 11',
+      find: '    if (this.#restBytes < limits.logTailBytesMax + PART_BYTES) return null;\n',
+      replace: '    if (this.#restBytes < 100 * PART_BYTES) return null;\n',
+      title: 'are judged as they come, and nothing is kept of a long list but its end',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/log-table.ts', pieces, [
+    {
+      name: 'peer-logs/room',
+      defence: 'What is kept of logs on their way is bounded for all peers together',
+      spec: '11',
+      find: '    if (held > limits.logsHeldBytesMax)\n',
+      replace: '    if (held > 100 * limits.logsHeldBytesMax)\n',
+      title: 'where logs of others fill the room that there is, and after those are done they are',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/ima-rules.ts', pieces, [
+    {
+      name: 'peer-logs/judgement',
+      defence: 'What was refused before stays refused when a list goes on',
+      spec: '6.11',
+      find: '    this.#refused = from?.refused ?? 0;\n',
+      replace: '    this.#refused = 0 * (from?.refused ?? 0);\n',
+      title: 'go on where they were left, with the judgement of what came before',
+    },
+  ]),
+  ...mutantsOf('lib/appraisal/peer-log-checks.ts', between, [
+    {
+      name: 'peer-logs/checks',
+      defence: 'A check that the logs failed is a check that the peer failed',
+      spec: '6.5, 6.11',
+      find: "  return check(name, noted.outcome !== 'fail', {",
+      replace: "  return check(name, noted.outcome !== 'fail' || name === 'secure-boot', {",
+      title: 'Secure Boot is off in its log',
+    },
+    {
+      name: 'peer-logs/there',
+      defence: 'Logs that a policy asks for have to be there',
+      spec: '6.11',
+      find: "    return check(name, false, { expected: 'logs of this quote',",
+      replace: "    return check(name, findings === null, { expected: 'logs of this quote',",
+      title: 'is not believed by a policy that is not in force any more',
+    },
+  ]),
+  ...mutantsOf('lib/migration/log-appraisals.ts', between, [
+    {
+      name: 'peer-logs/policy',
+      defence: 'Logs are judged by the policy that is in force when the peer is',
+      spec: '6.11',
+      find: 'return bytesEqual(policy.digest, this.#inForce.policy.digest) ? findings : null;',
+      replace: 'return policy.version > 0 ? findings : null;',
+      title: 'is not believed by a policy that is not in force any more',
+    },
+    {
+      name: 'peer-logs/end',
+      defence: 'The logs of a peer end somewhere',
+      spec: '11',
+      find: '    if (this.#bytes > limits.eventLogBytesMax + limits.imaListBytesMax)\n',
+      replace: '    if (this.#bytes > 2 * limits.eventLogBytesMax + limits.imaListBytesMax)\n',
+      title: 'is not listened to without end',
+    },
+    {
+      name: 'peer-logs/time',
+      defence: 'The logs of a peer come within the time of a session',
+      spec: '6.11, 11',
+      find: '> this.#began + limits.sessionDeadlineMs)\n',
+      replace: '> this.#began + 100 * limits.sessionDeadlineMs)\n',
+      title: 'and takes its time with them is refused',
+    },
+    {
+      name: 'peer-logs/empty',
+      defence: 'A peer cannot send pieces of nothing',
+      spec: '6.11',
+      find: '    if (data.byteLength === 0) throw',
+      replace: '    if (data.byteLength < 0) throw',
+      title: 'with a piece of nothing is refused',
+    },
+  ]),
+  ...mutantsOf('lib/migration/driver.ts', between, [
+    {
+      name: 'peer-logs/asked',
+      defence: 'Who sends logs that nobody asked for is not listened to',
+      spec: '6.11',
+      find: "    if (this.peerLogs === null) throw new ProtocolViolation('a log that nobody asked for');\n    await this.peerLogs.received(",
+      replace: '    await this.peerLogs?.received(',
+      title: 'is not listened to where nobody asked for logs',
+    },
+  ]),
   ...mutantsOf('lib/appraisal/evidence-appraisal.ts', evidence, [
     {
       name: 'evidence/strong-key',

@@ -8,6 +8,9 @@ const domain = 'test/attacks/domain.test.ts';
 const evidence = 'test/attacks/evidence.test.ts';
 const insider = 'test/attacks/insider.test.ts';
 const hooks = 'test/attacks/hooks.test.ts';
+const logEvidence = 'test/unit/appraisal/log-evidence.test.ts';
+const logs = 'test/unit/migration/logs.test.ts';
+const logsOfHosts = 'test/system/logs.test.ts';
 const offer = 'test/attacks/offer.test.ts';
 const platform = 'test/attacks/platform.test.ts';
 const state = 'test/attacks/state.test.ts';
@@ -151,6 +154,36 @@ export const peers: readonly Attack[] = [
       'proverif/attestation.pv: key-secret',
       'horn/exchange-queries.ts: no offer to a host that is not approved',
     ],
+  },
+  {
+    row: 3,
+    attack:
+      'Logs that do not tell what was measured: cut, of another boot, with an event’s type changed, left out as if they were known, without end',
+    dimensions: ['data integrity', 'availability'],
+    defence:
+      'They have to lead to the quote; types are not believed; a list goes on where the verifier stands and in the same boot, or begins anew; pieces, time and memory are bounded',
+    spec: '6.11, 10.2, 14',
+    tests: [
+      tests(
+        logs,
+        'Secure Boot is off in its log',
+        'its kernel was booted with another command line',
+        'a file was changed under IMA',
+        'its event log is cut short',
+        'its IMA list lacks the last entry that the quote covers',
+        'its logs are those of another boot',
+        'the type of an event in a PCR that matters was changed to one that nobody knows',
+        'that it had told the beginning of its list before is refused',
+        'is not listened to without end',
+      ),
+      tests(logEvidence, 'as a continuation of another boot, or left out in one'),
+      tests(
+        logsOfHosts,
+        'refuse a host on which a file was changed',
+        'refuse a host that was booted with Secure Boot off',
+      ),
+    ],
+    queries: [],
   },
   {
     row: 4,

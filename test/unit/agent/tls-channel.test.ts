@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectPlain } from 'node:net';
 import { connect } from 'node:tls';
 import type { ConnectionOptions } from 'node:tls';
@@ -165,6 +166,32 @@ describe('connections between agents (SPEC 6)', () => {
     const [other] = accepted;
     for (let n = 0; n < 4; n += 1) await other!.receive(5_000);
     await assert.rejects(other!.receive(5_000), /sends more than it was asked for/);
+  });
+
+  it('hold a peer back that tells a log faster than it is dealt with, and lose nothing of it', async () => {
+    const channel = await openChannel(address, alpha, 5_000);
+    const session = new Uint8Array(32);
+    // More than the sockets between them hold.
+    const count = 96;
+    let sent = 0;
+    const sending = Array.from({ length: count }, async (_, n) => {
+      const data = new Uint8Array(limits.logPieceBytesMax).fill(n);
+      await channel.send({ kind: 'log', session, log: 'ima-list', from: n, data });
+      sent += 1;
+    });
+    for (let [before, still] = [0, 0]; sent < count && still < 20; before = sent) {
+      await sleep(100);
+      still = sent === before && sent > 0 ? still + 1 : 0;
+    }
+    assert.ok(sent < count, `${sent} of ${count} pieces were taken at once`);
+    const last = channel.send({ kind: 'abort', session, head: session });
+    const [other] = accepted;
+    for (let n = 0; n < count; n += 1) {
+      const piece = await other!.receive(20_000);
+      assert.ok(piece.kind === 'log' && piece.from === n && piece.data[0] === n);
+    }
+    assert.equal((await other!.receive(20_000)).kind, 'abort');
+    await Promise.all([...sending, last]);
   });
 
   it('end at a message that is none', async () => {

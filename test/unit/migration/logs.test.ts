@@ -364,6 +364,16 @@ describe('between hosts whose policy has rules about logs (SPEC 6.11)', () => {
       });
     }
 
+    it('is not believed by a policy that is not in force any more', async () => {
+      await facing(async ({ tell, attest }) => {
+        await tell('event-log', 0, eventLog);
+        await tell('ima-list', 0, ima);
+        govern({ ...allRules, eventLog: { ...allRules.eventLog, secureBoot: false } }, 5);
+        await attest();
+      });
+      assert.match(stage.refusal(stage.alpha), /event-log: none, expected logs of this quote/);
+    });
+
     it('is not listened to where nobody asked for logs', async () => {
       await facing(({ tell }) => tell('event-log', 0, eventLog), {});
       assert.match(stage.refusal(stage.alpha), /a log that nobody asked for/);
