@@ -10,6 +10,8 @@
  * reset, and is extended with a random value once per boot: it names this boot of this vTPM. The secret is random, sealed
  * under the owner's storage hierarchy at the first boot and kept in the TPM: it names the vTPM over reboots.
  * A TPM error prints `tick N ERROR <response code> t=<guest clock, ms>` and the ticking goes on.
+ *
+ * Between ticks it answers lines that come in over the serial console, for deep attestation: quote.c.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -20,84 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TPM_ST_NO_SESSIONS 0x8001
-#define TPM_ST_SESSIONS 0x8002
-#define TPM_CC_EVICT_CONTROL 0x120
-#define TPM_CC_CREATE_PRIMARY 0x131
-#define TPM_CC_CREATE 0x153
-#define TPM_CC_LOAD 0x157
-#define TPM_CC_UNSEAL 0x15e
-#define TPM_CC_FLUSH_CONTEXT 0x165
-#define TPM_CC_GET_RANDOM 0x17b
-#define TPM_CC_PCR_READ 0x17e
-#define TPM_CC_PCR_EXTEND 0x182
-#define TPM_RH_OWNER 0x40000001
-#define TPM_RS_PW 0x40000009
-#define TPM_ALG_SHA256 0x000b
-#define SEALED_HANDLE 0x81010011u
-#define PCR_INDEX 11
-#define DIGEST_BYTES 32
-/* No TPM response code: this program's own, for a device that fails or answers out of form. */
-#define RC_DEVICE 0xffffffffu
+#include "quote.h"
+#include "tpm-wire.h"
 
-static int tpm_fd = -1;
-
-/* A command being built, or a response being read; `at` is where the next byte goes or comes from. */
-struct wire {
-  uint8_t bytes[4096];
-  size_t at, end;
-};
-
-static void put(struct wire *w, uint64_t value, int width) {
-  while (width-- > 0) w->bytes[w->at++] = (uint8_t)(value >> (8 * width));
-}
-
-static void put_bytes(struct wire *w, const uint8_t *bytes, size_t count) {
-  memcpy(w->bytes + w->at, bytes, count);
-  w->at += count;
-}
-
-/* Reads past the end give zero and leave `at` beyond `end`, which callers check once with wire_ok(). */
-static uint32_t get(struct wire *r, int width) {
-  uint32_t value = 0;
-  while (width-- > 0) {
-    value = value << 8 | (r->at < r->end ? r->bytes[r->at] : 0);
-    r->at++;
-  }
-  return value;
-}
-
-static int wire_ok(const struct wire *r) { return r->at <= r->end; }
-
-static void begin(struct wire *w, uint16_t tag, uint32_t command) {
-  w->at = 0;
-  put(w, tag, 2);
-  put(w, 0, 4);
-  put(w, command, 4);
-}
-
-/* The authorization area: one empty-password session. */
-static void put_password(struct wire *w) {
-  put(w, 9, 4);
-  put(w, TPM_RS_PW, 4);
-  put(w, 0, 2);
-  put(w, 0, 1);
-  put(w, 0, 2);
-}
-
-/* Sends the command and reads the response into the same buffer, `at` past its header. Answers the response code. */
-static uint32_t transact(struct wire *w) {
-  ssize_t got;
-  size_t size = w->at;
-  w->at = 2;
-  put(w, size, 4);
-  if (write(tpm_fd, w->bytes, size) != (ssize_t)size) return RC_DEVICE;
-  got = read(tpm_fd, w->bytes, sizeof w->bytes);
-  if (got < 10) return RC_DEVICE;
-  w->end = (size_t)got;
-  w->at = 6;
-  return get(w, 4);
-}
+int tpm_fd = -1;
 
 static uint32_t random_bytes(uint8_t out[DIGEST_BYTES]) {
   struct wire w;
@@ -234,8 +162,8 @@ static uint32_t unseal(uint8_t *out, size_t *size) {
 
 static uint32_t ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-/* SHA-256 (FIPS 180-4) of a message that fits in one block with its padding: at most 55 bytes. */
-static void sha256_short(const uint8_t *message, size_t size, uint8_t out[DIGEST_BYTES]) {
+/* FIPS 180-4, 6.2. */
+static void sha256_block(uint32_t h[8], const uint8_t block[64]) {
   static const uint32_t k[64] = {
       0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
       0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -245,13 +173,7 @@ static void sha256_short(const uint8_t *message, size_t size, uint8_t out[DIGEST
       0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
       0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
       0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-  uint32_t h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   uint32_t m[64], v[8];
-  uint8_t block[64] = {0};
-  memcpy(block, message, size);
-  block[size] = 0x80;
-  block[62] = (uint8_t)(size >> 5);
-  block[63] = (uint8_t)(size << 3);
   for (int i = 0; i < 16; i++)
     m[i] = (uint32_t)block[4 * i] << 24 | block[4 * i + 1] << 16 | block[4 * i + 2] << 8 | block[4 * i + 3];
   for (int i = 16; i < 64; i++)
@@ -265,10 +187,20 @@ static void sha256_short(const uint8_t *message, size_t size, uint8_t out[DIGEST
     v[4] += t1;
     v[0] = t1 + t2;
   }
-  for (int i = 0; i < 8; i++) {
-    h[i] += v[i];
+  for (int i = 0; i < 8; i++) h[i] += v[i];
+}
+
+void sha256_short(const uint8_t *message, size_t size, uint8_t out[DIGEST_BYTES]) {
+  uint32_t h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  uint8_t blocks[128] = {0};
+  size_t bytes = size > 55 ? 128 : 64;
+  memcpy(blocks, message, size);
+  blocks[size] = 0x80;
+  blocks[bytes - 2] = (uint8_t)(size >> 5);
+  blocks[bytes - 1] = (uint8_t)(size << 3);
+  for (size_t at = 0; at < bytes; at += 64) sha256_block(h, blocks + at);
+  for (int i = 0; i < 8; i++)
     for (int b = 0; b < 4; b++) out[4 * i + b] = (uint8_t)(h[i] >> (24 - 8 * b));
-  }
 }
 
 /* Extends the PCR for this boot and makes sure that the vTPM holds a sealed secret. */
@@ -328,6 +260,7 @@ int main(void) {
   clock_gettime(CLOCK_MONOTONIC, &next);
   for (unsigned long number = 1;; number++) {
     tick(number);
+    serve_quotes();
     next.tv_sec++;
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
   }
