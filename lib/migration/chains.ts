@@ -1,5 +1,6 @@
 import { TvmmpError } from '../errors.ts';
 import type { HostId } from '../evidence/identity.ts';
+import { GroupCommit } from '../ledger/group-commit.ts';
 import type { VmRecord, VmState } from '../ledger/records.ts';
 import { asksOfEveryHolder } from '../appraisal/host-rules.ts';
 import { approvedState, quoteOf } from '../appraisal/quote.ts';
@@ -74,6 +75,7 @@ export interface Appended extends Signed {
 export class Chains {
   readonly #host: Host;
   readonly #quotes: Quotes;
+  readonly #commits: GroupCommit;
   readonly #mutex = new KeyedMutex();
   readonly #states = new Map<string, ChainState>();
   /** Called within the durable write that makes a chain grow. */
@@ -82,6 +84,9 @@ export class Chains {
   constructor(host: Host, quotes: Quotes) {
     this.#host = host;
     this.#quotes = quotes;
+    this.#commits = new GroupCommit(host.journal, (work) => {
+      host.timers.soon(work);
+    });
   }
 
   /** Where a VM's chain stands, or null for a VM without one. */
@@ -283,7 +288,7 @@ export class Chains {
     if (signedEntry === undefined) throw new TvmmpError('internal', 'a quote without its entry');
     this.#requireApprovedState(signed.attest);
     const { state: next, head } = last;
-    journal.transaction(() => {
+    await this.#commits.run(() => {
       const after: VmRecord = {
         ...record,
         state: options.state ?? next.state,

@@ -1,6 +1,6 @@
 /**
  * `scripts/bench --ledger`: hand-overs a second that a ledger takes. SQLite: the two durable writes of a hand-over (*departing*, *arrived*) as a journal makes
- * them, row of the ledger included, one after another. etcd: a three-member cluster on this machine, three compare-and-swaps a hand-over (SPEC 8.6), so many
+ * them, row of the ledger included, of one VM after another, and of many VMs at once as an agent does (lib/ledger/group-commit.ts). etcd: a three-member cluster on this machine, three compare-and-swaps a hand-over (SPEC 8.6), so many
  * hand-overs at once as hosts of a fleet make, beside transactions that compare nothing through the same client, and etcd's own benchmark.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { EtcdLedger } from '../../lib/ledger/etcd-ledger.ts';
 import { EtcdMembers } from '../../lib/ledger/etcd-members.ts';
+import { GroupCommit } from '../../lib/ledger/group-commit.ts';
 import { Journal } from '../../lib/ledger/journal.ts';
 import type { LedgerRow } from '../../lib/ledger/ledger-row.ts';
 import { encodeRow } from '../../lib/ledger/ledger-row.ts';
@@ -39,40 +40,57 @@ function* handover(row: LedgerRow, announce: boolean): Generator<LedgerRow> {
   yield later(departing, { epoch: row.epoch + 1, holder: to, leaving: null });
 }
 
-function sqlite() {
+async function sqlite() {
   const directory = mkdtempSync(join(tmpdir(), 'tvmmp-bench-'));
   const journal = new Journal(join(directory, 'journal.sqlite'));
   try {
     const began = performance.now();
     for (let count = 0; count < sqliteHandovers; count += 1) journal.putSetting('bench', String(count));
     const bare = perSecond(sqliteHandovers, began);
-    return { handoversPerSecond: handovers(journal), bareWritesPerSecond: bare };
+    return {
+      handoversPerSecond: await handovers(journal, 1),
+      handoversAtOncePerSecond: await handovers(journal, atOnce),
+      bareWritesPerSecond: bare,
+    };
   } finally {
     journal.close();
     rmSync(directory, { recursive: true });
   }
 }
 
-function handovers(journal: Journal): number {
+/** Hand-overs of so many VMs at once, those of each VM one after another. */
+async function handovers(journal: Journal, vms: number): Promise<number> {
+  const commits = new GroupCommit(journal, (work) => void setImmediate(work));
   const ledger = new SqliteLedger(journal);
+  const began = performance.now();
+  const each = Math.ceil(sqliteHandovers / vms);
+  await Promise.all(Array.from({ length: vms }, () => handoversOfOne(journal, ledger, commits, each)));
+  return perSecond(each * vms, began);
+}
+
+async function handoversOfOne(
+  journal: Journal,
+  ledger: SqliteLedger,
+  commits: GroupCommit,
+  times: number,
+): Promise<void> {
   let row = ledgerRow({ vm: randomUUID() });
   ledger.swapNow(null, row);
-  const began = performance.now();
-  for (let count = 0; count < sqliteHandovers; count += 1) {
+  for (let count = 0; count < times; count += 1) {
     const id = randomBytes(32);
     const about = { vm: row.vm, role: 'source', state: 'open', peer: '', address: '' } as const;
     for (const next of handover(row, false)) {
-      journal.transaction(() => {
+      const before = row;
+      await commits.run(() => {
         if (next.leaving === null) journal.changeSession(id, { state: 'departed' }, 1);
         else journal.openSession({ id, ...about, started: 1, updated: 1 });
         journal.putVm(recordOf(next));
         journal.appendEntry(next.vm, next.sequence, randomBytes(entryBytes));
-        if (!ledger.swapNow(row, next).written) throw new Error('somebody else writes this journal');
+        if (!ledger.swapNow(before, next).written) throw new Error('somebody else writes this journal');
       });
       row = next;
     }
   }
-  return perSecond(sqliteHandovers, began);
 }
 
 function recordOf({ vm, epoch, sequence, head, holder }: LedgerRow): VmRecord {
@@ -159,9 +177,10 @@ function note(text: string): void {
 }
 
 const { values } = parseArgs({ options: { json: { type: 'boolean' } } });
-const embedded = sqlite();
+const embedded = await sqlite();
 note(
   `SQLite: ${embedded.handoversPerSecond} hand-overs a second, one after another, each of two durable writes; ` +
+    `${embedded.handoversAtOncePerSecond} with ${atOnce} VMs at once; ` +
     `${embedded.bareWritesPerSecond} bare durable writes a second`,
 );
 const shared = await etcd();
