@@ -16,9 +16,9 @@ SPEC 6.8 at every step. Each run comes from a seed; SEED=S (or --from-seed S --r
   --migrations N   go on until N hand-overs were completed (default: not asked for)
   --runs N         runs to make (default 100; without bound with --migrations or --seconds)
   --seconds N      begin no run after N seconds
-  --from-seed S    the first seed (default: where the report ends, else the environment's SEED, else 1)
+  --from-seed S    the first seed (default: the environment's SEED, else 1; a report goes on where it ends)
   --actions N      actions per run (default 60; a report goes on with its own)
-  --report FILE    go on from this file, and keep it up to date
+  --report FILE    go on from this file, and keep it up to date; processes with distinct seeds and files run side by side
   --joined FILE... print several reports as one, and run nothing
   --keep-going     after a violation too: its seed is noted, and not made short
   --log            print what each host's agent logs (for one run)
@@ -67,7 +67,7 @@ async function main(): Promise<number> {
     made < runs && report.sums.migrations < migrations && performance.now() < until;
     made += 1
   ) {
-    const plan = planOf(given === undefined ? report.next : begin.from + made, report);
+    const plan = planOf(report.next, report);
     const failure = await once(plan, report);
     if (failure !== null) {
       process.stdout.write(`seed ${plan.seed}: ${failure}\n`);

@@ -7,8 +7,8 @@ import { shrink } from './shrink.ts';
 import { found } from './seeds.ts';
 import { transitions, unreachable } from './transitions.ts';
 
-const actions = 60;
-const runs = 24;
+const actions = 200;
+const runs = 16;
 
 describe('simulation of hosts, migrations and faults', function () {
   this.timeout(300_000);
@@ -39,8 +39,9 @@ describe('simulation of hosts, migrations and faults', function () {
   }
 
   it('goes through most rows of both state machines', () => {
-    const visited = transitions.length - unreachable.size - coverage.unvisited().length;
-    assert.ok(visited > 0.6 * transitions.length, `unvisited: ${coverage.unvisited().join('; ')}`);
+    const unvisited = coverage.unvisited();
+    const reachable = transitions.length - unreachable.size;
+    assert.ok(unvisited.length < 0.25 * reachable, `unvisited: ${unvisited.join('; ')}`);
   });
 
   it('and through none that the driver is said never to make', () => {
