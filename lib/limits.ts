@@ -99,6 +99,9 @@ export const limits = {
   trustedPeerLifeMs: 60_000,
   /** Neither committed nor over. One peer's share leaves room for others, and is above `admissionsMax`. */
   sessionsPerPeerMax: 32,
+  /** New ones of one peer: so many at once, so many a minute after that. Their ids are kept. */
+  sessionsPerPeerBurst: 256,
+  sessionsPerPeerPerMinute: 240,
   sessionsMax: 64,
   /** Handshakes and connections at the agent's port: a flood of half-open ones costs a bounded amount of memory. */
   connectionsMax: 256,

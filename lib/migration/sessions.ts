@@ -13,6 +13,7 @@ import type { IncomingDomain } from './incoming.ts';
 import { OutcomeWatch } from './outcome-watch.ts';
 import { arrivedOf, repeatOutcome } from './past-sessions.ts';
 import { resumedState } from './resumed.ts';
+import { Pace } from './pace.ts';
 import type { Services } from './services.ts';
 import { SourceSession } from './source-session.ts';
 import type { Opening } from './source-session.ts';
@@ -33,6 +34,7 @@ export class Sessions {
   readonly #sources = new Map<string, SourceSession>();
   readonly #targets = new Map<string, TargetSession>();
   readonly #openings = new Map<string, number>();
+  readonly #pace: Pace;
   #timer: Timer | null = null;
   #sweptAt = -Infinity;
   readonly #watch: OutcomeWatch;
@@ -43,6 +45,7 @@ export class Sessions {
 
   constructor(services: Services) {
     this.#services = services;
+    this.#pace = new Pace(services.host.timers, limits.sessionsPerPeerBurst, limits.sessionsPerPeerPerMinute);
     this.#watch = new OutcomeWatch(services, (uuid) => {
       this.onArrived(uuid);
     });
@@ -261,6 +264,7 @@ export class Sessions {
 
   async #dispatch(channel: Channel, message: Message): Promise<void> {
     if (message.kind === 'hello') {
+      this.#requirePace(channel);
       await this.#answer(channel, message);
       return;
     }
@@ -268,6 +272,7 @@ export class Sessions {
     const live = this.#sources.get(key) ?? this.#targets.get(key);
     const record = this.#services.host.journal.session(message.session);
     if (record === null && (message.kind === 'abort' || message.kind === 'query')) {
+      this.#requirePace(channel);
       await this.#neverHeardOf(channel, message);
       return;
     }
@@ -305,6 +310,12 @@ export class Sessions {
     this.#services.host.journal.changeSession(session, { state: 'refused' }, this.#services.host.now());
     await channel.send(await disclaim(this.#services, question));
     channel.close();
+  }
+
+  /** Each id that a peer brings is kept for days, and has the TPM sign. */
+  #requirePace({ peerName }: Channel): void {
+    if (!this.#pace.take(peerName))
+      throw new TvmmpError('limit-exceeded', `${peerName} begins more sessions than one peer may`);
   }
 
   async #answer(channel: Channel, hello: Hello): Promise<void> {

@@ -92,6 +92,27 @@ describe('sessions of a host (SPEC 6.1)', () => {
     assert.equal(stage.hasLogged(stage.beta, /zeta\.test has 0 sessions in the making/), true);
   });
 
+  it('come from one peer at a bounded pace, which others do not feel and which time makes good', async () => {
+    const knock = async (): Promise<Channel> => {
+      const channel = await liar.connect(stage.beta);
+      await channel.send(liar.hello('source', freshSession(), liar.chain().vm));
+      return channel;
+    };
+    const tooMuch = /gamma\.test begins more sessions than one peer may/;
+    const known = stage.beta.journal.sessions().length;
+    // Time passes meanwhile, and makes room for some more.
+    const asked = { count: 0, max: 4 * limits.sessionsPerPeerBurst };
+    for (; asked.count < asked.max && !stage.hasLogged(stage.beta, tooMuch); asked.count += 1)
+      (await knock()).close();
+    assert.equal(stage.hasLogged(stage.beta, tooMuch), true);
+    assert.ok(asked.count >= limits.sessionsPerPeerBurst, `refused after ${asked.count}`);
+    assert.ok(stage.beta.journal.sessions().length < known + asked.count, 'one that came too early was kept');
+    await stage.virsh(vm, stage.alpha, stage.beta);
+    assert.equal(stage.record(stage.beta, vm).state, 'running', 'others are not kept out');
+    await stage.pass(60_000);
+    await liar.expect(await knock(), 'hello');
+  });
+
   it('that nobody here knows are answered with aborted, once their id is used up', async () => {
     const session = freshSession();
     for (const kind of ['query', 'abort'] as const) {

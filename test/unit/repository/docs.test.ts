@@ -210,6 +210,7 @@ describe('SPEC 11', () => {
     'tenant policy': bytes(limits.tenantPolicyBytesMax),
     'attestation result': bytes(limits.resultBytesMax),
     'revocation list': `${bytes(limits.revocationsBytesMax)}, ${number(limits.revocationsMax)} keys; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
+    'new sessions of one peer: at once / a minute after that': `${limits.sessionsPerPeerBurst} / ${limits.sessionsPerPeerPerMinute}`,
     'sessions in the making (6.8: neither committed nor over) at once per peer / in all': `${limits.sessionsPerPeerMax} / ${limits.sessionsMax}`,
     "connections to the agent's port at once per address / in all": `${limits.connectionsPerAddressMax} / ${limits.connectionsMax}`,
     'hook deadline': `${seconds(client('MIGRATE'))} (\`migrate begin\`), ${seconds(client('GATE'))} (\`prepare begin\`), ${seconds(client('NOTICE'))} others`,
