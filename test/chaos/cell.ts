@@ -21,6 +21,8 @@ export interface CellOutcome {
   readonly outcome: 'moved' | 'stayed';
   /** Whether the guest's run ended with the fault, and it was started again. */
   readonly restarted: boolean;
+  /** Whether it was a named conflict that an administrator had to resolve (SPEC 6.9). */
+  readonly conflict?: boolean;
   /** From the mending of the fault until all of it held. */
   readonly settledMs: number;
 }
@@ -40,7 +42,8 @@ export async function runCell(chaos: ChaosLab, cell: Cell, from: string): Promis
   await heal();
   const healedAt = Date.now();
   const result = await within(virshMs, 'virsh migrate does not come back', migration);
-  const { holder, running } = await onceSettled(lab, guest);
+  let conflict = false;
+  const { holder, running } = await onceSettled(lab, guest, () => (conflict = true));
   if (result.status === 0 && holder !== to)
     throw new Error(`virsh says that the VM moved, and ${holder} holds it`);
   const vtpmWasLost = cell.fault.losesVtpm === true && holder === route[cell.side];
@@ -49,7 +52,7 @@ export async function runCell(chaos: ChaosLab, cell: Cell, from: string): Promis
   await everythingHolds(lab, guest, holder, vtpmWasLost ? await tpmErrors(lab, guest) : errors);
   const settledMs = Date.now() - healedAt;
   await movesOn(chaos, holder);
-  return { outcome: holder === to ? 'moved' : 'stayed', restarted, settledMs };
+  return { outcome: holder === to ? 'moved' : 'stayed', restarted, conflict, settledMs };
 }
 
 /** Begins a migration and strikes it in the phase; what was held goes on, with the fault there. */

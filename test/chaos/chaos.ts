@@ -98,7 +98,7 @@ async function runCells(cells: readonly Cell[], results: Results, file: string):
       results.put(name, result);
       const text =
         result.state === 'holds'
-          ? `${result.outcome}${result.restarted ? ', started again' : ''}`
+          ? `${result.outcome}${result.restarted ? ', started again' : ''}${result.conflict === true ? ', conflict resolved' : ''}`
           : `FAILS: ${result.error}`;
       say(`${index + 1}/${cells.length} ${name}: ${text} (${((Date.now() - began) / 1000).toFixed(0)} s)`);
     }

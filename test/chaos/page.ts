@@ -4,12 +4,13 @@ import { phases, type Phase, type Side } from './phases.ts';
 import type { CellResult, Results } from './results.ts';
 import { cellName } from './table.ts';
 
-/** One character for a cell: m moved, s stayed, with a capital where the guest was started again; F fails, . not run, - nothing to strike. */
+/** One character for a cell: m moved, s stayed, with a capital where the guest was started again; C a conflict that was resolved; F fails, . not run, - nothing to strike. */
 function mark(results: Results, fault: Fault, side: Side, phase: Phase): string {
   if (!fault.applies(phase, side)) return '-';
   const result: CellResult | null = results.of(cellName({ fault, side, phase }));
   if (result === null) return '.';
   if (result.state === 'fails') return 'F';
+  if (result.conflict === true) return 'C';
   const letter = result.outcome === 'moved' ? 'm' : 's';
   return result.restarted ? letter.toUpperCase() : letter;
 }
@@ -21,7 +22,7 @@ function rowName(fault: Fault, side: Side): string {
 }
 
 const legend =
-  'm: the VM moved; s: it stayed; M, S: and its run, or its vTPM, had ended, so that it was started again; F: something did not hold; .: not run; -: nothing to strike.';
+  'm: the VM moved; s: it stayed; M, S: and its run, or its vTPM, had ended, so that it was started again; C: both hosts said `hand-over-conflict` until an administrator stated the outcome, and then all held; F: something did not hold; .: not run; -: nothing to strike.';
 
 /** For a terminal. */
 export function tableText(results: Results): string {
@@ -42,7 +43,7 @@ export function summary(results: Results): {
 } {
   const marks = rows.flatMap(({ fault, side }) => phases.map((phase) => mark(results, fault, side, phase)));
   const count = (wanted: RegExp): number => marks.filter((one) => wanted.test(one)).length;
-  return { holds: count(/[ms]/i), fails: count(/F/), missing: count(/\./) };
+  return { holds: count(/[msC]/i), fails: count(/F/), missing: count(/\./) };
 }
 
 /** The table in Markdown, with what it comes from; it stands in the page between two marks. */

@@ -55,7 +55,13 @@ export interface AgentStatus {
   readonly host: string;
   readonly policy: { readonly id: string; readonly version: number };
   readonly vms: readonly Vm[];
-  readonly migrations: readonly { readonly vm: string; readonly role: string; readonly state: string }[];
+  readonly migrations: readonly {
+    readonly vm: string;
+    readonly role: string;
+    readonly state: string;
+    /** Why it cannot go on; '' where nothing is in its way. */
+    readonly problem: string;
+  }[];
   readonly ledger: {
     readonly kind: string;
     readonly problem: string;
