@@ -104,6 +104,10 @@ describe('the lab', function () {
         tpm: { tcti: TCTI },
         libvirt: { uri: 'qemu:///system' },
         listen: { address, port: 16515 },
+        logs: {
+          eventLog: '/var/lib/tvmmp/boot/binary_bios_measurements',
+          ima: '/var/lib/tvmmp/boot/binary_runtime_measurements',
+        },
       });
     }
     assert.equal(uuids.size, 2);
