@@ -162,7 +162,8 @@ export class Operator {
       const there = elsewhere.some((one) => whole(one) && (domainOf(one)?.alive === true || holds(one)));
       return there && domainOf(host)?.isActive() !== true;
     }
-    if (session.role === 'target' && session.state === 'arrived') return whole(host);
+    if (session.role === 'target' && session.state === 'arrived')
+      return whole(host) && !elsewhere.some(holds);
     return whole(host) && !elsewhere.some((one) => domainOf(one)?.isActive() === true || newest(one));
   }
 

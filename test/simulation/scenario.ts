@@ -102,7 +102,7 @@ class Simulation {
     if (this.#operator.settled.size > 0) {
       for (const outcome of ['give-up', 'keep', 'give-up'] as const)
         for (let turn = 0; turn < 8 && !this.#settled(); turn += 1)
-          await this.#arena.wait(this.#operator.resolve(outcome, 0).catch(() => undefined));
+          await this.#arena.wait(this.#operator.resolve(outcome, turn / 8).catch(() => undefined));
       await this.#until(() => this.#settled(), 300);
     }
     await this.#kernel.run(this.#kernel.time + 20_000);
