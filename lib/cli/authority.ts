@@ -6,7 +6,7 @@ import { passphraseOf, withAuthority, withPassphrase } from './authority-directo
 import type { PassphraseOptions } from './authority-directory.ts';
 import { addAuthorityResult } from './authority-result.ts';
 import { addReinstate, addRevoke } from './authority-revocation.ts';
-import { writeOutput } from './files.ts';
+import { emit } from './files.ts';
 import { fields, print, printJson, short, table, timeText } from './output.ts';
 
 /** `tvmmp authority`. Nothing of it is needed on hosts, nor while VMs move. */
@@ -151,8 +151,7 @@ function addBundle(authority: Command): void {
     .option('-o, --output <file>', 'write it there instead of to standard output')
     .action(async (directory: string, options: CommonOptions & { readonly output?: string }) => {
       const bundle = await withAuthority(directory, {}, (opened) => Promise.resolve(opened.publicBundle()));
-      if (options.output === undefined) process.stdout.write(bundle);
-      else writeOutput(options.output, bundle);
+      emit(bundle, options.output);
     });
 }
 

@@ -34,6 +34,12 @@ export function writeOutput(file: string, contents: string | Uint8Array, mode = 
   }
 }
 
+/** Writes a text to a file, or to standard output where none is named. */
+export function emit(text: string, file: string | undefined): void {
+  if (file === undefined) process.stdout.write(text);
+  else writeOutput(file, text);
+}
+
 /** Why a file could not be had, in few words. */
 export function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;

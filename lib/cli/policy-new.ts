@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import type { LogRules } from '../appraisal/log-rules.ts';
+import type { PolicyDraft } from '../appraisal/policy-text.ts';
+import type { Reference } from '../appraisal/reference.ts';
 import { collect, leaf, pcrList, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
-import { writeOutput } from './files.ts';
+import { emit } from './files.ts';
 import { readState, restrictTo } from './measured-state.ts';
-import { filledFrom, readReferences } from './reference.ts';
+import { readReferences } from './reference.ts';
 
 /** What can be filled in from references. */
 const RULES = [
@@ -71,21 +73,39 @@ export function addNew(policy: Command): void {
       if (options.state === undefined && options.reference === undefined)
         throw usageError('a policy needs a state: give --state or --reference');
       const states = (options.state ?? []).map((file) => restrictTo(readState(file), pcrs));
-      const rules = await emptyRules(options);
-      const drafted = { id, version, pcrs, states, ...(rules === undefined ? {} : { rules }) };
-      const text = formatPolicyDraft(await filledFrom(options.reference ?? [], drafted, null));
+      checkRules(options);
+      const bare = { id, version, pcrs, states };
+      const text = formatPolicyDraft(
+        options.reference === undefined ? bare : await filledFrom(options.reference, options.rules, bare),
+      );
       parsePolicyText(text);
       emit(text, options.output);
     });
 }
 
-/** Rules that are there and hold nothing yet, as `--rules` names them. */
-async function emptyRules({ rules, reference = [] }: NewOptions): Promise<LogRules | undefined> {
+function checkRules({ rules, reference }: NewOptions): void {
   const unknown = rules.find((name) => !(RULES as readonly string[]).includes(name));
   if (unknown !== undefined) throw usageError(`--rules knows ${RULES.join(', ')}, not ${unknown}`);
-  if (rules.length === 0) return undefined;
-  if (reference.length === 0) throw usageError('--rules needs --reference: where values come from');
-  const { eventLog: from = {}, ima } = await readReferences(reference, null);
+  if (rules.length > 0 && reference === undefined)
+    throw usageError('--rules needs --reference: where values come from');
+}
+
+/** A draft with what the references hold for it. */
+async function filledFrom(
+  files: readonly string[],
+  names: readonly string[],
+  draft: PolicyDraft,
+): Promise<PolicyDraft> {
+  const { fillPolicy } = await import('../appraisal/reference-merge.ts');
+  const reference = await readReferences(files, null);
+  return fillPolicy(
+    names.length === 0 ? draft : { ...draft, rules: emptyRules(names, reference) },
+    reference,
+  );
+}
+
+/** Rules that are there and hold nothing yet, as `--rules` names them. */
+function emptyRules(rules: readonly string[], { eventLog: from = {}, ima }: Reference): LogRules {
   const { keys = {}, secureBoot, ...lists } = from;
   const named = Object.keys(lists).concat(
     secureBoot === undefined ? [] : 'secureBoot',
@@ -112,9 +132,4 @@ async function emptyRules({ rules, reference = [] }: NewOptions): Promise<LogRul
     ...(Object.keys(eventLog).length === 0 ? {} : { eventLog }),
     ...(rules.includes('ima') ? { ima: { files: {}, ...(excluded === undefined ? {} : { excluded }) } } : {}),
   };
-}
-
-function emit(text: string, file: string | undefined): void {
-  if (file === undefined) process.stdout.write(text);
-  else writeOutput(file, text);
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { leaf } from './command.ts';
-import { writeOutput } from './files.ts';
+import { emit } from './files.ts';
 
 /** `tvmmp policy schema`. */
 export function addSchema(policy: Command): void {
@@ -15,8 +15,6 @@ export function addSchema(policy: Command): void {
     .option('-o, --output <file>', 'write it there instead of to standard output')
     .action(async ({ output }: { readonly output?: string }) => {
       const { policySchema } = await import('../appraisal/policy-schema.ts');
-      const text = `${JSON.stringify(policySchema(), null, 2)}\n`;
-      if (output === undefined) process.stdout.write(text);
-      else writeOutput(output, text);
+      emit(`${JSON.stringify(policySchema(), null, 2)}\n`, output);
     });
 }

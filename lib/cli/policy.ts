@@ -13,7 +13,7 @@ import { addDiff } from './policy-diff.ts';
 import { addSchema } from './policy-schema.ts';
 import { addTest } from './policy-test.ts';
 import { addNew } from './policy-new.ts';
-import { filledFrom } from './reference.ts';
+import { readReferences } from './reference.ts';
 
 interface OutputOptions extends CommonOptions {
   readonly output?: string;
@@ -96,13 +96,14 @@ function addSign(policy: Command): void {
     const envelope = await withAuthority(directory, options, async (authority) => {
       const { formatPolicyDraft, parsePolicyText } = await import('../appraisal/policy.ts');
       const { verifyReference } = await import('../appraisal/reference.ts');
+      const { fillPolicy } = await import('../appraisal/reference-merge.ts');
       const { root, signerCertificate } = authority;
       const verify = (text: string): Reference =>
         verifyReference(text, { root, signers: [signerCertificate], at: new Date() });
       const { reference = [] } = options;
       if (reference.length === 0) return authority.signPolicyText(draft);
       return authority.signPolicyText(
-        formatPolicyDraft(await filledFrom(reference, parsePolicyText(draft), verify)),
+        formatPolicyDraft(fillPolicy(parsePolicyText(draft), await readReferences(reference, verify))),
       );
     });
     if (options.output !== undefined) writeOutput(options.output, envelope);

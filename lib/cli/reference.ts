@@ -1,6 +1,5 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import type { PolicyDraft } from '../appraisal/policy-text.ts';
 import type { Reference } from '../appraisal/reference.ts';
 import { limits } from '../limits.ts';
 import { withAuthority, withPassphrase } from './authority-directory.ts';
@@ -191,15 +190,4 @@ export async function readReferences(
     return verify !== null && isSignedReference(text) ? verify(text) : parseReference(text);
   });
   return mergeReferences(read);
-}
-
-/** A draft filled in from references. */
-export async function filledFrom(
-  files: readonly string[],
-  draft: PolicyDraft,
-  verify: ((envelope: string) => Reference) | null,
-): Promise<PolicyDraft> {
-  if (files.length === 0) return draft;
-  const { fillPolicy } = await import('../appraisal/reference-merge.ts');
-  return fillPolicy(draft, await readReferences(files, verify));
 }

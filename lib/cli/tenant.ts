@@ -6,7 +6,7 @@ import { limits } from '../limits.ts';
 import { leaf, noun, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
-import { readText, writeOutput } from './files.ts';
+import { emit, readText } from './files.ts';
 import { fields, print, printJson, timeText } from './output.ts';
 
 const PEM_BYTES_MAX = 64 * 1024;
@@ -56,8 +56,7 @@ function addSign(tenant: Command): void {
       const keys = { privateKey, publicKey: createPublicKey(privateKey) };
       const text = signTenantPolicy({ vm, version, condition, issuedAt: new Date() }, keys);
       verifyTenantPolicy(text);
-      if (output === undefined) print(text);
-      else writeOutput(output, `${text}\n`);
+      emit(`${text}\n`, output);
     });
 }
 
