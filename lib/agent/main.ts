@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { TvmmpError } from '../errors.ts';
 import { startAgent } from './agent.ts';
 import { defaultConfigFile, readConfig } from './config.ts';
+import { tellReady } from './service-manager.ts';
 import { version } from './version.ts';
 
 const help = `tvmmpd ${version}: host agent of TVMMP, one per hypervisor.
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
   const config = readConfig(values.config);
   const log = pino({ level: config.log.level, base: { host: config.name } });
   const agent = await startAgent(config, log);
+  await tellReady(log);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
