@@ -43,6 +43,8 @@ export interface AgentConfig {
     readonly vtpmState: string;
     /** libvirt's own status files of running domains. */
     readonly libvirtStatus: string;
+    /** libvirt's definitions of domains. */
+    readonly libvirtDefinitions: string;
   };
   /** Files in which the kernel shows what was measured, binary; for peers whose policy has rules about it. */
   readonly logs: { readonly eventLog: string; readonly ima: string };
@@ -62,7 +64,15 @@ const known: Readonly<Record<string, readonly string[]>> = {
   tpm: ['tcti'],
   libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
-  directories: ['identity', 'state', 'run', 'migrationTls', 'vtpmState', 'libvirtStatus'],
+  directories: [
+    'identity',
+    'state',
+    'run',
+    'migrationTls',
+    'vtpmState',
+    'libvirtStatus',
+    'libvirtDefinitions',
+  ],
   logs: ['eventLog', 'ima'],
   ledger: ['kind', 'endpoints', 'ca', 'certificate', 'key', 'prefix'],
   log: ['level'],
@@ -112,6 +122,7 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
       migrationTls: directory('migrationTls', '/etc/tvmmp/migration-tls'),
       vtpmState: directory('vtpmState', '/var/lib/libvirt/swtpm'),
       libvirtStatus: directory('libvirtStatus', '/run/libvirt/qemu'),
+      libvirtDefinitions: directory('libvirtDefinitions', '/etc/libvirt/qemu'),
     },
     logs: {
       eventLog: string(part('logs')['eventLog'], 'logs.eventLog', `${securityFs}/${eventLogPath}`),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { access, constants, mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { TvmmpError } from '../errors.ts';
 import { readOutgoingMigration } from '../libvirt/migration-job.ts';
 import type { OutgoingMigration } from '../libvirt/migration-job.ts';
 
@@ -10,6 +11,8 @@ export interface HostDirectories {
   readonly vtpmState: string;
   /** Where libvirt keeps its records of running VMs. */
   readonly libvirtStatus: string;
+  /** Where libvirt keeps its definitions of VMs. */
+  readonly libvirtDefinitions: string;
   /** The agent's own. */
   readonly state: string;
   /** QEMU's certificates for migrations. */
@@ -28,6 +31,11 @@ export interface HostFiles {
    * that no loss of power brings an earlier one back.
    */
   vtpmStateDigest(vm: string, options?: { readonly durable?: boolean }): Promise<Uint8Array | null>;
+  /**
+   * Resolves when the state of a vTPM that came here, and libvirt's definition of its VM, are on disk: no loss of power takes them away.
+   * Throws `vtpm-read-failed` where there is no state.
+   */
+  keepArrived(vm: string): Promise<void>;
   /** Resolves when it is gone from the disk too: no loss of power brings it back. */
   removeVtpmState(vm: string): Promise<void>;
   /** Where vTPM state is (or will be), and on which type of file system (statfs f_type). */
@@ -57,6 +65,13 @@ export function diskFiles(directories: HostDirectories): HostFiles {
     hasVtpmState: (vm) => exists(vtpm(vm)),
     vtpmIsMade: (vm) => exists(join(vtpm(vm), 'tpm2', stateFile)),
     vtpmStateDigest: (vm, options) => fileDigest(join(vtpm(vm), 'tpm2'), options?.durable === true),
+    keepArrived: async (vm) => {
+      if ((await fileDigest(join(vtpm(vm), 'tpm2'), true)) === null)
+        throw new TvmmpError('vtpm-read-failed', `the vTPM state that came with VM ${vm} is not on disk`);
+      await syncDirectory(vtpm(vm));
+      await syncDirectory(directories.vtpmState);
+      if (await exists(directories.libvirtDefinitions)) await syncDirectory(directories.libvirtDefinitions);
+    },
     removeVtpmState: async (vm) => {
       await rm(vtpm(vm), { recursive: true, force: true });
       // Also where libvirt removed it: what is not on disk yet comes back when the power goes.

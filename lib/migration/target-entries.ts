@@ -21,6 +21,8 @@ export async function signArrived(services: Services, uuid: string, session: Uin
   }
   // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
   requireTenantAgreesToUs(tenantOf(host, chain), host);
+  // The source destroys its copy for this word.
+  await host.files.keepArrived(uuid);
   const { entry } = await chains.append(
     uuid,
     { kind: 'arrived', peer: chain.holder, session, verdict: permit.verdict },

@@ -472,6 +472,16 @@ export const sessions = [
       title: 'is not destroyed at its source for an arrived that its tenant does not let count',
     },
   ]),
+  ...mutantsOf('lib/migration/target-entries.ts', 'test/unit/migration/hand-over.test.ts', [
+    {
+      name: 'arrived/durable',
+      defence: 'What came is on disk before the target says so, and the source destroys its own',
+      spec: '8.3',
+      find: '  await host.files.keepArrived(uuid);\n',
+      replace: '',
+      title: 'arrived is not signed before what came is on disk, and is once it is',
+    },
+  ]),
   ...mutantsOf('lib/migration/destruction.ts', hands, [
     {
       name: 'destruction/state',

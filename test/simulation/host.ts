@@ -279,6 +279,7 @@ export class SimulatedHost {
         const state = machine.vtpms.get(vm);
         return now(state === undefined ? null : sha256(Buffer.from(`${state.version} ${state.key ?? ''}`)));
       },
+      keepArrived: () => now(undefined),
       removeVtpmState: (vm) => now(void machine.vtpms.delete(vm)),
       vtpmFileSystem: () => now({ directory: '/vtpm', type: 0xef53 }),
       mark: (vm) => now(void machine.marks.add(vm)),

@@ -66,6 +66,27 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       await liar.expect(later, 'aborted');
     });
 
+    it('arrived is not signed before what came is on disk, and is once it is', async () => {
+      let failing = true;
+      await open({
+        beta: (host) => ({
+          ...host,
+          files: {
+            ...host.files,
+            keepArrived: (vm) => (failing ? Promise.reject(new Error('ENOSPC')) : host.files.keepArrived(vm)),
+          },
+        }),
+      });
+      const vm = await stage.vm(stage.alpha);
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), true, 'the source keeps its copy');
+      assert.equal(stage.beta.journal.vm(vm.uuid)?.holder, 'alpha.test');
+      failing = false;
+      await stage.pass(60_000);
+      assert.equal(stage.beta.journal.vm(vm.uuid)?.holder, 'beta.test');
+      assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), false);
+    });
+
     it('aborted is not said of what a crash left before that is thrown away', async () => {
       let failing = true;
       await open({

@@ -6,6 +6,7 @@ import { Journal } from '../../../lib/ledger/journal.ts';
 import type { VmRecord } from '../../../lib/ledger/records.ts';
 import { limits } from '../../../lib/limits.ts';
 import { diskFiles } from '../../../lib/migration/files.ts';
+import type { HostFiles } from '../../../lib/migration/files.ts';
 import { Refused } from '../../../lib/migration/refused.ts';
 import { VtpmStates } from '../../../lib/migration/vtpm-states.ts';
 
@@ -27,6 +28,7 @@ const vm: VmRecord = {
 
 describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
   let directory: string;
+  let files: HostFiles;
   let journal: Journal;
   let states: VtpmStates;
   let time = 0;
@@ -35,9 +37,10 @@ describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
     directory = mkdtempSync(join(tmpdir(), 'tvmmp-vtpm-states-'));
     journal = new Journal(':memory:');
     journal.putVm(vm);
-    const files = diskFiles({
+    files = diskFiles({
       vtpmState: directory,
       libvirtStatus: directory,
+      libvirtDefinitions: directory,
       state: directory,
       migrationTls: directory,
     });
@@ -214,5 +217,11 @@ describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
     assert.ok(journal.wasVtpmState(uuid, digest(1)));
     assert.ok(journal.wasVtpmState(uuid, digest(limits.vtpmStatesRememberedMax)));
     assert.equal(journal.wasVtpmState(uuid, digest(limits.vtpmStatesRememberedMax + 1)), false);
+  });
+
+  it('is kept for good when it has come here, and must be there', async () => {
+    await assert.rejects(files.keepArrived(uuid), { code: 'vtpm-read-failed' });
+    write('came');
+    await files.keepArrived(uuid);
   });
 });
