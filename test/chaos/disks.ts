@@ -43,6 +43,8 @@ export class HostDisks {
       run('mount', '-o', 'loop', file, disks.#mountPoint(image));
       for (const directory of images[image].directories)
         run('cp', '-a', join(host, 'fs', directory), disks.#mountPoint(image));
+      // The host that the tests begin with has been there for long.
+      run('sync', '--file-system', disks.#mountPoint(image));
       disks.#bind(image);
     }
     return disks;
