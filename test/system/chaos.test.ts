@@ -9,7 +9,7 @@ import { skipWithout } from '../support/skip.ts';
 const selection = [
   { faults: ['agent-kill'], phases: ['offered'], sides: ['source'] },
   { faults: ['power-cut'], phases: ['departed'], sides: ['source'] },
-  { faults: ['power-cut'], phases: ['destroying'], sides: ['destination'] },
+  { faults: ['power-cut'], phases: ['arriving'], sides: ['destination'] },
   { faults: ['libvirtd-kill'], phases: ['confirm'], sides: ['source'] },
   { faults: ['qemu-kill'], phases: ['finish'], sides: ['destination'] },
 ] as const;
