@@ -166,7 +166,8 @@ export class Sessions {
     try {
       for (const record of journal.unfinishedSessions()) {
         const key = hex(record.id);
-        const due = now() > record.started + 2 * limits.sessionDeadlineMs;
+        // A clock that was put back makes one of the past look as if it were of the future.
+        const due = now() > record.started + 2 * limits.sessionDeadlineMs || now() < record.started;
         if (record.state === 'open' && due && !this.#sources.has(key) && !this.#targets.has(key))
           this.#settled(record);
       }

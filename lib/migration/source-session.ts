@@ -121,8 +121,12 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       // Before our own hello: a target that asks in vain learns nothing about this host.
       this.why = error instanceof Error ? error : new Error(String(error));
       const hint = error instanceof Refused ? error.hint : null;
-      await channel.send({ kind: 'refused', session: this.session, hint });
-      await this.input({ kind: 'failed' });
+      try {
+        await channel.send({ kind: 'refused', session: this.session, hint });
+      } finally {
+        // Also where the connection is gone: what is never over counts against its peer.
+        await this.input({ kind: 'failed' });
+      }
       return;
     }
     const own = this.#hello(channel);

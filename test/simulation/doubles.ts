@@ -24,7 +24,7 @@ export class Doubles {
   readonly #kernel: Kernel;
   readonly #hosts: readonly SimulatedHost[];
   readonly #state: State;
-  /** VMs that an operator is at: others leave them alone. */
+  /** VMs that an operator is at: others leave them alone, also where two hosts are left to believe that they have it. */
   readonly inHand = new Set<VmTruth>();
 
   constructor(kernel: Kernel, hosts: readonly SimulatedHost[], state: State) {
@@ -43,7 +43,7 @@ export class Doubles {
       else if (double !== null && choice < 0.6) await this.#thinkBetter(double);
     } finally {
       await this.#endCopies(vm).catch(() => undefined);
-      this.inHand.delete(vm);
+      if (this.#hosts.filter((host) => claims(host, vm)).length <= 1) this.inHand.delete(vm);
     }
   }
 
@@ -88,9 +88,10 @@ export class Doubles {
   #find(vm: VmTruth): Double | null {
     const source = this.#hosts.find(({ name }) => vm.doubled.has(name));
     const target = this.#hosts.find((host) => host !== source && runs(host, vm));
-    const sessions = target?.journal.sessions(vm.uuid) ?? [];
-    const session = sessions.find(({ role, state }) => role === 'target' && state === 'arrived');
-    if (source === undefined || target === undefined || session === undefined) return null;
+    // The newest one: it has not gone on from there since.
+    const [session] = target?.journal.sessions(vm.uuid) ?? [];
+    if (source === undefined || target === undefined) return null;
+    if (session?.role !== 'target' || session.state !== 'arrived') return null;
     if (source.journal.session(session.id)?.role !== 'source') return null;
     if (source.agent === null || target.agent === null) return null;
     const record = target.journal.vm(vm.uuid);
@@ -106,6 +107,11 @@ function domainOf({ machine }: SimulatedHost, vm: VmTruth): Domain | undefined {
 
 function runs(host: SimulatedHost, vm: VmTruth): boolean {
   return domainOf(host, vm)?.isActive() === true;
+}
+
+function claims({ journal, name }: SimulatedHost, vm: VmTruth): boolean {
+  const record = journal.vm(vm.uuid);
+  return record?.holder === name && record.state !== 'departing';
 }
 
 function recordOf({ journal, name }: SimulatedHost, session: Uint8Array): SessionRecord {

@@ -277,7 +277,11 @@ export class SimulatedHost {
       vtpmIsMade: (vm) => now(machine.vtpms.has(vm)),
       vtpmStateDigest: (vm) => {
         const state = machine.vtpms.get(vm);
-        return now(state === undefined ? null : sha256(Buffer.from(`${state.version} ${state.key ?? ''}`)));
+        return now(
+          state === undefined
+            ? null
+            : sha256(Buffer.from(`${state.version} ${state.written ?? 0} ${state.key ?? ''}`)),
+        );
       },
       keepArrived: () => now(undefined),
       removeVtpmState: (vm) => now(void machine.vtpms.delete(vm)),

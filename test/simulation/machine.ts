@@ -12,6 +12,8 @@ import { Life } from './kernel.ts';
 /** vTPM state on disk: which one, and the key that it is encrypted with. */
 export interface VtpmState {
   version: number;
+  /** When swtpm wrote it: under another IV each time, so that no two files are alike. */
+  written?: number;
   readonly key: string | null;
 }
 
@@ -115,7 +117,7 @@ export class Machine {
     vm.latest += 1;
     running.version = vm.latest;
     const state = this.vtpms.get(vm.uuid);
-    if (state !== undefined) state.version = vm.latest;
+    if (state !== undefined) Object.assign(state, { version: vm.latest, written: this.kernel.steps });
   }
 
   /** As `virsh start`: boots, or restores what was saved. Throws what libvirt would say. */
@@ -237,7 +239,7 @@ export class Machine {
         incoming: true,
         metadata,
       };
-      this.vtpms.set(vm.uuid, { version: -1, key });
+      this.vtpms.set(vm.uuid, { version: -1, written: this.kernel.steps, key });
       await this.hook(domain, 'started');
       return domain;
     } catch (error) {

@@ -107,7 +107,7 @@ function transfer(domain: Domain, incoming: Domain, to: Machine): void {
   const version = domain.running?.version ?? -1;
   if (incoming.running !== null) incoming.running.version = version;
   const state = to.vtpms.get(domain.vm.uuid);
-  if (state !== undefined) state.version = version;
+  if (state !== undefined) Object.assign(state, { version, written: to.kernel.steps });
 }
 
 interface Attempt {

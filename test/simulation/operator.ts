@@ -61,7 +61,7 @@ export class Operator {
         const off =
           this.#vms.find((one) => this.#runs(one) === undefined && !this.#doubles.inHand.has(one)) ?? vm;
         const holder = this.#holderOf(off);
-        if (holder !== undefined) quietly(this.start(holder, off));
+        if (holder !== undefined && this.#runs(off) === undefined) quietly(this.start(holder, off));
         return;
       }
       case 'start-elsewhere':
@@ -127,6 +127,11 @@ export class Operator {
     }
   }
 
+  /** At rest: nobody is at anything any more. */
+  rest(): void {
+    this.#doubles.inHand.clear();
+  }
+
   /** Ends what libvirt has made run twice. */
   async endDouble(vm: VmTruth, choice: number): Promise<void> {
     await this.#doubles.end(vm, choice);
@@ -162,8 +167,10 @@ export class Operator {
       const there = elsewhere.some((one) => whole(one) && (domainOf(one)?.alive === true || holds(one)));
       return there && domainOf(host)?.isActive() !== true;
     }
-    if (session.role === 'target' && session.state === 'arrived')
-      return whole(host) && !elsewhere.some(holds);
+    if (session.role === 'target' && session.state === 'arrived') {
+      const claimed = elsewhere.some(({ journal }) => journal.session(session.id)?.state === 'resolved');
+      return !claimed && (!holds(host) || whole(host));
+    }
     return whole(host) && !elsewhere.some((one) => domainOf(one)?.isActive() === true || newest(one));
   }
 

@@ -1,5 +1,6 @@
 /** One run: operators' work and faults from a plan; then everything works again, and the world must be whole. */
 import { Arena } from './arena.ts';
+import { isConflict } from '../../lib/migration/situation.ts';
 import type { VmTruth } from './domain.ts';
 import { Fate } from './faults.ts';
 import type { SimulatedHost } from './host.ts';
@@ -32,6 +33,9 @@ export interface Observer {
   readonly log?: (host: string, level: string, fields: object, message: string, time: number) => void;
   readonly action?: (action: Action, time: number) => void;
 }
+
+/** VMs that leave together at the end: hosts take no more than so many at once (SPEC 11). */
+const togetherMax = 8;
 
 /** Runs a plan. Throws `Violation` when something that must hold does not. */
 export async function run(plan: Plan, observer: Observer = {}): Promise<Outcome> {
@@ -96,6 +100,7 @@ class Simulation {
   /** Everything works again; operators do what libvirt and the protocol leave to them. Ten minutes must be enough. */
   async #rest(): Promise<void> {
     this.#fate.rest();
+    this.#operator.rest();
     await this.#until(() => this.#settled(), 180);
     await this.#mend();
     await this.#until(() => this.#settled(), 420);
@@ -120,6 +125,7 @@ class Simulation {
     return this.#hosts.every(
       ({ journal, machine }) =>
         journal.unfinishedSessions().length === 0 &&
+        !journal.sessions().some(isConflict) &&
         journal.vms().every(({ state }) => state !== 'staged') &&
         [...machine.domains.values()].every(({ job, running }) => job === null && running?.incoming !== true),
     );
@@ -149,12 +155,15 @@ class Simulation {
       if (!domain.isActive()) await this.#arena.wait(this.#operator.start(holder, vm));
     }
     await this.#kernel.run(this.#kernel.time + 12_000);
-    const moves = [...holders].map(([vm, { machine }]) => {
-      const to = this.#kernel.pick(this.#hosts.filter((host) => host.machine !== machine));
-      this.#went.set(vm, to);
-      return migrate(this.#network, machine, vm.uuid, to.machine);
-    });
-    await this.#arena.wait(Promise.all(moves).then(() => undefined));
+    const leaving = [...holders];
+    while (leaving.length > 0) {
+      const moves = leaving.splice(0, togetherMax).map(([vm, { machine }]) => {
+        const to = this.#kernel.pick(this.#hosts.filter((host) => host.machine !== machine));
+        this.#went.set(vm, to);
+        return migrate(this.#network, machine, vm.uuid, to.machine);
+      });
+      await this.#arena.wait(Promise.all(moves).then(() => undefined));
+    }
     await this.#kernel.run(this.#kernel.time + 12_000);
   }
 
