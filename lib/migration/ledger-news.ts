@@ -221,8 +221,10 @@ export class LedgerNews {
       const state = this.#chains.state(vm);
       if (state === null) return;
       const lineage = lineageOf(journal, state);
-      if (continues(lineage, row)) this.#conflicts.delete(vm);
-      else this.#contradicted(vm, lineage, row);
+      if (continues(lineage, row)) {
+        // Where another host has taken back what stood against us, it has still to hear of us.
+        if (this.#conflicts.delete(vm)) this.#soon(vm);
+      } else this.#contradicted(vm, lineage, row);
     } catch (error) {
       log.warn({ vm, error: String(error) }, 'a change of the ledger could not be looked at');
     }

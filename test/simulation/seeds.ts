@@ -50,4 +50,14 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'abort was said for ever over a connection on which nobody answered',
   },
+  {
+    seed: 10_000_479,
+    actions: 200,
+    what: 'a source that refused over a connection that was gone was never over, and counted against its peer',
+  },
+  {
+    seed: 20_000_795,
+    actions: 200,
+    what: 'the ledger was not told again when another host had taken back what stood against it',
+  },
 ];
