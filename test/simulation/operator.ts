@@ -164,7 +164,11 @@ export class Operator {
     };
     const elsewhere = this.#hosts.filter((one) => one !== host);
     if (outcome === 'give-up') {
-      const there = elsewhere.some((one) => whole(one) && (domainOf(one)?.alive === true || holds(one)));
+      // What came unseen, and stopped, may be let go where its source has all of it too.
+      const unseen = session.role === 'target' && session.state === 'staged';
+      const there = elsewhere.some(
+        (one) => whole(one) && (domainOf(one)?.alive === true || holds(one) || unseen),
+      );
       return there && domainOf(host)?.isActive() !== true;
     }
     if (session.role === 'target' && session.state === 'arrived') {

@@ -104,7 +104,7 @@ class Simulation {
     await this.#until(() => this.#settled(), 180);
     await this.#mend();
     await this.#until(() => this.#settled(), 420);
-    if (this.#operator.settled.size > 0) {
+    if (this.#operator.settled.size > 0 || this.#network.doublings > 0) {
       for (const outcome of ['give-up', 'keep', 'give-up'] as const)
         for (let turn = 0; turn < 8 && !this.#settled(); turn += 1)
           await this.#arena.wait(this.#operator.resolve(outcome, turn / 8).catch(() => undefined));
