@@ -472,6 +472,37 @@ export const sessions = [
       title: 'is not destroyed at its source for an arrived that its tenant does not let count',
     },
   ]),
+  ...mutantsOf('lib/migration/source-session.ts', hands, [
+    {
+      name: 'source/refused-is-over',
+      defence: 'What is refused is over, also where nobody hears it, and keeps no place of its peer',
+      spec: '11',
+      find: '      } finally {\n        // Also where the connection is gone',
+      replace: '      } catch {\n        return;\n        // Also where the connection is gone',
+      title:
+        'what is refused over a connection that is gone meanwhile is over, and keeps no place of its peer',
+    },
+  ]),
+  ...mutantsOf('lib/migration/outcome-watch.ts', hands, [
+    {
+      name: 'source/another-connection',
+      defence: 'What has no answer is said again over a new connection',
+      spec: '6.8',
+      find: 'if (timers.elapsed() > session.silentSince + silentMs) session.disconnect();',
+      replace: '',
+      title: 'abort is said over another connection where nobody answers over the one that there is',
+    },
+  ]),
+  ...mutantsOf('lib/migration/ledger-news.ts', 'test/unit/migration/custody.test.ts', [
+    {
+      name: 'ledger/told-again',
+      defence: 'The ledger hears of a holder again once another host has taken back what stood against it',
+      spec: '8.6',
+      find: 'if (this.#conflicts.delete(vm)) this.#soon(vm);',
+      replace: 'this.#conflicts.delete(vm);',
+      title: 'tells its chain again when another host has taken back what stood against it',
+    },
+  ]),
   ...mutantsOf('lib/migration/target-entries.ts', 'test/unit/migration/hand-over.test.ts', [
     {
       name: 'arrived/durable',

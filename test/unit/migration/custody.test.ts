@@ -278,6 +278,28 @@ describe('custody (SPEC 8.6)', () => {
     assert.match(alpha.news.status().conflicts[0]?.problem ?? '', /^ledger-conflict: /);
   });
 
+  it('tells its chain again when another host has taken back what stood against it', async () => {
+    const { session } = builder.live('started').departing(world.beta);
+    const alpha = new Keeper(builder, world.alpha, ledger).knows();
+    alpha.news.begin();
+    await settled();
+    const departing = (await ledger.rows.read(builder.vm))!;
+    const { epoch, sequence: at, head } = departing;
+    const { name, akName } = world.beta.id;
+    const elsewhere = { epoch: epoch + 1, sequence: at + 1, head: digest('arrived'), leaving: null };
+    const arrived = { ...departing, ...elsewhere, holder: { name, akName } };
+    await ledger.rows.compareAndSwap(departing, arrived);
+    builder.add('resolved', { peer: world.beta.id, session });
+    alpha.knows();
+    await settled();
+    assert.equal(alpha.news.status().conflicts.length, 1);
+    assert.deepEqual((await ledger.rows.read(builder.vm))?.holder.name, name, 'it is not overwritten');
+    await ledger.rows.compareAndSwap(arrived, { ...arrived, withdrawn: { epoch, sequence: at, head } });
+    await settled();
+    assert.equal(alpha.news.status().conflicts.length, 0);
+    assert.equal((await ledger.rows.read(builder.vm))?.holder.name, world.alpha.id.name);
+  });
+
   it('restores a row that the ledger has lost, at the next start', async () => {
     const alpha = new Keeper(builder, world.alpha, ledger).knows();
     await settled();

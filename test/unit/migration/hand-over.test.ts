@@ -1,5 +1,6 @@
 /** What neither side does on the other's word alone, or before its turn (SPEC 6.8, 8.3): shipped agents, one thing amiss at a time. */
 import assert from 'node:assert/strict';
+import { limits } from '../../../lib/limits.ts';
 import type { DomainSummary, MigrationRequest } from '../../../lib/libvirt/port.ts';
 import type { Host } from '../../../lib/migration/host.ts';
 import { metadataElement } from '../../../lib/libvirt/metadata.ts';
@@ -12,6 +13,7 @@ import type { Attested } from '../../simulation/liar.ts';
 import { migrate } from '../../simulation/migration.ts';
 import { readMessage } from '../../simulation/network.ts';
 import { Stage } from '../../simulation/stage.ts';
+import { freshSession } from '../../support/proof-world.ts';
 
 describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
   let stage: Stage;
@@ -361,6 +363,43 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       assert.equal(stage.alpha.journal.session(session)?.state, 'offered');
       await stage.pass(30_000);
       assert.equal(stage.alpha.journal.session(session)?.state, 'aborting');
+    });
+
+    it('what is refused over a connection that is gone meanwhile is over, and keeps no place of its peer', async () => {
+      await open({
+        alpha: (host) => ({
+          ...host,
+          files: {
+            ...host.files,
+            outgoingMigration: async (name) => {
+              await stage.kernel.sleep(100);
+              return host.files.outgoingMigration(name);
+            },
+          },
+        }),
+      });
+      const vm = await stage.vm(stage.alpha);
+      const liar = new Liar(stage);
+      const ask = async () => {
+        const channel = await liar.connect(stage.alpha);
+        await channel.send(liar.hello('target', freshSession(), vm.uuid));
+        return channel;
+      };
+      for (let n = 0; n < limits.sessionsPerPeerMax; n += 1) (await ask()).close();
+      await stage.pass(1_000);
+      await liar.expect(await ask(), 'refused');
+      assert.equal(stage.hasLogged(stage.alpha, /sessions in the making/), false);
+    });
+
+    it('abort is said over another connection where nobody answers over the one that there is', async () => {
+      await open();
+      const vm = await stage.vm(stage.alpha);
+      const liar = new Liar(stage);
+      stage.alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
+      const { session, channel } = await liar.offered();
+      assert.equal((await liar.expect(channel, 'abort')).kind, 'abort');
+      const other = await liar.accept();
+      assert.deepEqual((await liar.expect(other, 'abort')).session, session);
     });
 
     it('there is no outcome while libvirt works on the VM', async () => {
