@@ -168,8 +168,10 @@ export class Sessions {
         const key = hex(record.id);
         // A clock that was put back makes one of the past look as if it were of the future.
         const due = now() > record.started + 2 * limits.sessionDeadlineMs || now() < record.started;
-        if (record.state === 'open' && due && !this.#sources.has(key) && !this.#targets.has(key))
-          this.#settled(record);
+        if (!due || this.#sources.has(key) || this.#targets.has(key)) continue;
+        if (record.state === 'open') this.#settled(record);
+        // A refusal after it was staged that could not be written down: libvirt is asked what came of it, as after a restart.
+        else if (record.state === 'staged' && record.role === 'target') this.#resume(record);
       }
     } catch (error) {
       log.warn({ error: String(error) }, 'the journal could not be swept');

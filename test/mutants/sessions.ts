@@ -483,6 +483,17 @@ export const sessions = [
         'what is refused over a connection that is gone meanwhile is over, and keeps no place of its peer',
     },
   ]),
+  ...mutantsOf('lib/migration/sessions.ts', 'test/unit/migration/unfinished.test.ts', [
+    {
+      name: 'target/staged-without-session',
+      defence: 'What was staged and refused, and could not be written down, ends without a restart',
+      spec: '6.8',
+      find: "else if (record.state === 'staged' && record.role === 'target') this.#resume(record);",
+      replace: '',
+      title:
+        'ends where it was staged and then refused, which a full disk kept out of the journal: libvirt is asked what came of it',
+    },
+  ]),
   ...mutantsOf('lib/migration/outcome-watch.ts', hands, [
     {
       name: 'source/another-connection',

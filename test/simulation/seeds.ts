@@ -60,4 +60,9 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'the ledger was not told again when another host had taken back what stood against it',
   },
+  {
+    seed: 50_001_744,
+    actions: 200,
+    what: 'a refusal after staging that a full disk kept out of the journal left the session staged until the next start of the agent',
+  },
 ];

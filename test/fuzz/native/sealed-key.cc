@@ -30,10 +30,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const tvmmp::ReceiveKey key = tvmmp::ReceiveKey::Parse(wire);
     Check(key.name.size() == 34, "a name of 34 bytes");
-    const tvmmp::SealedKey made = tvmmp::Seal(raw_key, key, context);
+    const tvmmp::SealedKey made = tvmmp::Seal(raw_key, tvmmp::Envelope::To(key), context);
     Check(tvmmp::EphemeralPoint(made)[0] == 4, "what was sealed has a point");
     const auto point = tvmmp::EphemeralPoint(sealed);
     Check(point[0] == 4, "an uncompressed point");
+    Check(tvmmp::Envelope::Of(sealed, z, key).point == point, "the envelope of a sealed key has its point");
     tvmmp::Open(sealed, z, key, context);
     Check(false, "opened what nobody sealed");
   } catch (const OperationError& error) {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { sha256 } from '../../../lib/encoding/hash.ts';
 import { limits } from '../../../lib/limits.ts';
 import { Attestations } from '../../../lib/migration/attestation.ts';
+import type { Services } from '../../../lib/migration/services.ts';
 import type { Attested } from '../../../lib/migration/attestation.ts';
 import { verifyAttestation } from '../../../lib/proof/attestation.ts';
 import type { VerifiedAttestation } from '../../../lib/proof/attestation.ts';
@@ -107,27 +108,37 @@ describe('attestation of a VM to its tenant (SPEC 4.3)', () => {
     await assert.rejects(attest(stage.alpha), /pcr-state: alpha\.test is in no approved state/);
   });
 
-  it('names the entry that the proof ends with, even where the VM was paused while the TPM was at work', async () => {
-    stage.alpha.tpm.delayMs = 500;
+  /** Has the chain of the VM grow by an entry while the TPM signs an attestation for the first time. */
+  function meanwhile(append: (services: Services) => Promise<unknown>): Attestations {
     const { services } = stage.alpha.agent!;
-    const attesting = new Attestations(services).attest(stage.record(stage.alpha, vm), nonce);
-    await stage.pass(100);
-    const paused = services.chains.append(vm.uuid, { kind: 'suspended' });
-    const attested = await stage.until(attesting);
-    await stage.until(paused);
+    const { quotes } = services;
+    let first = true;
+    const sign: Services['quotes']['sign'] = async (...asked) => {
+      const signed = await quotes.sign(...asked);
+      if (first) {
+        first = false;
+        await append(services);
+      }
+      return signed;
+    };
+    return new Attestations({ ...services, quotes: { sign } as unknown as Services['quotes'] });
+  }
+
+  it('names the entry that the proof ends with, even where the VM was paused while the TPM was at work', async () => {
+    const paused = meanwhile(({ chains }) => chains.append(vm.uuid, { kind: 'suspended' }));
+    const attested = await stage.until(paused.attest(stage.record(stage.alpha, vm), nonce));
     const held = judge(attested);
     assert.equal(held.outcome, 'verified', JSON.stringify(held));
+    assert.equal(stage.alpha.agent!.services.chains.state(vm.uuid)?.state, 'paused');
   });
 
   it('is not handed out where the VM began to leave while the TPM was at work', async () => {
-    stage.alpha.tpm.delayMs = 500;
-    const { services } = stage.alpha.agent!;
-    const attesting = new Attestations(services).attest(stage.record(stage.alpha, vm), nonce);
-    await stage.pass(100);
     const members = { peer: stage.world.beta.id, session: nonce, verdict: nonce };
-    const departing = services.chains.append(vm.uuid, { kind: 'departing', ...members });
-    await assert.rejects(stage.until(attesting), /vm is departing/);
-    await stage.until(departing);
+    const leaving = meanwhile(({ chains }) => chains.append(vm.uuid, { kind: 'departing', ...members }));
+    await assert.rejects(
+      stage.until(leaving.attest(stage.record(stage.alpha, vm), nonce)),
+      /vm is departing/,
+    );
   });
 
   it('takes no nonce that somebody could have guessed, or that is too long', async () => {

@@ -114,4 +114,32 @@ describe('a session that could not go on at the time', () => {
     await stage.pass(2_000);
     assert.equal(stage.record(alpha, vm).state, 'running');
   });
+
+  it('ends where it was staged and then refused, which a full disk kept out of the journal: libvirt is asked what came of it', async () => {
+    const { beta } = stage;
+    const attested = await liar.attested(beta);
+    const { session, chain } = attested;
+    beta.tpm.delayMs = 8_000;
+    const answered = liar.offer(attested, liar.depart(attested).bytes()).catch(() => null);
+    for (let waited = 0; beta.journal.session(session)?.state !== 'staged'; waited += 1) {
+      assert.ok(waited < 10_000, 'it was not staged');
+      await stage.pass(1);
+    }
+    beta.tpm.failing = true;
+    beta.disk.full = true;
+    await stage.pass(10_000);
+    assert.equal(stage.hasLogged(beta, /a refusal could not be written down/), true);
+    assert.equal(beta.journal.session(session)?.state, 'staged');
+    Object.assign(beta.tpm, { failing: false, delayMs: 5 });
+    beta.disk.full = false;
+    // Its source says nothing any more.
+    await stage.pass(300_000);
+    assert.equal(beta.journal.session(session)?.state, 'aborted');
+    assert.deepEqual(beta.journal.unfinishedSessions(), []);
+    assert.deepEqual(
+      [beta.journal.permit(chain.vm), beta.journal.vm(chain.vm)?.sealed ?? null],
+      [null, null],
+    );
+    await answered;
+  });
 });
