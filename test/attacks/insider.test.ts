@@ -31,6 +31,12 @@ describe('attacks: insiders', function () {
     assert.ok(
       forged.prepare('SELECT sealed FROM vm WHERE uuid = ?').pluck().get(victimUuid) instanceof Buffer,
     );
+    // Who forges a journal gives it the anchor of its own TPM, too (SPEC 8.8).
+    const own = new Database(honest, { readonly: true });
+    const anchor = own.prepare("SELECT value FROM setting WHERE key = 'anchor'").pluck().get();
+    own.close();
+    assert.ok(typeof anchor === 'string');
+    forged.prepare("INSERT OR REPLACE INTO setting VALUES ('anchor', ?)").run(anchor);
     forged.close();
     cpSync(world().vtpm('alpha'), world().vtpm('mallory'), { recursive: true });
     try {
