@@ -1,6 +1,7 @@
 /** What this host attests to a tenant about a VM that it holds (SPEC 4.3). */
 import { approvedState, quoteOf } from '../appraisal/quote.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import { attestationStatement, encodeAttestation, isAttestationNonce } from '../proof/attestation.ts';
@@ -77,8 +78,7 @@ export class Attestations {
     if (
       record === null ||
       chain === null ||
-      record.holder !== host.identity.id.name ||
-      record.sealed === null ||
+      !isHeldBy(record, host.identity.id.name) ||
       record.state === 'staged'
     )
       throw new Refused(

@@ -119,7 +119,7 @@ export const attestations = [
       name: 'attest/holder',
       defence: 'A host attests only what it holds by its journal',
       spec: '4.3',
-      find: '      record.holder !== host.identity.id.name ||\n',
+      find: '      !isHeldBy(record, host.identity.id.name) ||\n',
       replace: '',
       title: 'is refused where this host is not the holder, has not the key, or has the VM staged',
     },
