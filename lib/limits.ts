@@ -28,9 +28,10 @@ export const limits = {
   attestationBytesMax: 2 * 1024 * 1024,
   attestationNonceBytesMin: 16,
   attestationNonceBytesMax: 64,
-  /** What may be asked of the TPM for tenants, beside migrations: at once, and within a minute. */
+  /** What may be asked of the TPM for tenants, beside migrations: in the making at once, in a row, and in each minute after that. */
   attestationsAtOnceMax: 8,
-  attestationsPerMinuteMax: 60,
+  attestationsBurst: 60,
+  attestationsPerMinute: 60,
   /** Earlier states of one vTPM whose digests are kept (SPEC 8.4). */
   vtpmStatesRememberedMax: 1_024,
   certificateBytesMax: 16 * 1024,

@@ -7,6 +7,7 @@ import { limits } from '../limits.ts';
 import { attestationStatement, encodeAttestation, isAttestationNonce } from '../proof/attestation.ts';
 import type { ChainState } from '../proof/chain.ts';
 import { requireNotRolledBack } from './anchor.ts';
+import { Pace } from './pace.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import { isConflict } from './situation.ts';
@@ -17,18 +18,18 @@ export interface Attested {
   readonly proof: Uint8Array;
 }
 
-const minuteMs = 60_000;
 /** A chain that grows while it is attested is attested anew; it does not grow all the time. */
 const attemptsMax = 4;
 
 /** Makes attestations, within the bounds of SPEC 11: the TPM is there for migrations first. */
 export class Attestations {
   readonly #services: Services;
-  #recent: readonly number[] = [];
+  readonly #pace: Pace;
   #making = 0;
 
   constructor(services: Services) {
     this.#services = services;
+    this.#pace = new Pace(services.host.timers, limits.attestationsBurst, limits.attestationsPerMinute);
   }
 
   /** Throws `Refused` where this host does not hold the VM by all that it knows, or was asked too often; TPM and ledger faults pass. */
@@ -47,14 +48,8 @@ export class Attestations {
   }
 
   #admit(): void {
-    const now = this.#services.host.now();
-    this.#recent = this.#recent.filter((time) => time > now - minuteMs && time <= now);
-    if (
-      this.#making >= limits.attestationsAtOnceMax ||
-      this.#recent.length >= limits.attestationsPerMinuteMax
-    )
+    if (this.#making >= limits.attestationsAtOnceMax || !this.#pace.take('tenants'))
       throw new Refused('this host was asked for too many attestations; ask again in a minute');
-    this.#recent = [...this.#recent, now];
   }
 
   async #attest(vm: VmRecord, nonce: Uint8Array): Promise<Attested> {

@@ -170,7 +170,7 @@ export const attestations = [
       spec: '4.3, 11',
       find: '    this.#admit();\n    this',
       replace: '    void this.#admit;\n    this',
-      title: 'is refused to whoever asks for too many at once, or within a minute',
+      title: 'is refused to whoever asks for too many at once, or too many in a row',
     },
   ]),
   ...mutantsOf('lib/proof/vtpm-challenge.ts', guest, [

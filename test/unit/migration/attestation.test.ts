@@ -146,7 +146,7 @@ describe('attestation of a VM to its tenant (SPEC 4.3)', () => {
       await assert.rejects(attest(stage.alpha, new Uint8Array(bytes)), /a nonce has 16 to 64 bytes/);
   });
 
-  it('is refused to whoever asks for too many at once, or within a minute', async () => {
+  it('is refused to whoever asks for too many at once, or too many in a row', async () => {
     const one = attestations(stage.alpha);
     const ask = (): Promise<Attested> => one.attest(stage.record(stage.alpha, vm), nonce);
     const many = Array.from({ length: limits.attestationsAtOnceMax + 1 }, ask);
@@ -155,10 +155,20 @@ describe('attestation of a VM to its tenant (SPEC 4.3)', () => {
     const quotes = stage.alpha.agent!.services.quotes.count;
     await stage.until(Promise.all(many));
     assert.equal(stage.alpha.agent!.services.quotes.count, quotes + 1, 'they share a quote');
-    for (let made: number = limits.attestationsAtOnceMax; made < limits.attestationsPerMinuteMax; made += 1)
-      await stage.until(ask());
-    await assert.rejects(stage.until(ask()), /too many attestations/);
-    await stage.pass(61_000);
-    await stage.until(ask());
+    // Time passes meanwhile, and makes room for some more.
+    const inARow = async (): Promise<number> => {
+      for (let made = 0; made < 4 * limits.attestationsBurst; made += 1) {
+        const asked = stage.until(ask());
+        if ((await Promise.allSettled([asked]))[0].status === 'fulfilled') continue;
+        await assert.rejects(asked, /too many attestations/);
+        return made;
+      }
+      throw new assert.AssertionError({ message: 'it is never too many' });
+    };
+    const first = (await inARow()) + limits.attestationsAtOnceMax;
+    assert.ok(first >= limits.attestationsBurst && first < 2 * limits.attestationsBurst, String(first));
+    await stage.pass(60_000);
+    const next = await inARow();
+    assert.ok(next >= limits.attestationsPerMinute && next < 2 * limits.attestationsPerMinute, String(next));
   });
 });

@@ -198,7 +198,7 @@ describe('SPEC 11', () => {
     'how long a use of a slow TPM waits for others (5.2)': seconds(limits.gatheringMs),
     "moves that a source begins at once / that a target's hook deals with at once": `${limits.startsMax} / ${limits.admissionsMax}`,
     'session until *staged*': `${seconds(limits.sessionDeadlineMs)}; each wait for a message ${seconds(limits.messageDeadlineMs)}`,
-    'attestation of a VM': `${bytes(limits.attestationBytesMax)}; a nonce of ${limits.attestationNonceBytesMin} to ${limits.attestationNonceBytesMax} bytes; ${limits.attestationsAtOnceMax} in the making at once, ${limits.attestationsPerMinuteMax} a minute`,
+    'attestation of a VM': `${bytes(limits.attestationBytesMax)}; a nonce of ${limits.attestationNonceBytesMin} to ${limits.attestationNonceBytesMax} bytes; ${limits.attestationsAtOnceMax} in the making at once; ${limits.attestationsBurst} in a row, ${limits.attestationsPerMinute} a minute after that`,
     permit: `${seconds(limits.permitLifeMs)} from *staged*`,
     TrustedPeer: seconds(limits.trustedPeerLifeMs),
     'domain XML': bytes(limits.domainXmlBytesMax),
