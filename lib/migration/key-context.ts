@@ -1,6 +1,8 @@
 import { encode } from '../encoding/cbor.ts';
 import { uuidBytes } from '../encoding/uuid.ts';
 
+const POINT_BYTES = 65;
+
 /** What a sealed key is bound to besides its recipient's TPM (SPEC 5.3). */
 export interface KeyContext {
   readonly vm: string;
@@ -9,6 +11,11 @@ export interface KeyContext {
   readonly session: Uint8Array | null;
   /** Receive key name of the recipient. */
   readonly recipient: Uint8Array;
+}
+
+/** E of a sealed key (SPEC 5.3), an uncompressed point: one use of the receive key opens all keys that share it. */
+export function envelopeOf(sealed: Uint8Array): Uint8Array {
+  return sealed.subarray(1, 1 + POINT_BYTES);
 }
 
 /** `key-context` of SPEC 5.3: associated data of the seal. */

@@ -1,9 +1,11 @@
 import { bytesEqual } from '../bytes/compare.ts';
+import { hex } from '../encoding/hex.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { OwnSealedKey } from '../native/bridge.ts';
 import type { Host } from './host.ts';
-import type { Timer } from './timers.ts';
+import { envelopeOf } from './key-context.ts';
 import type { Platform } from './platform.ts';
+import type { Timer } from './timers.ts';
 
 /** Between two looks whether there is something to put together. */
 const lookMs = 10_000;
@@ -47,8 +49,10 @@ export class RestingKeys {
   #groups(): readonly (readonly Held[])[] {
     const groups = new Map<string, Held[]>();
     for (const record of this.#host.journal.vms().filter(isHeld)) {
-      const envelope = Buffer.from(record.sealed.subarray(1, 66)).toString('hex');
-      groups.set(envelope, [...(groups.get(envelope) ?? []), record]);
+      const envelope = hex(envelopeOf(record.sealed));
+      const group = groups.get(envelope);
+      if (group === undefined) groups.set(envelope, [record]);
+      else group.push(record);
     }
     return [...groups.values()].sort((a, b) => b.length - a.length);
   }
