@@ -1,5 +1,6 @@
 import { installPolicy } from '../authority/host-directory.ts';
-import { hex } from '../encoding/hex.ts';
+import { base64 } from '../encoding/base64.ts';
+import { hex, unhex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { adopt, adoptMemory } from '../migration/adoption.ts';
@@ -44,7 +45,7 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
     'vm.list': () => Promise.resolve(host.journal.vms().map(summary)),
     'vm.protect': async (params) => {
       const envelope = optional(params, 'tenantPolicy');
-      const keyDigest = Buffer.from(optional(params, 'tenantKey') ?? '', 'hex');
+      const keyDigest = unhex(optional(params, 'tenantKey') ?? '');
       return summary(
         await protect(services, text(params, 'vm'), envelope === null ? null : { envelope, keyDigest }),
       );
@@ -61,21 +62,20 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
     },
     'vm.attest': async (params) => {
       const vm = find(services, text(params, 'vm'));
-      const nonce = Uint8Array.from(Buffer.from(text(params, 'nonce'), 'hex'));
+      const nonce = unhex(text(params, 'nonce'));
       const { attestation, proof } = await attestations.attest(vm, nonce);
-      const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
       return { vm: summary(vm), attestation: base64(attestation), proof: base64(proof) };
     },
     'vm.certificate': async (params) => {
       const vm = find(services, text(params, 'vm'));
-      const certificate = Buffer.from(await vtpmCertificate(services, vm)).toString('base64');
-      return { vm: summary(vm), vtpm: Buffer.from(vm.vtpm ?? []).toString('hex'), certificate };
+      const certificate = base64(await vtpmCertificate(services, vm));
+      return { vm: summary(vm), vtpm: hex(vm.vtpm ?? new Uint8Array()), certificate };
     },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));
       return Promise.resolve({
         vm: summary(vm),
-        proof: Buffer.from(chains.proof(vm.uuid)).toString('base64'),
+        proof: base64(chains.proof(vm.uuid)),
       });
     },
     refusals: () => Promise.resolve(host.journal.refusals(refusalsShown)),

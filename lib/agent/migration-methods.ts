@@ -1,4 +1,5 @@
 import { bytesEqual } from '../bytes/compare.ts';
+import { base64 } from '../encoding/base64.ts';
 import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import type { SessionRecord } from '../ledger/records.ts';
@@ -25,7 +26,7 @@ export function migrationMethods(
       return Promise.resolve({
         ...migrationJson(services, session),
         steps: journal.sessionSteps(session.id),
-        setAside: journal.setAside(session.id).map((bytes) => Buffer.from(bytes).toString('base64')),
+        setAside: journal.setAside(session.id).map(base64),
       });
     },
     'migration.resolve': async (params, progress) => {

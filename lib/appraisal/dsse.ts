@@ -6,8 +6,9 @@
 import { sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { spkiDigest } from '../certificates/public-key.ts';
-import { hex } from '../encoding/hex.ts';
-import { arrayOf, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import { base64 } from '../encoding/base64.ts';
+import { hex, sha256Form } from '../encoding/hex.ts';
+import { arrayOf, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
@@ -51,7 +52,7 @@ function parse(text: string, payloadBytesMax: number): UntrustedEnvelope {
     return {
       payloadType: textOf(envelope['payloadType'], 'payloadType', /^[\x21-\x7e]{1,128}$/),
       payload: base64Of(envelope['payload'], 'payload', payloadBytesMax),
-      keyId: textOf(signature['keyid'], 'keyid', /^[0-9a-f]{64}$/),
+      keyId: textOf(signature['keyid'], 'keyid', sha256Form),
       signature: base64Of(signature['sig'], 'sig', SIGNATURE_BYTES_MAX),
     };
   });

@@ -3,6 +3,7 @@
  * ruled is not judged; what is ruled has to be there.
  */
 import { createPublicKey } from 'node:crypto';
+import { sha256Form } from '../encoding/hex.ts';
 import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { isImaKey } from './ima-signature.ts';
@@ -50,7 +51,7 @@ export const logRuleMembers = ['eventLog', 'ima'] as const;
 
 /** Forms of the texts in these rules; the policy's JSON Schema is written from them too. */
 export const logRuleForms = {
-  sha256: /^[0-9a-f]{64}$/,
+  sha256: sha256Form,
   /** A digest in an IMA list: the algorithm by the kernel's name, and as much hexadecimal as it makes. */
   digest:
     /^(?:(?:(?:verity:)?sha256|sm3-256):[0-9a-f]{64}|sha1:[0-9a-f]{40}|sha224:[0-9a-f]{56}|sha384:[0-9a-f]{96}|(?:verity:)?sha512:[0-9a-f]{128}|md5:[0-9a-f]{32})$/,

@@ -1,6 +1,7 @@
 /** The JSON of a policy (SPEC 10): what an operator writes, and what the authority signs. */
-import { hex } from '../encoding/hex.ts';
-import { base64 } from '../encoding/json-object.ts';
+import { base64 } from '../encoding/base64.ts';
+import { hex, sha256Form, unhex } from '../encoding/hex.ts';
+import { timeForm } from '../encoding/json-place.ts';
 import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { hostRuleMembers, readHostRules } from './host-rules.ts';
@@ -15,8 +16,8 @@ export const POLICY_FORMAT = 'tvmmp-policy/1';
 export const policyForms = {
   id: /^[a-z0-9][a-z0-9._-]{0,63}$/,
   stateName: /^[\x20-\x7e]{1,128}$/,
-  sha256: /^[0-9a-f]{64}$/,
-  time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+  sha256: sha256Form,
+  time: timeForm,
   /** 64 bytes in base64. */
   approval: /^[A-Za-z0-9+/]{85}[AQgw]==$/,
   /** Index of a PCR, as a member's name. */
@@ -65,7 +66,7 @@ export function parsePolicyText(text: string): PolicyDraft {
 export function parsePolicyDocument(text: string): PolicyDocument {
   const document = parse(text, (place) => {
     const members = place.object([...draftMembers, 'issuedAt'], ruleMembers);
-    const issuedAt = timeOf(members.issuedAt);
+    const issuedAt = members.issuedAt.time();
     const policy = readPolicy(members, (state, pcrs) => {
       const parts = state.object(['name', 'pcrs', 'approval']);
       const approval = parts.approval.text(policyForms.approval);
@@ -145,12 +146,6 @@ function draftState(members: JsonMembers<'name' | 'pcrs'>, pcrs: readonly number
   return { name, pcrs: readValues(members.pcrs, pcrs) };
 }
 
-function timeOf(place: JsonPlace): Date {
-  const time = new Date(place.text(policyForms.time));
-  if (Number.isNaN(time.getTime())) throw place.fault('inconsistent', 'is no time');
-  return time;
-}
-
 function readSelection(place: JsonPlace): readonly number[] {
   const items = place.object(['sha256']).sha256.items(1, PCR_MAX + 1);
   const pcrs = items.map((item) => item.integer(0, PCR_MAX));
@@ -168,7 +163,7 @@ function readValues(place: JsonPlace, pcrs: readonly number[]): ReadonlyMap<numb
   const found = values.names().map((name): [number, Uint8Array] => {
     const value = values.at(name);
     if (!policyForms.pcr.test(name)) throw value.fault('unknown-member', 'is not a PCR');
-    return [Number(name), Uint8Array.from(Buffer.from(value.text(policyForms.sha256), 'hex'))];
+    return [Number(name), unhex(value.text(policyForms.sha256))];
   });
   const other = found.find(([pcr]) => !pcrs.includes(pcr));
   if (other !== undefined) throw values.at(other[0]).fault('inconsistent', 'is not a PCR of this policy');

@@ -1,9 +1,9 @@
 /** Signed policies (SPEC 10): which platform states hosts accept, each approved so that a TPM accepts it as well. */
-import { createPublicKey, sign, verify } from 'node:crypto';
+import { sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
-import { spkiOf } from '../certificates/public-key.ts';
+import { keyOfSpki, spkiOf } from '../certificates/public-key.ts';
 import { H, sha256 } from '../encoding/hash.ts';
 import { Remembered } from '../encoding/remembered.ts';
 import { limits } from '../limits.ts';
@@ -76,7 +76,7 @@ export function policyRefOf(signerSpki: Uint8Array): Uint8Array {
 /** authPolicy of every receive key of an authority (SPEC 5.2), from the SPKI DER of its policy key. */
 export function receivePolicyOf(signerSpki: Uint8Array): Uint8Array {
   return receivePolicies.get(Buffer.from(signerSpki).toString('latin1'), () => {
-    const key = createPublicKey({ key: Buffer.from(signerSpki), format: 'der', type: 'spki' });
+    const key = keyOfSpki(signerSpki);
     return policyAuthorize(nameOf(policyKeyPublicArea(key)), policyRefOf(signerSpki));
   });
 }

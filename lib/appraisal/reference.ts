@@ -2,6 +2,7 @@
  * Reference values (SPEC 10.4): what known-good hosts measured, and what files of packages hash to, in a text that people read,
  * the authority may sign, and policies are filled in from.
  */
+import { unhex } from '../encoding/hex.ts';
 import type { JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { parseLargeEnvelope, payloadText, signEnvelope } from './dsse.ts';
@@ -111,8 +112,6 @@ function read(document: JsonPlace): Reference {
 
 function readSource(place: JsonPlace): ReferenceSource {
   const { name, kind, time, versions } = place.object(['name', 'kind', 'time', 'versions']);
-  const at = new Date(time.text(policyForms.time));
-  if (Number.isNaN(at.getTime())) throw time.fault('inconsistent', 'is no time');
   const told = versions.names().map((component) => {
     if (!COMPONENT.test(component)) throw versions.at(component).fault('unknown-member', 'is no component');
     return [component, versions.at(component).text(NAME)];
@@ -120,7 +119,7 @@ function readSource(place: JsonPlace): ReferenceSource {
   return {
     name: name.text(NAME),
     kind: kind.text(/^(?:host|files)$/) as ReferenceSource['kind'],
-    time: at,
+    time: time.time(),
     versions: Object.fromEntries(told) as ReferenceSource['versions'],
   };
 }
@@ -131,7 +130,7 @@ function readStates(place: JsonPlace): readonly DraftState[] {
     const { sha256 } = pcrs.object(['sha256']);
     const values = sha256.names().map((pcr): [number, Uint8Array] => {
       if (!policyForms.pcr.test(pcr)) throw sha256.at(pcr).fault('unknown-member', 'is not a PCR');
-      return [Number(pcr), Uint8Array.from(Buffer.from(sha256.at(pcr).text(policyForms.sha256), 'hex'))];
+      return [Number(pcr), unhex(sha256.at(pcr).text(policyForms.sha256))];
     });
     return { name: name.text(policyForms.stateName), pcrs: new Map(values) };
   });

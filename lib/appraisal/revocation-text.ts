@@ -1,14 +1,13 @@
 /** The JSON of a revocation list (SPEC 1.3): what the authority signs. */
 import { isHostName } from '../certificates/host-name.ts';
-import { hex } from '../encoding/hex.ts';
-import { JsonShapeError, arrayOf, integerOf, objectOf, textOf } from '../encoding/json-object.ts';
+import { hex, tpmNameForm, unhex } from '../encoding/hex.ts';
+import type { JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
 import { policyError } from './policy-error.ts';
 import { readJson } from './policy-json.ts';
 
 const FORMAT = 'tvmmp-revocations/1';
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const AK_NAME_HEX = /^[0-9a-f]{68}$/;
+const HOST = /^[a-z0-9.-]{1,253}$/;
 
 /** Why a host was revoked: one printable line. */
 export const REVOCATION_REASON = /^[\x20-\x7e]{1,128}$/;
@@ -36,7 +35,7 @@ export interface RevocationDocument {
 export function parseRevocations(text: string): RevocationDocument {
   if (Buffer.byteLength(text) > limits.revocationsBytesMax)
     throw policyError('too-large', 'the revocation list is too large');
-  const document = readJson('the revocation list', text, ({ value }) => read(value));
+  const document = readJson('the revocation list', text, read);
   if (formatRevocations(document) !== text)
     throw policyError('not-canonical', 'the revocation list is not written as SPEC 1.3 says');
   return document;
@@ -59,33 +58,27 @@ export function formatRevocations({ version, issuedAt, hosts }: RevocationDocume
   });
 }
 
-function read(value: unknown): RevocationDocument {
-  const members = objectOf(value, 'the revocation list', ['format', 'version', 'issuedAt', 'hosts']);
-  if (members['format'] !== FORMAT) throw new JsonShapeError(`the format is not ${FORMAT}`);
-  const hosts = arrayOf(members['hosts'], 'hosts', 0, limits.revocationsMax).map(readOne);
-  const keys = hosts.map(({ akName }) => hex(akName));
-  if (new Set(keys).size !== keys.length) throw new JsonShapeError('an attestation key is there twice');
+function read(place: JsonPlace): RevocationDocument {
+  const members = place.object(['format', 'version', 'issuedAt', 'hosts']);
+  members.format.constant(FORMAT);
+  const hosts = members.hosts.items(0, limits.revocationsMax).map(readOne);
+  const keys = new Set(hosts.map(({ akName }) => hex(akName)));
+  if (keys.size !== hosts.length) throw members.hosts.fault('repeated', 'has an attestation key twice');
   return {
-    version: integerOf(members['version'], 'version', 1, Number.MAX_SAFE_INTEGER),
-    issuedAt: timeOf(members['issuedAt'], 'issuedAt'),
+    version: members.version.integer(1, Number.MAX_SAFE_INTEGER),
+    issuedAt: members.issuedAt.time(),
     hosts,
   };
 }
 
-function readOne(value: unknown): Revocation {
-  const members = objectOf(value, 'a revocation', ['host', 'ak', 'since', 'reason']);
-  const host = textOf(members['host'], 'host', /^.{1,253}$/);
-  if (!isHostName(host)) throw new JsonShapeError('host is not a host name');
+function readOne(place: JsonPlace): Revocation {
+  const { host, ak, since, reason } = place.object(['host', 'ak', 'since', 'reason']);
+  const name = host.text(HOST);
+  if (!isHostName(name)) throw host.fault('wrong-text', 'is not a host name');
   return {
-    host,
-    akName: Uint8Array.from(Buffer.from(textOf(members['ak'], 'ak', AK_NAME_HEX), 'hex')),
-    since: timeOf(members['since'], 'since'),
-    reason: textOf(members['reason'], 'reason', REVOCATION_REASON),
+    host: name,
+    akName: unhex(ak.text(tpmNameForm)),
+    since: since.time(),
+    reason: reason.text(REVOCATION_REASON),
   };
-}
-
-function timeOf(value: unknown, what: string): Date {
-  const time = new Date(textOf(value, what, TIME));
-  if (Number.isNaN(time.getTime())) throw new JsonShapeError(`${what} is no time`);
-  return time;
 }

@@ -3,13 +3,12 @@
  * believes neither the key nor the policy for what it says of itself: the chain of the VM names its digest, and who verifies a
  * proof knows the tenant's key.
  */
-import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
-import { spkiDigest, spkiOf } from '../certificates/public-key.ts';
+import { keyOfSpki, spkiDigest, spkiOf } from '../certificates/public-key.ts';
+import { base64 } from '../encoding/base64.ts';
 import { sha256 } from '../encoding/hash.ts';
-import { base64 } from '../encoding/json-object.ts';
 import type { JsonPlace } from '../encoding/json-place.ts';
 import { uuidForm } from '../encoding/uuid.ts';
 import { limits } from '../limits.ts';
@@ -18,7 +17,6 @@ import { attributesFault, readCondition } from './host-rules.ts';
 import type { PolicyKeys } from './policy.ts';
 import { policyError } from './policy-error.ts';
 import { readJson } from './policy-json.ts';
-import { policyForms } from './policy-text.ts';
 
 /** payloadType of the envelope. */
 export const TENANT_PAYLOAD_TYPE = 'application/vnd.tvmmp.tenant-policy+json';
@@ -96,12 +94,10 @@ function parse(text: string): TenantDocument & { readonly key: KeyObject } {
 function read(place: JsonPlace): TenantDocument & { readonly key: KeyObject } {
   const members = place.object(['format', 'vm', 'version', 'issuedAt', 'key', 'condition']);
   members.format.constant(FORMAT);
-  const issuedAt = new Date(members.issuedAt.text(policyForms.time));
-  if (Number.isNaN(issuedAt.getTime())) throw members.issuedAt.fault('inconsistent', 'is no time');
   return {
     vm: members.vm.text(uuidForm),
     version: members.version.integer(1, Number.MAX_SAFE_INTEGER),
-    issuedAt,
+    issuedAt: members.issuedAt.time(),
     key: readKey(members.key),
     condition: readCondition(members.condition),
   };
@@ -117,7 +113,7 @@ function readKey(place: JsonPlace): KeyObject {
 
 function keyOf(der: Buffer): KeyObject | undefined {
   try {
-    return createPublicKey({ key: der, format: 'der', type: 'spki' });
+    return keyOfSpki(der);
   } catch {
     return undefined;
   }

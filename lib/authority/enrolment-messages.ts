@@ -1,5 +1,6 @@
 /** The four messages of an enrolment (SPEC 1.2), and the refusal: one JSON object a line. */
-import { JsonShapeError, base64, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
+import { base64 } from '../encoding/base64.ts';
+import { JsonShapeError, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
 import type { JsonObject } from '../encoding/json-object.ts';
 import { H } from '../encoding/hash.ts';
 import { limits } from '../limits.ts';

@@ -1,11 +1,11 @@
 /** PKCS #10 requests (RFC 2986): proof that whoever asks for a TLS certificate has its key. Subject and names in them are ignored. */
-import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { ByteReader } from '../bytes/reader.ts';
 import { limits } from '../limits.ts';
 import { certificateError } from './certificate-error.ts';
 import { importKeyPair } from './issue.ts';
 import type { KeyPair } from './issue.ts';
+import { keyOfSpki } from './public-key.ts';
 import { x509 } from './x509-library.ts';
 
 /** Makes a request for an EC P-256 key: DER. */
@@ -35,9 +35,8 @@ async function readRequest(der: Uint8Array): Promise<{ key: KeyObject; signed: b
   try {
     assertOneSequence(der);
     const request = new (x509().Pkcs10CertificateRequest)(der);
-    const spki = Buffer.from(request.publicKey.rawData);
     return {
-      key: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
+      key: keyOfSpki(new Uint8Array(request.publicKey.rawData)),
       signed: await request.verify(),
     };
   } catch (cause) {

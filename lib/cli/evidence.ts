@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { EvidenceVerdict } from '../appraisal/evidence-verdict.ts';
 import type { PolicyDraft } from '../appraisal/policy-text.ts';
+import { unhex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
@@ -114,8 +115,8 @@ async function policyOf(text: string): Promise<PolicyDraft> {
   return signed ? decodePolicy(text) : parsePolicyText(text);
 }
 
-function nonceOf(hex: string): Uint8Array {
-  if (!/^(?:[0-9a-fA-F]{2})+$/.test(hex) || hex.length > 2 * NONCE_BYTES_MAX)
+function nonceOf(digits: string): Uint8Array {
+  if (!/^(?:[0-9a-fA-F]{2})+$/.test(digits) || digits.length > 2 * NONCE_BYTES_MAX)
     throw usageError(`the nonce is not 1 to ${NONCE_BYTES_MAX} bytes in hexadecimal`);
-  return Uint8Array.from(Buffer.from(hex, 'hex'));
+  return unhex(digits);
 }

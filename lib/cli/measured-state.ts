@@ -1,4 +1,5 @@
 /** Platform states as `tvmmp host measure --json` writes them and `tvmmp policy new` reads them. */
+import { sha256Form, unhex } from '../encoding/hex.ts';
 import { JsonShapeError, objectOf, textOf } from '../encoding/json-object.ts';
 import { TvmmpError } from '../errors.ts';
 import type { DraftState } from '../appraisal/policy-text.ts';
@@ -9,7 +10,6 @@ import { pcrObject } from './policy-view.ts';
 
 const STATE_BYTES_MAX = 64 * 1024;
 const PCR = /^(?:\d|1\d|2[0-3])$/;
-const SHA256_HEX = /^[0-9a-f]{64}$/;
 
 /** The JSON of one state. */
 export function stateJson(state: DraftState): unknown {
@@ -31,7 +31,7 @@ export function readState(file: string): DraftState {
       throw new JsonShapeError('pcrs.sha256 is not an object');
     const values = Object.entries(sha256).map(([pcr, value]) => {
       const index = Number(textOf(pcr, 'a PCR', PCR));
-      return [index, Uint8Array.from(Buffer.from(textOf(value, `PCR ${pcr}`, SHA256_HEX), 'hex'))] as const;
+      return [index, unhex(textOf(value, `PCR ${pcr}`, sha256Form))] as const;
     });
     return { name: textOf(state['name'], 'name', /^[\x20-\x7e]{1,128}$/), pcrs: new Map(values) };
   } catch (cause) {

@@ -56,8 +56,3 @@ export function base64Of(value: unknown, what: string, max: number): Uint8Array 
   }
   return Uint8Array.from(bytes);
 }
-
-/** Bytes as standard base64 with padding. */
-export function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
-}

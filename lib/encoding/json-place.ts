@@ -1,6 +1,9 @@
 /** Reads a JSON document whose author is told, by a JSON pointer (RFC 6901), where and how it is not as it has to be. */
 import { JsonShapeError } from './json-object.ts';
 
+/** The form of a time: UTC with milliseconds, as `Date.toISOString` writes it. */
+export const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
 /** What can be wrong at a place. All but `inconsistent` are things that a JSON Schema says too. */
 export type JsonFault =
   | 'wrong-type'
@@ -99,6 +102,13 @@ export class JsonPlace {
     if (typeof this.value !== 'string') throw this.fault('wrong-type', 'is not a text');
     if (!form.test(this.value)) throw this.fault('wrong-text', `is not of the form ${form.source}`);
     return this.value;
+  }
+
+  /** A time of `timeForm`. */
+  time(): Date {
+    const time = new Date(this.text(timeForm));
+    if (Number.isNaN(time.getTime())) throw this.fault('inconsistent', 'is no time');
+    return time;
   }
 
   /** One text. */

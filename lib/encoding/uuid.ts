@@ -1,6 +1,6 @@
 /** A VM's UUID: 16 bytes in messages and entries, lower-case text with hyphens elsewhere, as libvirt prints it. */
 import { TvmmpError } from '../errors.ts';
-import { hex } from './hex.ts';
+import { hex, unhex } from './hex.ts';
 
 /** The text's form. */
 export const uuidForm = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -9,7 +9,7 @@ export const uuidForm = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export function uuidBytes(text: string): Uint8Array {
   if (!uuidForm.test(text))
     throw new TvmmpError('encoding-invalid', `not a UUID in lower case with hyphens: ${text}`);
-  return Uint8Array.from(Buffer.from(text.replaceAll('-', ''), 'hex'));
+  return unhex(text.replaceAll('-', ''));
 }
 
 /** The text of a UUID of 16 bytes. */

@@ -1,6 +1,7 @@
 import { approvedState, quoteOf } from '../appraisal/quote.ts';
 import type { PolicyState } from '../appraisal/policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
+import { keyOfSpki } from '../certificates/public-key.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ClaimedPcr } from '../evidence/claim.ts';
 import type { VmRecord } from '../ledger/records.ts';
@@ -9,7 +10,6 @@ import { RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import { formatPcrSelection } from '../tpm/pcr-selection.ts';
 import { policyKeyPublicArea, pcrDigest } from '../tpm/policy.ts';
 import { ecdsaFromP1363, formatSignature } from '../tpm/signature.ts';
-import { createPublicKey } from 'node:crypto';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
 import type { Timer } from './timers.ts';
@@ -153,9 +153,7 @@ export class Platform {
     if (this.#cached !== null && bytesEqual(this.#cached.policyDigest, policy.digest))
       return this.#cached.approval;
     const state = await this.#currentState();
-    const publicArea = policyKeyPublicArea(
-      createPublicKey({ key: Buffer.from(policy.signerSpki), format: 'der', type: 'spki' }),
-    );
+    const publicArea = policyKeyPublicArea(keyOfSpki(policy.signerSpki));
     const signature = formatSignature(ecdsaFromP1363(state.approval, 'sha256'));
     const { ticket, keyName } = await this.#host.tpm.verifyPolicyApproval(
       publicArea,

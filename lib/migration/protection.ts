@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { hex } from '../encoding/hex.ts';
+import { hex, unhex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
@@ -154,7 +154,7 @@ async function keyFor(services: Services, domain: DomainSummary): Promise<Pendin
   const pending = journal.setting(pendingName(domain.uuid));
   if (pending !== null && pending !== '') {
     const { secret, sealed, context } = JSON.parse(pending) as Record<keyof PendingKey, string>;
-    return { secret, sealed: Buffer.from(sealed, 'hex'), context: Buffer.from(context, 'hex') };
+    return { secret, sealed: unhex(sealed), context: unhex(context) };
   }
   const recipient = identity.receiveKeyName;
   const context = keyContext({ vm: domain.uuid, epoch: 0, session: null, recipient });

@@ -1,6 +1,7 @@
 /** The certificate of a vTPM's endorsement key, which its manufacture left in its NV memory, where it moves with the VM (SPEC 4.5). */
 import { X509Certificate } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
+import { base64 } from '../encoding/base64.ts';
 import { hex } from '../encoding/hex.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { VmRecord } from '../ledger/records.ts';
@@ -65,10 +66,7 @@ function certificateFault(
 const setting = (uuid: string): string => `vtpm-certificate/${uuid}`;
 
 function keep(journal: Journal, uuid: string, { publicArea, certificate }: ReadEndorsement): void {
-  journal.putSetting(
-    setting(uuid),
-    `${hex(nameOf(publicArea))} ${Buffer.from(certificate).toString('base64')}`,
-  );
+  journal.putSetting(setting(uuid), `${hex(nameOf(publicArea))} ${base64(certificate)}`);
 }
 
 /** What was kept of this very vTPM: a UUID may get another one. */

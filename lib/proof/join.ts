@@ -1,5 +1,6 @@
 /** Puts parts of one VM's chain together: each host that held it has its part, and a later one began with a checkpoint (SPEC 4.1). */
 import { bytesEqual } from '../bytes/compare.ts';
+import { base64 } from '../encoding/base64.ts';
 import { TvmmpError } from '../errors.ts';
 import { decodeEntry } from './entry.ts';
 import type { SignedEntry } from './entry.ts';
@@ -42,5 +43,5 @@ export function joinProofs(parts: readonly Proof[]): Proof {
 }
 
 function unique(list: readonly Uint8Array[]): readonly Uint8Array[] {
-  return [...new Map(list.map((bytes) => [Buffer.from(bytes).toString('base64'), bytes])).values()];
+  return [...new Map(list.map((bytes) => [base64(bytes), bytes])).values()];
 }

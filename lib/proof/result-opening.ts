@@ -4,7 +4,7 @@ import { readJson } from '../appraisal/policy-json.ts';
 import { policyForms } from '../appraisal/policy-text.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import { bytesEqual } from '../bytes/compare.ts';
-import { hex } from '../encoding/hex.ts';
+import { hex, unhex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { commitment } from './result.ts';
 import type { VerifiedResult } from './result.ts';
@@ -40,7 +40,7 @@ export function parseOpening(text: string): Opening {
     const members = place.object(['format', 'result', 'salts']);
     members.format.constant(FORMAT);
     const salts = members.salts.items(1, limits.proofEntriesMax).map((salt) => salt.text(policyForms.sha256));
-    return { result: bytes(members.result.text(policyForms.sha256)), salts: salts.map(bytes) };
+    return { result: unhex(members.result.text(policyForms.sha256)), salts: salts.map(unhex) };
   });
 }
 
@@ -85,8 +85,4 @@ function demandOneToOne(opened: readonly OpenedStay[]): void {
 
 function conflict(message: string): Error {
   return policyError('conflict', message);
-}
-
-function bytes(digits: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(digits, 'hex'));
 }

@@ -4,6 +4,7 @@ import { readJson } from '../appraisal/policy-json.ts';
 import { policyForms } from '../appraisal/policy-text.ts';
 import { isAttribute } from '../certificates/attributes.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
+import { tpmNameForm } from '../encoding/hex.ts';
 import { JsonPlace } from '../encoding/json-place.ts';
 import { uuidForm } from '../encoding/uuid.ts';
 import { limits } from '../limits.ts';
@@ -11,7 +12,6 @@ import type { LifeState } from './life-cycle.ts';
 
 const FORMAT = 'tvmmp-result/1';
 const PSEUDONYM = /^[0-9a-f]{32}$/;
-const TPM_NAME = /^000b[0-9a-f]{64}$/;
 const STATE = /^(?:stopped|running|paused|saved|departing|destroyed)$/;
 const ANY = /^.*$/s;
 
@@ -100,8 +100,8 @@ function readDocument(place: JsonPlace): ResultDocument {
   demandOrder(places, stays);
   return {
     vm: members.vm.text(uuidForm),
-    vtpm: members.vtpm.value === null ? null : members.vtpm.text(TPM_NAME),
-    issuedAt: timeOf(members.issuedAt),
+    vtpm: members.vtpm.value === null ? null : members.vtpm.text(tpmNameForm),
+    issuedAt: members.issuedAt.time(),
     from: members.from.value === 'birth' ? 'birth' : (members.from.constant('checkpoint') as 'checkpoint'),
     state: members.state.text(STATE) as LifeState,
     policy: members.policy.text(policyForms.id),
@@ -123,7 +123,7 @@ function readStay(place: JsonPlace): Stay {
     holder: members.holder.text(PSEUDONYM),
     attributes: readAttributes(members.attributes),
     policy: members.policy.integer(1, Number.MAX_SAFE_INTEGER),
-    since: timeOf(members.since),
+    since: members.since.time(),
     departed: members.departed.boolean(),
     last: members.last.text(policyForms.sha256),
   };
@@ -152,12 +152,6 @@ function readAttributes(place: JsonPlace): HostAttributes {
       return [name, value];
     }),
   );
-}
-
-function timeOf(place: JsonPlace): Date {
-  const time = new Date(place.text(policyForms.time));
-  if (Number.isNaN(time.getTime())) throw place.fault('inconsistent', 'is no time');
-  return time;
 }
 
 function sorted(attributes: HostAttributes): readonly (readonly [string, string | number])[] {

@@ -43,11 +43,12 @@ function failed(code: string, reason?: string): (error: unknown) => boolean {
   };
 }
 
-const enrolmentOf = (name: string, ekName: Uint8Array = randomBytes(34)): Enrolment => ({
+const tpmName = (): Uint8Array => Uint8Array.from([0, 11, ...randomBytes(32)]);
+const enrolmentOf = (name: string, ekName: Uint8Array = tpmName()): Enrolment => ({
   name,
   ekName,
-  akName: randomBytes(34),
-  receiveKeyName: randomBytes(34),
+  akName: tpmName(),
+  receiveKeyName: tpmName(),
   ekCertificate: randomBytes(8),
   akCertificate: randomBytes(8),
   agentCertificate: randomBytes(8),
@@ -260,9 +261,9 @@ describe("an authority's directory", () => {
     for (const change of [
       { name: 'other' },
       { name: 'bystander' },
-      { ekName: randomBytes(34) },
-      { akName: randomBytes(34) },
-      { receiveKeyName: randomBytes(34) },
+      { ekName: tpmName() },
+      { akName: tpmName() },
+      { receiveKeyName: tpmName() },
     ])
       assert.throws(
         () => {
