@@ -1,5 +1,6 @@
 import type { EventSubscription, HypervisorEvent } from '../libvirt/port.ts';
 import { pointAllToUs, pointToUs } from '../migration/agent-hint.ts';
+import { takeBackKeys } from '../migration/left-keys.ts';
 import type { LifeCycle } from '../migration/life-cycle.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
@@ -57,6 +58,7 @@ async function reconcile(services: Services, lifeCycle: LifeCycle): Promise<void
   try {
     await lifeCycle.reconcileAll();
     await pointAllToUs(services);
+    await takeBackKeys(services);
   } catch (error) {
     services.host.log.warn({ error: String(error) }, 'the VMs could not be looked at');
   }

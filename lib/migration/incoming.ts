@@ -54,8 +54,11 @@ export async function forgetSecret(
  * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
  */
 export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promise<void> {
-  const { host, platform } = services;
   if (vm.secret === '') throw new TvmmpError('internal', `VM ${vm.name} has no secret`);
+  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm));
+}
+
+async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Promise<void> {
   await host.hypervisor.defineSecret({
     uuid: vm.secret,
     usageType: 'vtpm',

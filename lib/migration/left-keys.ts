@@ -21,6 +21,18 @@ export async function forgetLeftKeys({ host }: Services): Promise<void> {
   }
 }
 
+/**
+ * Takes back what libvirt was given for a start or an arrival of which nothing came, and what could not be taken out when it had come: libvirt may have
+ * ended while its hook waited for the TPM, and the key is then that of a libvirt which knows nothing of the start. A VM that is staged is still to come.
+ */
+export async function takeBackKeys({ host, givenKeys }: Services): Promise<void> {
+  const { hypervisor, journal } = host;
+  for (const key of givenKeys.all.filter(({ uuid }) => journal.vm(uuid)?.state !== 'staged')) {
+    const domain = await lookAt(hypervisor, key.uuid);
+    if (!isStarting(domain)) await givenKeys.takeBack(key, () => forgetSecret(hypervisor, key));
+  }
+}
+
 /** Whether libvirt is about to run QEMU and swtpm for it. */
 function isStarting(domain: DomainSummary | null): boolean {
   if (domain === null || !isActive(domain)) return false;

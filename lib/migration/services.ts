@@ -4,6 +4,7 @@ import { limits } from '../limits.ts';
 import { Chains } from './chains.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
+import { GivenKeys } from './given-keys.ts';
 import type { Host } from './host.ts';
 import { LedgerNews } from './ledger-news.ts';
 import { LedgerView } from './ledger-view.ts';
@@ -41,6 +42,8 @@ export interface Services {
    * comes, and not for a definition of the VM that was here before (SPEC 8.2).
    */
   readonly admitted: Map<string, string>;
+  /** Keys in libvirt of which it is not known yet what came. */
+  readonly givenKeys: GivenKeys;
   /** How long the steps of sessions took. */
   readonly timings: StepTimings;
   /** libvirt's last word on the migrations of this host's VMs, by UUID; fed by its events. */
@@ -82,5 +85,6 @@ export function servicesOf(host: Host): Services {
     completedJobs: new Map(),
     timings: new StepTimings(),
     admitted: new Map(),
+    givenKeys: new GivenKeys(),
   };
 }

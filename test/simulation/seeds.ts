@@ -65,4 +65,9 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'a refusal after staging that a full disk kept out of the journal left the session staged until the next start of the agent',
   },
+  {
+    seed: 50_012_987,
+    actions: 200,
+    what: 'a key came to libvirt after the libvirt that wanted it for a start had ended, and stayed there',
+  },
 ];
