@@ -135,6 +135,22 @@ export function record<T extends Record<string, unknown>>(members: {
   };
 }
 
+/** A record that begins with the name of its format, which the value in memory does not carry. */
+export function formatted<T extends Record<string, unknown>>(
+  format: string,
+  members: { readonly [K in keyof T]: Shape<T[K]> },
+): Shape<T> {
+  const whole = record<Record<string, unknown>>({ format: literal(format), ...members });
+  const names = Object.keys(members);
+  return {
+    read: (value, path) => {
+      const found = whole.read(value, path);
+      return Object.fromEntries(names.map((name) => [name, found[name]])) as T;
+    },
+    write: (value) => whole.write({ ...value, format }),
+  };
+}
+
 /** A record whose `last` member may be missing: then its bytes are those of a record without it. */
 export function recordWith<T extends Record<string, unknown>>(
   members: { readonly [K in keyof T]-?: Shape<Exclude<T[K], undefined>> },

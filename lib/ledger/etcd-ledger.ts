@@ -2,6 +2,7 @@ import type { Etcd3, IRangeResponse } from 'etcd3';
 import { EtcdMembers } from './etcd-members.ts';
 import type { EtcdAccess } from './etcd-members.ts';
 import { EtcdWatch } from './etcd-watch.ts';
+import { notSwapped } from './ledger.ts';
 import type { Ledger, LedgerChange, LedgerWatch, Swapped } from './ledger.ts';
 import { decodeRow, encodeRow, requireFollows } from './ledger-row.ts';
 import type { LedgerRow } from './ledger-row.ts';
@@ -43,11 +44,7 @@ export class EtcdLedger implements Ledger {
     const { succeeded, responses } = await this.#members.ask((client) =>
       asExpected(client, key, before).then(client.put(key).value(bytes)).else(client.get(key)).commit(),
     );
-    if (succeeded) return { written: true };
-    const found = valueOf(responses[0]?.response_range);
-    // An answer that was lost: it was written when it was asked for the first time.
-    if (found !== null && Buffer.compare(found, bytes) === 0) return { written: true };
-    return { written: false, found: found === null ? null : decodeRow(next.vm, found) };
+    return succeeded ? { written: true } : notSwapped(next.vm, bytes, valueOf(responses[0]?.response_range));
   }
 
   async watch(vm: string | null, seen: (change: LedgerChange) => void): Promise<LedgerWatch> {

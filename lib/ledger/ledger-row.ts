@@ -2,9 +2,9 @@ import { bytesEqual } from '../bytes/compare.ts';
 import {
   decodeAs,
   encodeAs,
+  formatted,
   hash,
   hostName,
-  literal,
   nullable,
   numbered,
   record,
@@ -20,8 +20,7 @@ const host = record({ name: hostName, akName: tpmName });
 const place = record({ epoch: uintUpTo(), sequence: uintUpTo(), head: hash });
 
 /** `ledger-row` of SPEC 8.6. Members in the order of the encoding. */
-const rowShape = record({
-  format: literal('tvmmp/ledger/1'),
+const rowShape = formatted('tvmmp/ledger/1', {
   vm: uuid,
   birth: hash,
   epoch: uintUpTo(),
@@ -43,30 +42,19 @@ export type Place = Of<typeof place>;
  * What the ledger says of one VM: how far its chain is known to have come, and who holds it. `leaving`: its holder has begun to hand
  * it over. `withdrawn`: its holder gave it up, and the chain goes on from that place. `life` is `ended` after *destroyed*.
  */
-export type LedgerRow = Omit<Of<typeof rowShape>, 'format'>;
+export type LedgerRow = Of<typeof rowShape>;
 
 /** Bytes of a row: equal rows have equal bytes, so that a store compares whole values. */
 export function encodeRow(row: LedgerRow): Uint8Array {
-  return encodeAs(rowShape, { format: 'tvmmp/ledger/1', ...row });
+  return encodeAs(rowShape, row);
 }
 
 /** Reads what a ledger has for a VM: bytes that anybody with access to it may have written. Throws `ledger-invalid`. */
 export function decodeRow(vm: string, bytes: Uint8Array): LedgerRow {
   try {
-    const bytesMax = limits.ledgerRowBytesMax;
-    const {
-      vm: of,
-      birth,
-      epoch,
-      sequence,
-      head,
-      holder,
-      leaving,
-      withdrawn,
-      life,
-    } = decodeAs(rowShape, 'ledger row', bytes, { bytesMax });
-    if (of === vm) return { vm, birth, epoch, sequence, head, holder, leaving, withdrawn, life };
-    throw new TvmmpError('ledger-invalid', `the ledger's row of VM ${vm} is of VM ${of}`);
+    const row = decodeAs(rowShape, 'ledger row', bytes, { bytesMax: limits.ledgerRowBytesMax });
+    if (row.vm === vm) return row;
+    throw new TvmmpError('ledger-invalid', `the ledger's row of VM ${vm} is of VM ${row.vm}`);
   } catch (error) {
     if (error instanceof TvmmpError && error.code === 'ledger-invalid') throw error;
     const reason = error instanceof Error ? error.message : String(error);

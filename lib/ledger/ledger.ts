@@ -1,8 +1,17 @@
+import { bytesEqual } from '../bytes/compare.ts';
+import { decodeRow } from './ledger-row.ts';
 import type { LedgerRow } from './ledger-row.ts';
 
 /** What came of a compare-and-swap; `found` is what stood in its way. */
 export type Swapped =
   { readonly written: true } | { readonly written: false; readonly found: LedgerRow | null };
+
+/** What came of a swap that a store did not make, having found this; `asked` are the bytes that were to be written. */
+export function notSwapped(vm: string, asked: Uint8Array, found: Uint8Array | null): Swapped {
+  // An answer that was lost: it was written when it was asked for the first time.
+  if (found !== null && bytesEqual(found, asked)) return { written: true };
+  return { written: false, found: found === null ? null : decodeRow(vm, found) };
+}
 
 /** A change that a watch saw; `row` is null where the row was removed or cannot be read. */
 export interface LedgerChange {

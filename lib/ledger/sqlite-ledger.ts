@@ -1,4 +1,5 @@
 import type { Journal } from './journal.ts';
+import { notSwapped } from './ledger.ts';
 import type { Ledger, LedgerChange, LedgerWatch, LocalLedger, Swapped } from './ledger.ts';
 import { decodeRow, encodeRow, requireFollows } from './ledger-row.ts';
 import type { LedgerRow } from './ledger-row.ts';
@@ -29,9 +30,7 @@ export class SqliteLedger implements Ledger, LocalLedger {
     const before = expected === null ? null : encodeRow(expected);
     const bytes = encodeRow(next);
     if (this.#journal.swapLedgerRow(next.vm, before, bytes)) return { written: true };
-    const found = this.#journal.ledgerRow(next.vm);
-    if (found !== null && Buffer.compare(found, bytes) === 0) return { written: true };
-    return { written: false, found: found === null ? null : decodeRow(next.vm, found) };
+    return notSwapped(next.vm, bytes, this.#journal.ledgerRow(next.vm));
   }
 
   read(vm: string): Promise<LedgerRow | null> {

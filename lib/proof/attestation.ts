@@ -14,10 +14,9 @@ import {
   bytesUpTo,
   decodeAs,
   encodeAs,
+  formatted,
   hash,
   listOf,
-  literal,
-  record,
   textUpTo,
   time,
   uuid,
@@ -39,8 +38,7 @@ import type { VerifiedProof } from './verify.ts';
 /** Certificates of the host and of policy signers. */
 const CERTIFICATES_MAX = 1 + limits.proofSignersMax;
 
-const shape = record({
-  format: literal('tvmmp/attestation/1'),
+const shape = formatted('tvmmp/attestation/1', {
   vm: uuid,
   head: hash,
   nonce: bytesUpTo(limits.attestationNonceBytesMax),
@@ -55,11 +53,11 @@ const shape = record({
 });
 
 /** `attestation` of SPEC 4.3. UNVERIFIED. */
-export type Attestation = Omit<Of<typeof shape>, 'format'>;
+export type Attestation = Of<typeof shape>;
 
 /** Bytes of an attestation file. */
 export function encodeAttestation(attestation: Attestation): Uint8Array {
-  return encodeAs(shape, { format: 'tvmmp/attestation/1', ...attestation });
+  return encodeAs(shape, attestation);
 }
 
 /** Reads an attestation file; throws `encoding-invalid` or `limit-exceeded`. */

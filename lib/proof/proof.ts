@@ -1,6 +1,6 @@
 /** The proof file (SPEC 4): a VM's whole chain with all that is needed to verify it offline. UNVERIFIED until verify.ts. */
 import { decode } from '../encoding/cbor.ts';
-import { bytesUpTo, encodeAs, listOf, literal, record, textUpTo } from '../encoding/shape.ts';
+import { bytesUpTo, encodeAs, formatted, listOf, textUpTo } from '../encoding/shape.ts';
 import { limits } from '../limits.ts';
 import { signedEntryShape } from './entry.ts';
 import type { SignedEntry } from './entry.ts';
@@ -11,9 +11,8 @@ const parts = {
   certificates: listOf(bytesUpTo(limits.certificateBytesMax), { max: limits.proofCertificatesMax }),
   policies: listOf(textUpTo(limits.policyEnvelopeBytesMax), { max: limits.proofPoliciesMax }),
 };
-const fromBirth = record({ format: literal('tvmmp/proof/1'), ...parts });
-const fromCheckpoint = record({
-  format: literal('tvmmp/proof/2'),
+const fromBirth = formatted('tvmmp/proof/1', parts);
+const fromCheckpoint = formatted('tvmmp/proof/2', {
   summary: bytesUpTo(limits.summaryBytesMax),
   ...parts,
 });
@@ -34,17 +33,12 @@ export interface Proof {
 
 /** Bytes of a proof file. */
 export function encodeProof({ summary, ...rest }: Proof): Uint8Array {
-  return summary === null
-    ? encodeAs(fromBirth, { format: 'tvmmp/proof/1', ...rest })
-    : encodeAs(fromCheckpoint, { format: 'tvmmp/proof/2', summary, ...rest });
+  return summary === null ? encodeAs(fromBirth, rest) : encodeAs(fromCheckpoint, { summary, ...rest });
 }
 
 /** Reads a proof file; throws `encoding-invalid` or `limit-exceeded`. */
 export function decodeProof(bytes: Uint8Array): Proof {
   const value = decode(bytes, { bytesMax: limits.proofBytesMax });
   const short = Array.isArray(value) && value[0] === 'tvmmp/proof/2';
-  const { summary, entries, departures, certificates, policies } = short
-    ? fromCheckpoint.read(value, 'proof')
-    : { summary: null, ...fromBirth.read(value, 'proof') };
-  return { summary, entries, departures, certificates, policies };
+  return short ? fromCheckpoint.read(value, 'proof') : { summary: null, ...fromBirth.read(value, 'proof') };
 }

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import { sha256 } from '../encoding/hash.ts';
-import { bytesUpTo, decodeAs, encodeAs, hash, literal, record, tpmName, uuid } from '../encoding/shape.ts';
+import { bytesUpTo, decodeAs, encodeAs, formatted, hash, tpmName, uuid } from '../encoding/shape.ts';
 import type { Of } from '../encoding/shape.ts';
 import { TvmmpError } from '../errors.ts';
 import { makeCredential } from '../tpm/credential.ts';
@@ -17,8 +17,7 @@ import type { ChainState } from './chain.ts';
 /** TPMT_PUBLIC of an RSA-4096 key fits. */
 const PUBLIC_BYTES_MAX = 1024;
 
-const shape = record({
-  format: literal('tvmmp/vtpm-challenge/1'),
+const shape = formatted('tvmmp/vtpm-challenge/1', {
   vm: uuid,
   vtpm: tpmName,
   akPublic: bytesUpTo(PUBLIC_BYTES_MAX),
@@ -27,11 +26,11 @@ const shape = record({
 });
 
 /** `vtpm-challenge` of SPEC 4.4: the verifier's own, and secret. */
-export type VtpmChallenge = Omit<Of<typeof shape>, 'format'>;
+export type VtpmChallenge = Of<typeof shape>;
 
 /** Bytes of a challenge file. */
 export function encodeChallenge(challenge: VtpmChallenge): Uint8Array {
-  return encodeAs(shape, { format: 'tvmmp/vtpm-challenge/1', ...challenge });
+  return encodeAs(shape, challenge);
 }
 
 /** Reads a challenge file; throws `encoding-invalid`. */

@@ -4,6 +4,7 @@ import {
   bytesOf,
   decodeAs,
   encodeAs,
+  formatted,
   listOf,
   literal,
   nullable,
@@ -35,6 +36,13 @@ const good = {
 describe('shapes', () => {
   it('read what they wrote', () => {
     assert.deepEqual(decodeAs(shape, 'example', encodeAs(shape, good)), good);
+  });
+
+  it('of a format write its name first, and read it as what has to be there and no more', () => {
+    const named = formatted('example/1', { count: uintUpTo(9) });
+    assert.deepEqual(encodeAs(named, { count: 3 }), encode(['example/1', 3]));
+    assert.deepEqual(decodeAs(named, 'it', encode(['example/1', 3])), { count: 3 });
+    assert.throws(() => decodeAs(named, 'it', encode(['example/2', 3])), /it\.format: expected "example\/1"/);
   });
 
   it('name the member that is wrong', () => {
