@@ -1,5 +1,8 @@
-import Database from 'better-sqlite3';
-import { TvmmpError } from '../errors.ts';
+import type Database from 'better-sqlite3';
+import { ChainStore } from './chain-store.ts';
+import type { StoredChain } from './chain-store.ts';
+import { openDatabase } from './journal-file.ts';
+import { PermitStore } from './permit-store.ts';
 import type {
   Credential,
   PermitRecord,
@@ -11,24 +14,10 @@ import type {
   VmState,
   VtpmStateRecord,
 } from './records.ts';
-import { schema, schemaVersion, upgrades } from './schema.ts';
 import { SessionStore } from './session-store.ts';
 import type { SessionChange } from './session-store.ts';
 import { Statements } from './statements.ts';
 import { VtpmStore } from './vtpm-store.ts';
-
-/** A whole chain as it is stored: signed entries by sequence, *departed* entries by epoch, and what verifies them. */
-export interface StoredChain {
-  /** Sequence number of its first entry: 0, or that of a checkpoint. */
-  readonly first: number;
-  /** Summaries of the checkpoints among its entries, by sequence; with that of the first entry where `first` is not 0. */
-  readonly summaries: ReadonlyMap<number, Uint8Array>;
-  /** Whether it continues what is there: entries before `first` are then kept as history. */
-  readonly continues: boolean;
-  readonly entries: readonly Uint8Array[];
-  readonly departures: ReadonlyMap<number, Uint8Array>;
-  readonly credentials: readonly Credential[];
-}
 
 /**
  * What this host has decided, durable before its effect: VMs, their chains, sessions, permits, refusals. Every method is
@@ -37,16 +26,20 @@ export interface StoredChain {
 export class Journal {
   readonly #db: Database.Database;
   readonly #statements: Statements;
+  readonly #chains: ChainStore;
   readonly #sessions: SessionStore;
   readonly #vtpms: VtpmStore;
+  readonly #permits: PermitStore;
   #changes = 0;
 
   /** Opens or creates the journal; `:memory:` for tests. */
   constructor(file: string) {
-    this.#db = open(file);
+    this.#db = openDatabase(file);
     this.#statements = new Statements(this.#db);
+    this.#chains = new ChainStore(this.#statements);
     this.#sessions = new SessionStore(this.#statements);
     this.#vtpms = new VtpmStore(this.#statements);
+    this.#permits = new PermitStore(this.#statements);
   }
 
   close(): void {
@@ -93,17 +86,9 @@ export class Journal {
   removeVm(uuid: string): void {
     this.#changes += 1;
     this.transaction(() => {
-      for (const table of [
-        'entry',
-        'summary',
-        'departure',
-        'credential',
-        'permit',
-        'vtpm_state',
-        'vtpm_past',
-      ]) {
-        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
-      }
+      this.#chains.remove(uuid);
+      this.#permits.remove(uuid);
+      this.#vtpms.forget(uuid);
       this.#statements.prepare('DELETE FROM vm WHERE uuid = ?').run(uuid);
     });
   }
@@ -112,140 +97,77 @@ export class Journal {
 
   /** Signed entries in order of their sequence, from one on. */
   entries(uuid: string, first = 0): readonly Uint8Array[] {
-    return this.#statements
-      .prepare<[string, number], { bytes: Uint8Array }>(
-        'SELECT bytes FROM entry WHERE vm = ? AND sequence >= ? ORDER BY sequence',
-      )
-      .all(uuid, first)
-      .map((row) => row.bytes);
+    return this.#chains.entries(uuid, first);
   }
 
   /** The signed entry with this sequence number. */
   entry(uuid: string, sequence: number): Uint8Array | null {
-    const row = this.#statements
-      .prepare<[string, number], { bytes: Uint8Array }>(
-        'SELECT bytes FROM entry WHERE vm = ? AND sequence = ?',
-      )
-      .get(uuid, sequence);
-    return row?.bytes ?? null;
+    return this.#chains.entry(uuid, sequence);
   }
 
   /** From where on this host has every entry up to the head; null without any. Reads all of them. */
   historyBegins(uuid: string): number | null {
-    const row = this.#statements
-      .prepare<[string], { first: number | null }>(
-        `SELECT max(sequence) AS first FROM entry AS e WHERE vm = ? AND NOT EXISTS
-         (SELECT 1 FROM entry WHERE vm = e.vm AND sequence = e.sequence - 1)`,
-      )
-      .get(uuid);
-    return row?.first ?? null;
+    return this.#chains.historyBegins(uuid);
   }
 
   /** Summaries of checkpoints that are entries here, by sequence, the latest first (SPEC 4.1). */
   summaries(uuid: string): readonly { readonly sequence: number; readonly bytes: Uint8Array }[] {
-    return this.#statements
-      .prepare<[string], { sequence: number; bytes: Uint8Array }>(
-        'SELECT sequence, bytes FROM summary WHERE vm = ? ORDER BY sequence DESC LIMIT 64',
-      )
-      .all(uuid);
+    return this.#chains.summaries(uuid);
   }
 
   /** Sequence number of the first checkpoint from here on whose summary is kept; null without one. */
   firstSummaryFrom(uuid: string, sequence: number): number | null {
-    const row = this.#statements
-      .prepare<[string, number], { first: number | null }>(
-        'SELECT min(sequence) AS first FROM summary WHERE vm = ? AND sequence >= ?',
-      )
-      .get(uuid, sequence);
-    return row?.first ?? null;
+    return this.#chains.firstSummaryFrom(uuid, sequence);
   }
 
   /** The summary of the checkpoint with this sequence number. */
   summary(uuid: string, sequence: number): Uint8Array | null {
-    const row = this.#statements
-      .prepare<[string, number], { bytes: Uint8Array }>(
-        'SELECT bytes FROM summary WHERE vm = ? AND sequence = ?',
-      )
-      .get(uuid, sequence);
-    return row?.bytes ?? null;
+    return this.#chains.summary(uuid, sequence);
   }
 
   putSummary(uuid: string, sequence: number, bytes: Uint8Array): void {
-    this.#statements.prepare('INSERT OR REPLACE INTO summary VALUES (?, ?, ?)').run(uuid, sequence, bytes);
+    this.#chains.putSummary(uuid, sequence, bytes);
   }
 
   /** Adds one signed entry; a sequence number that is taken is refused: chains do not fork here. */
   appendEntry(uuid: string, sequence: number, bytes: Uint8Array): void {
-    this.#statements.prepare('INSERT INTO entry VALUES (?, ?, ?)').run(uuid, sequence, bytes);
+    this.#chains.append(uuid, sequence, bytes);
   }
 
   /** Ends a VM's chain with `sequence`; what came after it in `session` is set aside, not deleted (SPEC 6.9). */
   rewindChain(uuid: string, sequence: number, session: Uint8Array): void {
     this.transaction(() => {
-      this.#statements
-        .prepare(
-          `INSERT OR REPLACE INTO set_aside SELECT vm, @session, sequence, bytes FROM entry
-           WHERE vm = @uuid AND sequence > @sequence`,
-        )
-        .run({ uuid, sequence, session });
-      for (const table of ['entry', 'summary'])
-        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence > ?`).run(uuid, sequence);
+      this.#chains.rewind(uuid, sequence, session);
     });
   }
 
   /** Signed entries that `rewindChain` set aside in a session, in order: evidence of what this host had signed. */
   setAside(session: Uint8Array): readonly Uint8Array[] {
-    return this.#statements
-      .prepare<[Uint8Array], { bytes: Uint8Array }>(
-        'SELECT bytes FROM set_aside WHERE session = ? ORDER BY sequence',
-      )
-      .all(session)
-      .map((row) => row.bytes);
+    return this.#chains.setAside(session);
   }
 
   /** Replaces a VM's chain by one that was received whole and verified. */
   replaceChain(uuid: string, chain: StoredChain): void {
     this.transaction(() => {
-      const kept = chain.continues ? chain.first : 0;
-      for (const table of ['entry', 'summary'])
-        this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ? AND sequence >= ?`).run(uuid, kept);
-      if (kept === 0)
-        for (const table of ['departure', 'credential'])
-          this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(uuid);
-      chain.entries.forEach((bytes, index) => {
-        this.appendEntry(uuid, chain.first + index, bytes);
-      });
-      for (const [sequence, bytes] of chain.summaries) this.putSummary(uuid, sequence, bytes);
-      for (const [epoch, bytes] of chain.departures) this.putDeparture(uuid, epoch, bytes);
-      this.putCredentials(uuid, chain.credentials);
+      this.#chains.replace(uuid, chain);
     });
   }
 
   /** Signed *departed* entries by the epoch that they end, ascending (SPEC 2). */
   departures(uuid: string): readonly Uint8Array[] {
-    return this.#statements
-      .prepare<[string], { bytes: Uint8Array }>('SELECT bytes FROM departure WHERE vm = ? ORDER BY epoch')
-      .all(uuid)
-      .map((row) => row.bytes);
+    return this.#chains.departures(uuid);
   }
 
   putDeparture(uuid: string, epoch: number, bytes: Uint8Array): void {
-    this.#statements.prepare('INSERT OR REPLACE INTO departure VALUES (?, ?, ?)').run(uuid, epoch, bytes);
+    this.#chains.putDeparture(uuid, epoch, bytes);
   }
 
   credentials(uuid: string): readonly Credential[] {
-    return this.#statements
-      .prepare<[string], Credential>(
-        'SELECT kind, digest, bytes FROM credential WHERE vm = ? ORDER BY kind, digest',
-      )
-      .all(uuid);
+    return this.#chains.credentials(uuid);
   }
 
   putCredentials(uuid: string, credentials: readonly Credential[]): void {
-    const insert = this.#statements.prepare(
-      'INSERT OR IGNORE INTO credential (vm, digest, kind, bytes) VALUES (?, ?, ?, ?)',
-    );
-    for (const { digest, kind, bytes } of credentials) insert.run(uuid, digest, kind, bytes);
+    this.#chains.putCredentials(uuid, credentials);
   }
 
   // Sessions
@@ -323,32 +245,23 @@ export class Journal {
   // Permits
 
   permit(vm: string): PermitRecord | null {
-    return (
-      this.#statements.prepare<[string], PermitRecord>('SELECT * FROM permit WHERE vm = ?').get(vm) ?? null
-    );
+    return this.#permits.get(vm);
   }
 
   putPermit(permit: PermitRecord): void {
     this.#changes += 1;
-    this.#statements
-      .prepare('INSERT OR REPLACE INTO permit VALUES (@vm, @session, @facts, @verdict, @expires, @consumed)')
-      .run(permit);
+    this.#permits.put(permit);
   }
 
   /** Uses the permit up; false when there is none, it is another session's, it has expired, or it was used (SPEC 8.1). */
   consumePermit(vm: string, session: Uint8Array, now: number): boolean {
     this.#changes += 1;
-    const { changes } = this.#statements
-      .prepare(
-        'UPDATE permit SET consumed = ? WHERE vm = ? AND session = ? AND consumed IS NULL AND expires > ?',
-      )
-      .run(now, vm, session, now);
-    return changes === 1;
+    return this.#permits.consume(vm, session, now);
   }
 
   removePermit(vm: string): void {
     this.#changes += 1;
-    this.#statements.prepare('DELETE FROM permit WHERE vm = ?').run(vm);
+    this.#permits.remove(vm);
   }
 
   // The ledger, where it is this host's own (sqlite-ledger.ts)
@@ -400,38 +313,5 @@ export class Journal {
 
   putSetting(key: string, value: string): void {
     this.#statements.prepare('INSERT OR REPLACE INTO setting VALUES (?, ?)').run(key, value);
-  }
-}
-
-function open(file: string): Database.Database {
-  try {
-    const db = new Database(file);
-    db.pragma('journal_mode = WAL');
-    db.pragma('synchronous = FULL');
-    db.pragma('foreign_keys = ON');
-    bringUpToDate(db, file);
-    return db;
-  } catch (error) {
-    if (error instanceof TvmmpError) throw error;
-    throw new TvmmpError('journal-failed', `cannot open the journal ${file}: ${String(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-/** Makes the tables, or brings those of an earlier version up to date; a later version's are not touched. */
-function bringUpToDate(db: Database.Database, file: string): void {
-  const found = db.pragma('user_version', { simple: true }) as number;
-  if (found > schemaVersion) {
-    throw new TvmmpError(
-      'journal-failed',
-      `${file} has schema version ${found}, this tvmmpd knows ${schemaVersion}`,
-    );
-  }
-  for (let version = found; version < schemaVersion;) {
-    const [statements, next] = version === 0 ? [schema, schemaVersion] : [upgrades[version], version + 1];
-    if (statements === undefined) throw new TvmmpError('journal-failed', `${file} has no known version`);
-    db.exec(`BEGIN IMMEDIATE; ${statements} PRAGMA user_version = ${next}; COMMIT;`);
-    version = next;
   }
 }

@@ -44,6 +44,12 @@ export class VtpmStore {
     this.#statements.prepare('DELETE FROM vtpm_state WHERE vm = ?').run(vm);
   }
 
+  /** Nothing of it stays known: its VM is forgotten. */
+  forget(vm: string): void {
+    for (const table of ['vtpm_state', 'vtpm_past'])
+      this.#statements.prepare(`DELETE FROM ${table} WHERE vm = ?`).run(vm);
+  }
+
   /** The latest are kept. */
   #addPast(vm: string, digest: Uint8Array): void {
     this.#statements.prepare('DELETE FROM vtpm_past WHERE vm = ? AND digest = ?').run(vm, digest);

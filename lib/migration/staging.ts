@@ -2,7 +2,7 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
-import type { StoredChain } from '../ledger/journal.ts';
+import type { StoredChain } from '../ledger/chain-store.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import type { ChainState } from '../proof/chain.ts';

@@ -344,7 +344,7 @@ export const protocol = [
       title: 'accepts a session id once, for as long as a session can live',
     },
   ]),
-  ...mutantsOf('lib/ledger/journal.ts', 'test/unit/ledger/journal.test.ts', [
+  ...mutantsOf('lib/ledger/permit-store.ts', 'test/unit/ledger/journal.test.ts', [
     {
       name: 'permit/once',
       defence: 'A permit is used once',
@@ -377,6 +377,8 @@ export const protocol = [
       replace: 'WHERE (vm = ? OR 1) AND session = ? AND consumed',
       title: journalTitle,
     },
+  ]),
+  ...mutantsOf('lib/ledger/chain-store.ts', 'test/unit/ledger/journal.test.ts', [
     {
       name: 'journal/no-fork',
       defence: 'A chain does not fork in the journal',
@@ -385,6 +387,8 @@ export const protocol = [
       replace: 'INSERT OR REPLACE INTO entry VALUES (?, ?, ?)',
       title: 'lets a chain grow at its end alone',
     },
+  ]),
+  ...mutantsOf('lib/ledger/journal-file.ts', 'test/unit/ledger/journal.test.ts', [
     {
       name: 'journal/schema',
       defence: 'A journal of another version is not guessed at',

@@ -2,7 +2,8 @@
  * The journal without SQLite: what lib/ledger/journal.ts promises, in maps, for runs of a million hand-overs. `memory-journal.test.ts` holds it against
  * the shipped one; every eighth seed runs on that.
  */
-import type { Journal, StoredChain } from '../../lib/ledger/journal.ts';
+import type { StoredChain } from '../../lib/ledger/chain-store.ts';
+import type { Journal } from '../../lib/ledger/journal.ts';
 import type {
   Credential,
   PermitRecord,
