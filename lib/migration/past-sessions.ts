@@ -25,7 +25,8 @@ export async function repeatOutcome(
     const entry = departures.find((signed) => sessionOf(signed) === hex(record.id));
     if (entry !== undefined) await channel.send(departedMessage(services, record.id, entry));
   } else if (record.role === 'source' && record.state === 'resolved' && message.kind === 'arrived') {
-    await contradict(services, channel, message, record);
+    noteContradiction(services, message, record);
+    await channel.send({ kind: 'refused', session: record.id, hint: null });
   } else if (message.kind === 'abort' || message.kind === 'query') {
     await disclaimAgain(services, channel, message, record);
   }
@@ -43,20 +44,15 @@ async function disclaimAgain(
   await channel.send(await disclaim(services, question));
 }
 
-/** Both hosts have the VM: nothing is destroyed, both operators are told (SPEC 6.9). */
-async function contradict(
-  services: Services,
-  channel: Channel,
-  message: Arrived,
-  record: SessionRecord,
-): Promise<void> {
+/** Both hosts have the VM: nothing is destroyed, the operator is told (SPEC 6.9). Gives what was noted; throws where *arrived* does not verify. */
+export function noteContradiction(services: Services, message: Arrived, record: SessionRecord): string {
   const departing = departingOf(services, record.vm, record.id);
   if (departing === null) throw new TvmmpError('internal', 'a resolved session without its departing entry');
   verifyArrived(services, departing.state, message);
   const { journal, now } = services.host;
   const problem = `hand-over-conflict: ${record.peer} says that the VM arrived there, and an administrator kept it here`;
   journal.noteProblem(record.id, problem, now());
-  await channel.send({ kind: 'refused', session: record.id, hint: null });
+  return problem;
 }
 
 /** Our *arrived* of a session, from the journal. */

@@ -282,6 +282,12 @@ export class Sessions {
     if (record === null || (record.peer !== '' && record.peer !== channel.peerName)) {
       throw new TvmmpError('peer-untrusted', `${channel.peerName} speaks of a session that is not its own`);
     }
+    const unsigned = live?.state.tag === 'resolved' && record.state !== 'resolved';
+    if (unsigned && live instanceof SourceSession && message.kind === 'arrived') {
+      live.contradictedBy(message, record);
+      channel.close();
+      return;
+    }
     // Of a session that is journalled as departed nothing but its last word is on its way, over a connection that may be gone.
     if (live !== undefined && record.state !== 'departed') {
       live.attach(channel);

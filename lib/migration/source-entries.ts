@@ -68,12 +68,16 @@ export async function signDeparting(
   return { head: appended.head, offer: { kind: 'offer', session, claim, proof, sealed: blob } };
 }
 
-/** The VM stays: by the word of both hosts, or by an administrator's, where the proof says who did not agree (SPEC 6.9). */
+/**
+ * The VM stays: by the word of both hosts, or by an administrator's, where the proof says who did not agree (SPEC 6.9). `problem`: what stands against that
+ * word by the time that it is signed; '' where nothing does.
+ */
 export async function signStayed(
   { host, chains }: Services,
   { uuid, name }: VmRecord,
   session: Uint8Array,
   kind: 'aborted' | 'resolved',
+  problem: () => string = () => '',
 ): Promise<void> {
   const peer = kind === 'aborted' ? null : (chains.require(uuid, name).departure?.to ?? null);
   await chains.append(
@@ -82,6 +86,7 @@ export async function signStayed(
     {
       journal: (record) => {
         host.journal.changeSession(session, { state: kind }, host.now());
+        host.journal.noteProblem(session, problem(), host.now());
         return record;
       },
     },

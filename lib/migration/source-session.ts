@@ -1,6 +1,6 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import type { Claim } from '../evidence/claim.ts';
-import type { SessionState, VmRecord } from '../ledger/records.ts';
+import type { SessionRecord, SessionState, VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Aborted, Arrived, EvidenceMessage, Hello } from '../protocol/messages.ts';
@@ -16,6 +16,7 @@ import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { claimWithLogs } from './own-evidence.ts';
 import { noteTrouble } from './problem.ts';
 import { noteRefusal, Refused } from './refused.ts';
+import { noteContradiction } from './past-sessions.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
 import { checkSourceMayLeave } from './source-checks.ts';
@@ -80,6 +81,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   readonly #services: Services;
   readonly #release = deferred<undefined>();
   readonly #finish = deferred<SourceOutcome>();
+  /** What the target has said against an administrator's word that is not signed yet. */
+  #contradiction = '';
 
   constructor(
     services: Services,
@@ -166,6 +169,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   protected step(state: SourceState, input: SourceInput) {
     if (this.move === 'under-way' && (input.kind === 'stayed' || input.kind === 'left'))
       throw unexpected('of a migration under way', input.kind);
+    // A word that is given again stands against what was said meanwhile.
+    if (input.kind === 'keep') this.#contradiction = '';
     return stepSource(state, input);
   }
 
@@ -308,9 +313,14 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
   }
 
+  /** The target says *arrived* while an administrator's word is still to be signed: it stands beside that word once it is (SPEC 6.9). */
+  contradictedBy(arrived: Arrived, record: SessionRecord): void {
+    this.#contradiction = noteContradiction(this.#services, arrived, record);
+  }
+
   /** SPEC 6.9: an administrator says that the VM stays. */
   async #keep(): Promise<void> {
-    await signStayed(this.#services, this.vm, this.session, 'resolved');
+    await signStayed(this.#services, this.vm, this.session, 'resolved', () => this.#contradiction);
     await this.#services.anchor.settleOrOwe();
     this.log.warn({ vm: this.vm.uuid }, 'the VM stays: resolved by an administrator');
     this.#release.reject(new Refused('an administrator kept the VM here'));

@@ -147,6 +147,36 @@ export const resolutions = [
       title: 'is one that may be there, where giving it failed',
     },
   ]),
+  ...mutantsOf('lib/migration/sessions.ts', resolution, [
+    {
+      name: 'conflict/before-it-is-signed',
+      defence: 'What the target says against a word that is still to be signed is heard',
+      spec: '6.9, 8.2',
+      find: "const unsigned = live?.state.tag === 'resolved' &&",
+      replace: "const unsigned = key === '' && live?.state.tag === 'resolved' &&",
+      title:
+        'is contradicted by what the target says before it can be signed, and the VM does not start then',
+    },
+  ]),
+  ...mutantsOf('lib/migration/source-session.ts', resolution, [
+    {
+      name: 'conflict/outlives-the-signature',
+      defence: 'What was said against a word before it was signed stands when it is',
+      spec: '6.9, 8.2',
+      find: ", 'resolved', () => this.#contradiction);",
+      replace: ", 'resolved', () => '');",
+      title:
+        'is contradicted by what the target says before it can be signed, and the VM does not start then',
+    },
+    {
+      name: 'conflict/stated-again',
+      defence: 'A word that is given again stands against what was said before it',
+      spec: '6.9',
+      find: "    if (input.kind === 'keep') this.#contradiction = '';\n",
+      replace: '',
+      title: 'stands against what the target said before, where it is stated again',
+    },
+  ]),
   ...mutantsOf('lib/migration/past-sessions.ts', resolution, [
     {
       name: 'conflict/verified',
@@ -160,8 +190,8 @@ export const resolutions = [
       name: 'conflict/noted',
       defence: 'A conflict is noted, so that the VM does not start',
       spec: '6.9, 8.2',
-      find: '  journal.noteProblem(record.id, problem, now());\n  await channel.send({ kind:',
-      replace: '  void [journal, problem, now];\n  await channel.send({ kind:',
+      find: '  journal.noteProblem(record.id, problem, now());\n',
+      replace: '  void [journal, now];\n',
       title:
         'destroys nothing where the target says arrived after all, tells both, and lets the VM start nowhere',
     },

@@ -7,6 +7,7 @@ import { isConflict } from '../../lib/migration/situation.ts';
 import type { Outcome } from '../../lib/migration/situation.ts';
 import type { Domain, VmTruth } from './domain.ts';
 import type { SimulatedHost } from './host.ts';
+import type { AnyJournal } from './journal.ts';
 import type { Kernel } from './kernel.ts';
 
 /** States an outcome at a host. Throws what `tvmmp migration resolve` would say. */
@@ -111,7 +112,16 @@ function runs(host: SimulatedHost, vm: VmTruth): boolean {
 
 function claims({ journal, name }: SimulatedHost, vm: VmTruth): boolean {
   const record = journal.vm(vm.uuid);
-  return record?.holder === name && record.state !== 'departing';
+  if (record?.holder !== name) return false;
+  return (
+    record.state !== 'departing' || journal.sessions(vm.uuid).some((session) => isKept(journal, session))
+  );
+}
+
+/** Whether an administrator has kept it by a word that is still to be signed: *resolved* may come any time. */
+function isKept(journal: AnyJournal, { id, role, state }: SessionRecord): boolean {
+  const isOpen = role === 'source' && ['offered', 'staged', 'aborting'].includes(state);
+  return isOpen && journal.sessionSteps(id).some(({ note }) => note === 'an administrator resolves it: keep');
 }
 
 function recordOf({ journal, name }: SimulatedHost, session: Uint8Array): SessionRecord {

@@ -70,4 +70,9 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'a key came to libvirt after the libvirt that wanted it for a start had ended, and stayed there',
   },
+  {
+    seed: 50_008_760,
+    actions: 200,
+    what: 'what a target said against a word that the TPM had still to sign was not heard, and the VM started at the source',
+  },
 ];

@@ -110,6 +110,41 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
       await assert.rejects(stage.until(stage.alpha.machine.start(vm.uuid)), /hand-over-conflict/);
     });
 
+    /** The VM is kept at alpha by a word that its TPM does not sign, and the target says that it has it. */
+    async function contradictedBeforeSigned(): Promise<void> {
+      const liar = new Liar(stage);
+      const offered = await abortingWith(liar);
+      await stopAtAlpha();
+      stage.alpha.tpm.failing = true;
+      assert.equal((await state(stage.alpha, 'keep')).state, 'aborting');
+      const forged = await liar.connect(stage.alpha);
+      await forged.send(liar.arrived(offered, { session: new Uint8Array(32) }));
+      await assert.rejects(stage.until(forged.receive(30_000)), /gone/);
+      assert.doesNotMatch(sessionAt(stage.alpha).problem, /^hand-over-conflict: /);
+      const channel = await liar.connect(stage.alpha);
+      await channel.send(liar.arrived(offered));
+      await assert.rejects(stage.until(channel.receive(30_000)), /gone/);
+      await stage.pass(2_000);
+    }
+
+    it('is contradicted by what the target says before it can be signed, and the VM does not start then', async () => {
+      await contradictedBeforeSigned();
+      stage.alpha.tpm.failing = false;
+      await stage.pass(2_000);
+      assert.equal(sessionAt(stage.alpha).state, 'resolved');
+      assert.match(sessionAt(stage.alpha).problem, /^hand-over-conflict: gamma\.test says/);
+      await assert.rejects(stage.until(stage.alpha.machine.start(vm.uuid)), /hand-over-conflict/);
+    });
+
+    it('stands against what the target said before, where it is stated again', async () => {
+      await contradictedBeforeSigned();
+      assert.equal((await state(stage.alpha, 'keep')).state, 'aborting');
+      stage.alpha.tpm.failing = false;
+      await stage.pass(2_000);
+      assert.deepEqual([sessionAt(stage.alpha).state, sessionAt(stage.alpha).problem], ['resolved', '']);
+      await stage.until(stage.alpha.machine.start(vm.uuid));
+    });
+
     it('is believed over an arrival that is not the target’s', async () => {
       const liar = new Liar(stage);
       const offered = await abortingWith(liar);
