@@ -1,7 +1,6 @@
 /** What `tvmmp proof verify --attestation` tells: that the VM is held now, by whom (SPEC 4.3), and what its vTPM says (SPEC 4.4). */
 import type { RevocationDocument } from '../appraisal/revocation.ts';
 import { attributesText } from '../certificates/attributes.ts';
-import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import { selectionText } from '../appraisal/quote.ts';
@@ -12,12 +11,11 @@ import type { VerifiedProof } from '../proof/verify.ts';
 import type { VtpmChallenge } from '../proof/vtpm-challenge.ts';
 import type { VerifiedVtpmQuote } from '../proof/vtpm-quote.ts';
 import { usageError } from './exit.ts';
-import { readInput, readText } from './files.ts';
+import { readInput } from './files.ts';
 import { nonceFrom } from './nonce.ts';
 import { publicKeyFrom } from './public-key.ts';
 import { fields, paint, timeText } from './output.ts';
-
-const ROOT_BYTES_MAX = 64 * 1024;
+import { rootFrom } from './root-file.ts';
 
 /** TPMS_ATTEST and TPMT_SIGNATURE are far below. */
 const STRUCTURE_BYTES_MAX = 16 * 1024;
@@ -68,7 +66,7 @@ export async function attestedBy(
   if (options.attestation === undefined) return null;
   const challenge = options.challenge === undefined ? null : await challengeFrom(options.challenge);
   const nonce = challenge?.nonce ?? nonceFrom(options.nonce ?? '');
-  const root = parseRootCertificate(readText(options.authority, ROOT_BYTES_MAX));
+  const root = await rootFrom(options.authority);
   const bytes = readInput(options.attestation, limits.attestationBytesMax);
   const host = verifyAttestation(bytes, { root, proof, nonce, now: new Date(), revocations });
   return { nonce, host, guest: await guestOf(proof, options, challenge, nonce) };

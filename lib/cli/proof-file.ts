@@ -1,10 +1,8 @@
 /** Proof files that users name: verified, and what to say where they do not hold. */
-import { readText } from './files.ts';
 import { refused } from './exit.ts';
+import { rootFrom } from './root-file.ts';
 import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
-
-const ROOT_BYTES_MAX = 64 * 1024;
 
 /** What a proof says, or why it does not hold, for `--json`; null: nobody verified it. */
 export async function judgement(
@@ -21,10 +19,11 @@ export async function verified(
   rootFile: string,
   checkpoints = true,
 ): Promise<VerifiedProof | ProofFault> {
-  const { parseRootCertificate } = await import('../certificates/root-certificate.ts');
   const { verifyProof } = await import('../proof/verify.ts');
-  const root = parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX));
-  return verifyProof(bytes, { root, ...(checkpoints ? { checkpoints: 'any' as const } : {}) });
+  return verifyProof(bytes, {
+    root: await rootFrom(rootFile),
+    ...(checkpoints ? { checkpoints: 'any' as const } : {}),
+  });
 }
 
 /** Ends the command: the proof does not hold. */

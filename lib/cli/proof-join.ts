@@ -3,10 +3,9 @@ import { limits } from '../limits.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
-import { readInput, readText, writeOutput } from './files.ts';
+import { readInput, writeOutput } from './files.ts';
 import { bytesText, print, printJson } from './output.ts';
-
-const ROOT_BYTES_MAX = 64 * 1024;
+import { rootFrom } from './root-file.ts';
 
 interface JoinOptions extends CommonOptions {
   readonly authority: string;
@@ -35,15 +34,13 @@ export function addJoin(proof: Command): void {
 }
 
 async function join(files: readonly string[], options: JoinOptions): Promise<void> {
-  const { parseRootCertificate } = await import('../certificates/root-certificate.ts');
   const { joinProofs } = await import('../proof/join.ts');
   const { decodeProof, encodeProof } = await import('../proof/proof.ts');
   const { verifyProof } = await import('../proof/verify.ts');
   const bytes = encodeProof(
     joinProofs(files.map((file) => decodeProof(readInput(file, limits.proofBytesMax)))),
   );
-  const root = parseRootCertificate(readText(options.authority, ROOT_BYTES_MAX));
-  const judged = verifyProof(bytes, { root });
+  const judged = verifyProof(bytes, { root: await rootFrom(options.authority) });
   if (judged.outcome === 'fault')
     throw refused(`put together, the proof does not verify: ${judged.check}: ${judged.message}`);
   if (options.output === '-') {

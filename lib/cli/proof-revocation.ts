@@ -1,21 +1,23 @@
 /** What `tvmmp proof verify --revocations` tells of revoked hosts. */
 import { verifySignedRevocations } from '../appraisal/revocation.ts';
 import type { RevocationDocument } from '../appraisal/revocation.ts';
-import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import { limits } from '../limits.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { RevokedSigner } from '../proof/revocation.ts';
 import { readText } from './files.ts';
 import { paint, timeText } from './output.ts';
-
-const ROOT_BYTES_MAX = 64 * 1024;
+import { rootFrom } from './root-file.ts';
 
 /**
  * The revocation list of a file. Its signer is certified in the proof itself. Throws `policy-invalid` where no policy signer of the root
  * signed it.
  */
-export function revocationsOf(bytes: Uint8Array, rootFile: string, listFile: string): RevocationDocument {
-  const root = parseRootCertificate(readText(rootFile, ROOT_BYTES_MAX));
+export async function revocationsOf(
+  bytes: Uint8Array,
+  rootFile: string,
+  listFile: string,
+): Promise<RevocationDocument> {
+  const root = await rootFrom(rootFile);
   const { certificates } = decodeProof(bytes);
   const envelope = readText(listFile, limits.policyEnvelopeBytesMax);
   return verifySignedRevocations(envelope, { root, signers: certificates, at: new Date() });

@@ -90,7 +90,9 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
     return refuseFault(judged, bytes);
   }
   const list =
-    options.revocations === undefined ? null : revocationsOf(bytes, options.authority, options.revocations);
+    options.revocations === undefined
+      ? null
+      : await revocationsOf(bytes, options.authority, options.revocations);
   const signers = list === null ? null : revokedSigners(judged, list);
   const attested = await attestations.attestedBy(judged, options, list);
   const refusal = attestations.attestationFault(attested);

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import type { OpenedStay } from '../proof/result-opening.ts';
@@ -10,8 +9,8 @@ import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, readText } from './files.ts';
 import { fields, print, printJson, table, timeText } from './output.ts';
+import { rootFrom } from './root-file.ts';
 
-const ROOT_BYTES_MAX = 64 * 1024;
 /** Base64 twice over, and the certificate. */
 const FILE_BYTES_MAX = 2 * limits.resultBytesMax;
 /** A salt has 64 digits, quotes and a comma. */
@@ -106,7 +105,7 @@ function addOpen(result: Command): void {
       const found = await verified(file, options.authority);
       const opening = parseOpening(readText(options.opening, OPENING_BYTES_MAX));
       const bytes = readInput(options.proof, limits.proofBytesMax);
-      const proof = verifyProof(bytes, { root: await rootOf(options.authority), checkpoints: 'any' });
+      const proof = verifyProof(bytes, { root: await rootFrom(options.authority), checkpoints: 'any' });
       if (proof.outcome === 'fault')
         throw refused(`${options.proof} does not verify: ${proof.check}: ${proof.message}`);
       const stays = openResult(found, opening, proof);
@@ -150,12 +149,7 @@ async function faultOf(found: VerifiedResult, options: VerifyOptions): Promise<s
 
 async function verified(file: string, rootFile: string): Promise<VerifiedResult> {
   const { verifyResult } = await import('../proof/result.ts');
-  return verifyResult(readText(file, FILE_BYTES_MAX), await rootOf(rootFile), new Date());
-}
-
-async function rootOf(file: string): Promise<RootCertificate> {
-  const { parseRootCertificate } = await import('../certificates/root-certificate.ts');
-  return parseRootCertificate(readText(file, ROOT_BYTES_MAX));
+  return verifyResult(readText(file, FILE_BYTES_MAX), await rootFrom(rootFile), new Date());
 }
 
 /** A result as people read it. */
