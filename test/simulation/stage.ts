@@ -25,6 +25,21 @@ interface Logged {
 
 let shared: Promise<World> | undefined;
 
+/** Opens a stage before each test of the suite that calls this, hands it over, and closes it after the test. */
+export function stageBeforeEach(
+  setUp: (stage: Stage) => Promise<void> | void,
+  alter: Parameters<typeof Stage.open>[0] = {},
+): void {
+  let stage: Stage | undefined;
+  beforeEach(async () => {
+    stage = await Stage.open(alter);
+    await setUp(stage);
+  });
+  afterEach(() => {
+    stage?.close();
+  });
+}
+
 /** See the head of this file. Alpha and beta have agents; gamma has none until a test starts it. */
 export class Stage {
   readonly kernel = new Kernel(1);

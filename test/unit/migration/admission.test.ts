@@ -1,17 +1,15 @@
 /** The second lock (SPEC 8.1): what comes in by libvirt's hook, and what does not. */
 import assert from 'node:assert/strict';
 import type { VmTruth } from '../../simulation/domain.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe('a VM that libvirt brings (SPEC 8.1)', () => {
   let stage: Stage;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const hook = (operation: string, xml: string): Promise<void> =>

@@ -3,17 +3,15 @@ import assert from 'node:assert/strict';
 import { adopt } from '../../../lib/migration/adoption.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe('taking up a vTPM state (SPEC 8.5)', () => {
   let stage: Stage;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const adoptAt = (host: SimulatedHost): Promise<unknown> =>

@@ -11,7 +11,8 @@ import type { ProofFault } from '../../../lib/proof/fault.ts';
 import { verifyProof } from '../../../lib/proof/verify.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 import { worldStart } from '../../support/proof-world.ts';
 
 const nonce = sha256(Buffer.from('drawn by the tenant'));
@@ -19,12 +20,9 @@ const nonce = sha256(Buffer.from('drawn by the tenant'));
 describe('attestation of a VM to its tenant (SPEC 4.3)', () => {
   let stage: Stage;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const attestations = (host: SimulatedHost): Attestations => new Attestations(host.agent!.services);

@@ -6,6 +6,7 @@ import type { Host } from '../../../lib/migration/host.ts';
 import { metadataElement } from '../../../lib/libvirt/metadata.ts';
 import { removeKeyAndState } from '../../../lib/migration/destruction.ts';
 import type { Message } from '../../../lib/protocol/messages.ts';
+import { withFiles, withHypervisor } from '../../simulation/altered.ts';
 import { domainXml } from '../../simulation/domain.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
@@ -40,14 +41,9 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('aborted is not said while what was received could not be thrown away, and is said once it could', async () => {
       let failing = true;
       await open({
-        beta: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            removeVtpmState: (vm) =>
-              failing ? Promise.reject(new Error('EBUSY')) : host.files.removeVtpmState(vm),
-          },
-        }),
+        beta: withFiles((files) => ({
+          removeVtpmState: (vm) => (failing ? Promise.reject(new Error('EBUSY')) : files.removeVtpmState(vm)),
+        })),
       });
       const liar = new Liar(stage);
       const { channel, session, chain } = await stagedAtBeta(liar);
@@ -71,13 +67,9 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('arrived is not signed before what came is on disk, and is once it is', async () => {
       let failing = true;
       await open({
-        beta: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            keepArrived: (vm) => (failing ? Promise.reject(new Error('ENOSPC')) : host.files.keepArrived(vm)),
-          },
-        }),
+        beta: withFiles((files) => ({
+          keepArrived: (vm) => (failing ? Promise.reject(new Error('ENOSPC')) : files.keepArrived(vm)),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       await stage.virsh(vm, stage.alpha, stage.beta);
@@ -92,14 +84,9 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('aborted is not said of what a crash left before that is thrown away', async () => {
       let failing = true;
       await open({
-        beta: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            removeVtpmState: (vm) =>
-              failing ? Promise.reject(new Error('EBUSY')) : host.files.removeVtpmState(vm),
-          },
-        }),
+        beta: withFiles((files) => ({
+          removeVtpmState: (vm) => (failing ? Promise.reject(new Error('EBUSY')) : files.removeVtpmState(vm)),
+        })),
       });
       const liar = new Liar(stage);
       const { session, chain } = await stagedAtBeta(liar);
@@ -123,21 +110,17 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       let answer: () => void = () => undefined;
       let slow = false;
       await open({
-        beta: (host) => ({
-          ...host,
-          hypervisor: {
-            ...host.hypervisor,
-            domain: async (uuid): Promise<DomainSummary> => {
-              const seen = host.hypervisor.domain(uuid);
-              if (!slow) return seen;
-              slow = false;
-              await seen.catch(() => undefined);
-              looked();
-              await new Promise<void>((resolve) => (answer = resolve));
-              return seen;
-            },
+        beta: withHypervisor((hypervisor) => ({
+          domain: async (uuid): Promise<DomainSummary> => {
+            const seen = hypervisor.domain(uuid);
+            if (!slow) return seen;
+            slow = false;
+            await seen.catch(() => undefined);
+            looked();
+            await new Promise<void>((resolve) => (answer = resolve));
+            return seen;
           },
-        }),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       const { sessions } = stage.alpha.agent!;
@@ -168,16 +151,12 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('arrived is not said again over another connection while the source takes its time to answer, and is after half a minute', async () => {
       let takesMs = 10_000;
       await open({
-        alpha: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            removeVtpmState: async (vm) => {
-              await stage.kernel.sleep(takesMs);
-              await host.files.removeVtpmState(vm);
-            },
+        alpha: withFiles((files) => ({
+          removeVtpmState: async (vm) => {
+            await stage.kernel.sleep(takesMs);
+            await files.removeVtpmState(vm);
           },
-        }),
+        })),
       });
       const said = (): number =>
         stage.network.heard.filter(({ wire }) => readMessage(wire).kind === 'arrived').length;
@@ -213,14 +192,10 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('a VM that came names this agent as soon as the agent is there again, or libvirt', async () => {
       let failing = true;
       await open({
-        beta: (host) => ({
-          ...host,
-          hypervisor: {
-            ...host.hypervisor,
-            setMetadata: (...call) =>
-              failing ? Promise.reject(new Error('EPIPE')) : host.hypervisor.setMetadata(...call),
-          },
-        }),
+        beta: withHypervisor((hypervisor) => ({
+          setMetadata: (...call) =>
+            failing ? Promise.reject(new Error('EPIPE')) : hypervisor.setMetadata(...call),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       await stage.virsh(vm, stage.alpha, stage.beta);
@@ -332,16 +307,12 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('an appraisal that is older than its time releases no key', async () => {
       let late = false;
       await open({
-        alpha: (host) => ({
-          ...host,
-          hypervisor: {
-            ...host.hypervisor,
-            domain: (uuid) => {
-              if (late) stage.alpha.clockOffMs = 120_000;
-              return host.hypervisor.domain(uuid);
-            },
+        alpha: withHypervisor((hypervisor) => ({
+          domain: (uuid) => {
+            if (late) stage.alpha.clockOffMs = 120_000;
+            return hypervisor.domain(uuid);
           },
-        }),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       const liar = new Liar(stage);
@@ -367,16 +338,12 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
 
     it('what is refused over a connection that is gone meanwhile is over, and keeps no place of its peer', async () => {
       await open({
-        alpha: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            outgoingMigration: async (name) => {
-              await stage.kernel.sleep(100);
-              return host.files.outgoingMigration(name);
-            },
+        alpha: withFiles((files) => ({
+          outgoingMigration: async (name) => {
+            await stage.kernel.sleep(100);
+            return files.outgoingMigration(name);
           },
-        }),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       const liar = new Liar(stage);
@@ -500,17 +467,13 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       let destroyed: () => void = () => undefined;
       let slow = true;
       await open({
-        alpha: (host) => ({
-          ...host,
-          files: {
-            ...host.files,
-            hasVtpmState: async (vm) => {
-              if (slow) await new Promise<void>((resolve) => (destroyed = resolve));
-              slow = false;
-              return host.files.hasVtpmState(vm);
-            },
+        alpha: withFiles((files) => ({
+          hasVtpmState: async (vm) => {
+            if (slow) await new Promise<void>((resolve) => (destroyed = resolve));
+            slow = false;
+            return files.hasVtpmState(vm);
           },
-        }),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       const liar = new Liar(stage);
@@ -537,16 +500,12 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
     it('the attested host alone is named to QEMU, and memory travels under TLS', async () => {
       const calls: MigrationRequest[] = [];
       await open({
-        alpha: (host) => ({
-          ...host,
-          hypervisor: {
-            ...host.hypervisor,
-            migrate: (uuid, options) => {
-              calls.push(options);
-              return host.hypervisor.migrate(uuid, options);
-            },
+        alpha: withHypervisor((hypervisor) => ({
+          migrate: (uuid, options) => {
+            calls.push(options);
+            return hypervisor.migrate(uuid, options);
           },
-        }),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       await stage.until(stage.alpha.depart(vm.uuid, stage.beta));
@@ -561,21 +520,17 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       let slow = false;
       let answer: () => void = () => undefined;
       await open({
-        alpha: (host) => ({
-          ...host,
-          hypervisor: {
-            ...host.hypervisor,
-            jobInfo: async (uuid) => {
-              const seen = await host.hypervisor.jobInfo(uuid);
-              if (!slow) return seen;
-              looks += 1;
-              slow = false;
-              await new Promise<void>((resolve) => (answer = resolve));
-              return seen;
-            },
-            migrate: () => new Promise(() => undefined),
+        alpha: withHypervisor((hypervisor) => ({
+          jobInfo: async (uuid) => {
+            const seen = await hypervisor.jobInfo(uuid);
+            if (!slow) return seen;
+            looks += 1;
+            slow = false;
+            await new Promise<void>((resolve) => (answer = resolve));
+            return seen;
           },
-        }),
+          migrate: () => new Promise(() => undefined),
+        })),
       });
       const vm = await stage.vm(stage.alpha);
       const liar = new Liar(stage);

@@ -6,6 +6,7 @@ import { forgetSecret, secretUsage } from '../../../lib/migration/incoming.ts';
 import { forgetLeftKeys } from '../../../lib/migration/left-keys.ts';
 import { protect, unprotect } from '../../../lib/migration/protection.ts';
 import type { Host } from '../../../lib/migration/host.ts';
+import { withFiles } from '../../simulation/altered.ts';
 import { domainXml } from '../../simulation/domain.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { Stage } from '../../simulation/stage.ts';
@@ -16,7 +17,7 @@ describe('the protection of a VM (SPEC 5.1)', () => {
   const newVm = (): VmTruth => ({ uuid: randomUUID(), name: 'vm', latest: 0, doubled: new Set() });
   beforeEach(async () => {
     alter = {};
-    stage = await Stage.open({ alpha: (host) => ({ ...host, files: { ...host.files, ...alter } }) });
+    stage = await Stage.open({ alpha: withFiles(() => alter) });
   });
   afterEach(() => {
     stage.close();
@@ -58,7 +59,7 @@ describe('the protection of a VM (SPEC 5.1)', () => {
   it('is not given where two hosts would see one vTPM state', async () => {
     stage.close();
     alter = { vtpmFileSystem: () => Promise.resolve({ directory: '/vtpm', type: 0x6969 }) };
-    stage = await Stage.open({ alpha: (host) => ({ ...host, files: { ...host.files, ...alter } }) });
+    stage = await Stage.open({ alpha: withFiles(() => alter) });
     await assert.rejects(protecting(define()), /vTPM state on shared storage is not supported/);
   });
 

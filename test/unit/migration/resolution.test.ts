@@ -9,17 +9,15 @@ import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
 import { Liar } from '../../simulation/liar.ts';
 import type { Offered } from '../../simulation/liar.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
   let stage: Stage;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const sessionAt = (host: SimulatedHost): SessionRecord => host.journal.sessions(vm.uuid)[0]!;

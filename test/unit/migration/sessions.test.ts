@@ -5,20 +5,18 @@ import type { Channel } from '../../../lib/protocol/channel.ts';
 import type { Message } from '../../../lib/protocol/messages.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 import { freshSession } from '../../support/proof-world.ts';
 
 describe('sessions of a host (SPEC 6.1)', () => {
   let stage: Stage;
   let liar: Liar;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     liar = new Liar(stage);
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const gone = (channel: Channel): Promise<void> =>

@@ -3,25 +3,25 @@ import assert from 'node:assert/strict';
 import type { MigrationFlag } from '../../../lib/libvirt/migration-flags.ts';
 import type { OutgoingMigration } from '../../../lib/libvirt/migration-job.ts';
 import { checkSourceMayLeave } from '../../../lib/migration/source-checks.ts';
+import { withFiles } from '../../simulation/altered.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 import { freshSession } from '../../support/proof-world.ts';
 
 describe('what a source looks at before it commits itself (SPEC 6.6)', () => {
   let stage: Stage;
   let vm: VmTruth;
   let job: OutgoingMigration | null;
-  beforeEach(async () => {
-    stage = await Stage.open({
-      alpha: (host) => ({ ...host, files: { ...host.files, outgoingMigration: () => Promise.resolve(job) } }),
-    });
-    vm = await stage.vm(stage.alpha);
-    job = migrationOf(vm.uuid, ['live', 'peer2peer', 'tls']);
-  });
-  afterEach(() => {
-    stage.close();
-  });
+  stageBeforeEach(
+    async (opened) => {
+      stage = opened;
+      vm = await stage.vm(stage.alpha);
+      job = migrationOf(vm.uuid, ['live', 'peer2peer', 'tls']);
+    },
+    { alpha: withFiles(() => ({ outgoingMigration: () => Promise.resolve(job) })) },
+  );
 
   const check = (opening: 'hook' | 'cli' = 'hook', session = freshSession()): Promise<void> =>
     stage.until(

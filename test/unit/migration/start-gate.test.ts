@@ -2,17 +2,15 @@
 import assert from 'node:assert/strict';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe('the start of a protected VM (SPEC 8.2)', () => {
   let stage: Stage;
   let vm: VmTruth;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     vm = await stage.vm(stage.alpha);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const start = (host: SimulatedHost): Promise<void> => stage.until(host.machine.start(vm.uuid));

@@ -8,7 +8,8 @@ import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
 import { Liar } from '../../simulation/liar.ts';
 import { migrate } from '../../simulation/migration.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 import { ChainBuilder, Tenant } from '../../support/proof-world.ts';
 import type { WorldHost } from '../../support/proof-world.ts';
 
@@ -17,13 +18,10 @@ type Attributes = Readonly<Record<string, string | number>>;
 describe('a VM with a tenant (SPEC 10.5)', () => {
   let stage: Stage;
   let tenant: Tenant;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     tenant = new Tenant();
     await renew(stage.alpha, { region: 'eu', level: 3 });
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const enrolled = (host: SimulatedHost, attributes: Attributes): Promise<WorldHost> => {

@@ -3,17 +3,15 @@ import assert from 'node:assert/strict';
 import { domainXml } from '../../simulation/domain.ts';
 import { Liar } from '../../simulation/liar.ts';
 import { migrate } from '../../simulation/migration.ts';
-import { factsHash, Stage } from '../../simulation/stage.ts';
+import { factsHash, stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe('a session that could not go on at the time', () => {
   let stage: Stage;
   let liar: Liar;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach((opened) => {
+    stage = opened;
     liar = new Liar(stage);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   it('stays as it is where it was committed and a restart cannot take it up, and is disclaimed to nobody', async () => {

@@ -4,7 +4,8 @@ import { keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
 import { vtpmCertificate } from '../../../lib/migration/vtpm-certificate.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
-import { Stage } from '../../simulation/stage.ts';
+import { stageBeforeEach } from '../../simulation/stage.ts';
+import type { Stage } from '../../simulation/stage.ts';
 
 describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
   let stage: Stage;
@@ -13,8 +14,8 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
   /** What lies in the vTPM, and how often it was looked at. */
   let inNv: Uint8Array;
   let reads: number;
-  beforeEach(async () => {
-    stage = await Stage.open();
+  stageBeforeEach(async (opened) => {
+    stage = opened;
     const { alpha, gamma, authority } = stage.world;
     const certify = (publicArea: Uint8Array): Promise<Uint8Array> => {
       const { akName, receiveKeyName } = alpha.tpm;
@@ -45,9 +46,6 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
       host.startAgent();
     }
     await stage.pass(1_000);
-  });
-  afterEach(() => {
-    stage.close();
   });
 
   const ask = (vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<Uint8Array> =>
