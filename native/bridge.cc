@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "arguments.h"
+#include "escrow-key.h"
 #include "libvirt-secret.h"
 #include "operation.h"
 #include "own-key.h"
@@ -79,6 +80,13 @@ struct Resealed {
   uint32_t tpm_commands;
 };
 
+Napi::Value ResealedToJavaScript(Napi::Env env, const Resealed& resealed) {
+  Napi::Object result = Napi::Object::New(env);
+  result["blob"] = ToUint8Array(env, resealed.sealed);
+  result["tpmCommands"] = Napi::Number::New(env, resealed.tpm_commands);
+  return result;
+}
+
 Napi::Value ResealForDestination(const Napi::CallbackInfo& info) {
   Napi::Object options = RequireObject(info, "resealForDestination({own, destinationPublic, destinationContext})");
   auto work = [own = TakeOwnKey(GetObject(options, "own")), recipient = GetBytes(options, "destinationPublic", 1, kPublicBytesMax),
@@ -87,12 +95,43 @@ Napi::Value ResealForDestination(const Napi::CallbackInfo& info) {
     Unsealed unsealed = Unseal(own);
     return Resealed{unsealed.opened->SealFor(destination, unsealed.raw_key, context), unsealed.tpm_commands};
   };
-  return RunOperation<Resealed>(info.Env(), "tvmmp:resealForDestination", work, [](Napi::Env env, const Resealed& resealed) -> Napi::Value {
-    Napi::Object result = Napi::Object::New(env);
-    result["blob"] = ToUint8Array(env, resealed.sealed);
-    result["tpmCommands"] = Napi::Number::New(env, resealed.tpm_commands);
-    return result;
-  });
+  return RunOperation<Resealed>(info.Env(), "tvmmp:resealForDestination", work, ResealedToJavaScript);
+}
+
+Napi::Value SealForEscrow(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "sealForEscrow({own, escrowPublic, escrowContext})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), spki = GetBytes(options, "escrowPublic", 1, kPublicBytesMax),
+               context = GetBytes(options, "escrowContext", 1, kContextBytesMax)]() {
+    Recipient escrow = ParseEscrowKey(spki);  // before the TPM is asked
+    Unsealed unsealed = Unseal(own);
+    return Resealed{Seal(unsealed.raw_key, Envelope::To(escrow), context), unsealed.tpm_commands};
+  };
+  return RunOperation<Resealed>(info.Env(), "tvmmp:sealForEscrow", work, ResealedToJavaScript);
+}
+
+EscrowKeyFile TakeEscrowKeyFile(const Napi::Object& from) {
+  EscrowKeyFile file{.path = GetString(from, "keyFile", kPathBytesMax), .passphrase_path = std::nullopt};
+  if (from.Has("passphraseFile")) file.passphrase_path = GetString(from, "passphraseFile", kPathBytesMax);
+  return file;
+}
+
+Napi::Value CreateEscrowKey(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "createEscrowKey({keyFile})");
+  auto work = [file = TakeEscrowKeyFile(options)]() { return MakeEscrowKey(file); };
+  return RunOperation<std::vector<uint8_t>>(info.Env(), "tvmmp:createEscrowKey", work, ToUint8Array<std::vector<uint8_t>>);
+}
+
+Napi::Value ResealFromEscrow(const Napi::CallbackInfo& info) {
+  Napi::Object options =
+      RequireObject(info, "resealFromEscrow({keyFile, escrowPublic, blob, escrowContext, destinationPublic, destinationContext})");
+  auto work = [file = TakeEscrowKeyFile(options), spki = GetBytes(options, "escrowPublic", 1, kPublicBytesMax),
+               blob = GetBytes(options, "blob", 0, kSealedBytesMax), from = GetBytes(options, "escrowContext", 1, kContextBytesMax),
+               recipient = GetBytes(options, "destinationPublic", 1, kPublicBytesMax),
+               to = GetBytes(options, "destinationContext", 1, kContextBytesMax)]() {
+    ReceiveKey destination = ReceiveKey::Parse(recipient);
+    return Seal(OpenEscrowed(file, spki, blob, from), Envelope::To(destination), to);
+  };
+  return RunOperation<SealedKey>(info.Env(), "tvmmp:resealFromEscrow", work, ToUint8Array<SealedKey>);
 }
 
 Napi::Value PrepareReceiveKey(const Napi::CallbackInfo& info) {
@@ -187,6 +226,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["createSealedKey"] = Napi::Function::New(env, CreateSealedKey, "createSealedKey");
   exports["unsealIntoLibvirt"] = Napi::Function::New(env, UnsealIntoLibvirt, "unsealIntoLibvirt");
   exports["resealForDestination"] = Napi::Function::New(env, ResealForDestination, "resealForDestination");
+  exports["createEscrowKey"] = Napi::Function::New(env, CreateEscrowKey, "createEscrowKey");
+  exports["sealForEscrow"] = Napi::Function::New(env, SealForEscrow, "sealForEscrow");
+  exports["resealFromEscrow"] = Napi::Function::New(env, ResealFromEscrow, "resealFromEscrow");
   exports["prepareReceiveKey"] = Napi::Function::New(env, PrepareReceiveKey, "prepareReceiveKey");
   exports["unprepareReceiveKey"] = Napi::Function::New(env, UnprepareReceiveKey, "unprepareReceiveKey");
   exports["gatherSealedKeys"] = Napi::Function::New(env, GatherSealedKeys, "gatherSealedKeys");

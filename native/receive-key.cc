@@ -35,6 +35,7 @@ ReceiveKey ReceiveKey::Parse(std::span<const uint8_t> wire) {
   if (q.x.size > 32 || q.y.size > 32 || q.x.size == 0 || q.y.size == 0) Refuse("coordinates of another curve");
 
   ReceiveKey key;
+  key.label = "tvmmp/seal/1";
   key.wire.assign(wire.begin(), wire.end());
   key.point.fill(0);
   key.point[0] = 0x04;

@@ -3,18 +3,17 @@
 
 #include <tss2/tss2_tpm2_types.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "recipient.h"
+
 namespace tvmmp {
 
-struct ReceiveKey {
-  std::vector<uint8_t> wire;               // TPMT_PUBLIC as marshalled
-  std::array<uint8_t, 32> wire_digest;     // SHA-256 of it
-  std::vector<uint8_t> name;               // nameAlg || wire_digest (TPM 2.0 Part 1, 16)
-  std::array<uint8_t, 65> point;           // 0x04 || x || y
+struct ReceiveKey : Recipient {
+  std::vector<uint8_t> wire;  // TPMT_PUBLIC as marshalled
+  std::vector<uint8_t> name;  // nameAlg || wire_digest (TPM 2.0 Part 1, 16)
 
   // Refuses (OperationError "tpm-structure-invalid") whatever is not an ECC P-256, SHA-256, fixedTPM, unrestricted
   // decryption key that only a policy session can use: no caller can make us seal to a key that software holds open.

@@ -1,7 +1,6 @@
 #include "sealed-key.h"
 
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -9,7 +8,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "operation-error.h"
@@ -18,48 +17,18 @@ namespace tvmmp {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr std::string_view kLabel = "tvmmp/seal/1";
 constexpr size_t kPointAt = 1;
 constexpr size_t kNonceAt = kPointAt + kPointBytes;
 constexpr size_t kCiphertextAt = kNonceAt + kNonceBytes;
 constexpr size_t kTagAt = kCiphertextAt + kRawKeyBytes;
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* handle) const { Free(handle); }
-};
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Deleter<EVP_CIPHER_CTX_free>>;
 using Kdf = std::unique_ptr<EVP_KDF, Deleter<EVP_KDF_free>>;
 using KdfContext = std::unique_ptr<EVP_KDF_CTX, Deleter<EVP_KDF_CTX_free>>;
 
-void Expect(bool done, const char* what) {
-  if (!done) throw OperationError("internal", std::string("OpenSSL: ") + what);
-}
-
-// The public key of an uncompressed point, or null when it is not on P-256.
-Key PublicKey(std::span<const uint8_t, kPointBytes> point) {
-  char group[] = "P-256";
-  OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, const_cast<uint8_t*>(point.data()), point.size()),
-      OSSL_PARAM_construct_end(),
-  };
-  KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
-  EVP_PKEY* raw = nullptr;
-  if (!context || EVP_PKEY_fromdata_init(context.get()) != 1) return nullptr;
-  if (EVP_PKEY_fromdata(context.get(), &raw, EVP_PKEY_PUBLIC_KEY, parameters) != 1) return nullptr;
-  Key key(raw);
-  KeyContext check(EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr));
-  if (!check || EVP_PKEY_public_check(check.get()) != 1) return nullptr;
-  return key;
-}
-
-// Key-encryption key: HKDF-SHA256(Z, no salt, label || SHA-256(recipient's TPMT_PUBLIC) || ephemeral point).
-SecretBuffer DeriveKek(const SecretBuffer& z, const ReceiveKey& recipient, std::span<const uint8_t> point) {
-  std::vector<uint8_t> information(kLabel.begin(), kLabel.end());
+// Key-encryption key: HKDF-SHA256(Z, no salt, label || SHA-256(recipient's public key) || ephemeral point).
+SecretBuffer DeriveKek(const SecretBuffer& z, const Recipient& recipient, std::span<const uint8_t> point) {
+  std::vector<uint8_t> information(recipient.label.begin(), recipient.label.end());
   information.insert(information.end(), recipient.wire_digest.begin(), recipient.wire_digest.end());
   information.insert(information.end(), point.begin(), point.end());
   char digest[] = "SHA256";
@@ -90,29 +59,15 @@ SecretBuffer RandomKey() {
   return key;
 }
 
-Envelope Envelope::To(const ReceiveKey& recipient) {
+Envelope Envelope::To(const Recipient& recipient) {
   Key peer = PublicKey(recipient.point);
   if (!peer) throw OperationError("tpm-structure-invalid", "receive key: its point is not on the curve");
-  Key ephemeral(EVP_EC_gen("P-256"));
-  Expect(ephemeral != nullptr, "key generation");
-
-  std::array<uint8_t, kPointBytes> point;
-  size_t point_bytes = 0;
-  Expect(EVP_PKEY_get_octet_string_param(ephemeral.get(), OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point.data(), point.size(),
-                                         &point_bytes) == 1 &&
-             point_bytes == point.size(),
-         "public point");
-
-  SecretBuffer z(32);
-  size_t z_bytes = z.size();
-  KeyContext derive(EVP_PKEY_CTX_new_from_pkey(nullptr, ephemeral.get(), nullptr));
-  Expect(derive && EVP_PKEY_derive_init(derive.get()) == 1 && EVP_PKEY_derive_set_peer(derive.get(), peer.get()) == 1 &&
-             EVP_PKEY_derive(derive.get(), z.data(), &z_bytes) == 1 && z_bytes == z.size(),
-         "ECDH");
-  return {point, DeriveKek(z, recipient, point)};
+  Key ephemeral = NewP256Key();
+  Point point = PointOf(ephemeral.get());
+  return {point, DeriveKek(SharedX(ephemeral.get(), peer.get()), recipient, point)};
 }
 
-Envelope Envelope::Of(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient) {
+Envelope Envelope::Of(std::span<const uint8_t> sealed, const SecretBuffer& z, const Recipient& recipient) {
   auto point = EphemeralPoint(sealed);
   return {point, DeriveKek(z, recipient, point)};
 }
@@ -136,16 +91,16 @@ SealedKey Seal(const SecretBuffer& raw_key, const Envelope& envelope, std::span<
   return sealed;
 }
 
-std::array<uint8_t, kPointBytes> EphemeralPoint(std::span<const uint8_t> sealed) {
+Point EphemeralPoint(std::span<const uint8_t> sealed) {
   CheckForm(sealed);
-  std::array<uint8_t, kPointBytes> point;
+  Point point;
   std::copy_n(sealed.begin() + kPointAt, kPointBytes, point.begin());
   // Uncompressed only, and on the curve before the TPM sees it.
   if (point[0] != 0x04 || !PublicKey(point)) throw OperationError("seal-invalid", "sealed key: its point is not on the curve");
   return point;
 }
 
-SecretBuffer Open(std::span<const uint8_t> sealed, const SecretBuffer& z, const ReceiveKey& recipient, std::span<const uint8_t> context) {
+SecretBuffer Open(std::span<const uint8_t> sealed, const SecretBuffer& z, const Recipient& recipient, std::span<const uint8_t> context) {
   CheckForm(sealed);
   SecretBuffer kek = DeriveKek(z, recipient, sealed.subspan(kPointAt, kPointBytes));
   SecretBuffer raw_key(kRawKeyBytes);

@@ -127,6 +127,10 @@ async function assemble(
   services.platform.prepare();
   closers.push(() => services.platform.end());
   restingKeys.start();
+  services.escrow.start();
+  closers.push(() => {
+    services.escrow.stop();
+  });
   closers.push(() => {
     restingKeys.stop();
   });
@@ -143,6 +147,7 @@ async function assemble(
     revocations,
     setPolicy: (policy) => {
       inForce = policy;
+      void services.escrow.look();
     },
   });
   const servers = [

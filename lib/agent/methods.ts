@@ -123,6 +123,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     ledger: services.ledgerNews.status(),
     rollback: services.anchor.status(),
+    escrow: services.escrow.status(),
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };

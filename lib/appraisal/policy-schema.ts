@@ -6,6 +6,7 @@
 import { limits } from '../limits.ts';
 import { hostRuleForms, ruledComponents } from './host-rules.ts';
 import { logRuleForms } from './log-rules.ts';
+import { p256KeyForm } from './p256-key.ts';
 import { PCR_MAX, POLICY_FORMAT, policyForms } from './policy-text.ts';
 import { keyVariables } from './secure-boot.ts';
 
@@ -74,6 +75,11 @@ export function policySchema(): Schema {
         keys: rule(text(logRuleForms.pem)),
         allowViolations: { type: 'boolean' },
       }),
+      escrow: {
+        description:
+          'Hosts keep a copy of each vTPM key that the holder of this key can open. Off where it is not there.',
+        ...object(['key'], { key: text(p256KeyForm) }),
+      },
     },
   };
 }
@@ -103,6 +109,7 @@ function members(state: Schema): Schema {
     backward: { $ref: '#/$defs/hostRule' },
     eventLog: { $ref: '#/$defs/eventLog' },
     ima: { $ref: '#/$defs/ima' },
+    escrow: { $ref: '#/$defs/escrow' },
   };
 }
 

@@ -1,4 +1,5 @@
 /** The JSON of a policy (SPEC 10): what an operator writes, and what the authority signs. */
+import { spkiOf } from '../certificates/public-key.ts';
 import { base64 } from '../encoding/base64.ts';
 import { hex, sha256Form, unhex } from '../encoding/hex.ts';
 import { timeForm } from '../encoding/json-place.ts';
@@ -8,6 +9,7 @@ import { hostRuleMembers, readHostRules } from './host-rules.ts';
 import type { HostRules } from './host-rules.ts';
 import { logRuleMembers, readLogRules } from './log-rules.ts';
 import type { LogRules } from './log-rules.ts';
+import { readP256Key } from './p256-key.ts';
 import { policyError } from './policy-error.ts';
 import { readJson } from './policy-json.ts';
 
@@ -42,6 +44,8 @@ export interface PolicyDraft {
   readonly rulesOfHosts?: HostRules;
   /** What logs have to say; absent where the policy does not ask for logs. */
   readonly rules?: LogRules;
+  /** The escrow key, for which hosts keep copies of vTPM keys (SPEC 15): SPKI DER in base64; absent where there is no escrow. */
+  readonly escrow?: { readonly key: string };
 }
 
 /** A policy as its signed payload has it. */
@@ -95,6 +99,7 @@ export function formatPolicy(policy: PolicyDocument): string {
     })),
     ...policy.rulesOfHosts,
     ...policy.rules,
+    escrow: policy.escrow,
   });
 }
 
@@ -104,12 +109,12 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     name,
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
-  const { id, version, pcrs } = policy;
-  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...policy.rulesOfHosts, ...policy.rules }, null, 2)}\n`;
+  const { id, version, pcrs, rulesOfHosts, rules, escrow } = policy;
+  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...rulesOfHosts, ...rules, escrow }, null, 2)}\n`;
 }
 
 const draftMembers = ['format', 'id', 'version', 'pcrs', 'states'] as const;
-const ruleMembers = [...hostRuleMembers, ...logRuleMembers] as const;
+const ruleMembers = [...hostRuleMembers, ...logRuleMembers, 'escrow'] as const;
 type Members = JsonMembers<(typeof draftMembers)[number], (typeof ruleMembers)[number]>;
 
 function parse<T>(text: string, read: (document: JsonPlace) => T): T {
@@ -138,7 +143,13 @@ function readPolicy<S extends DraftState>(
   const rules = logRuleMembers.some((name) => members[name] !== undefined)
     ? { rules: readLogRules(members) }
     : {};
-  return { id, version, pcrs, states, ...rulesOfHosts, ...rules };
+  const escrow = members.escrow === undefined ? {} : { escrow: readEscrow(members.escrow) };
+  return { id, version, pcrs, states, ...rulesOfHosts, ...rules, ...escrow };
+}
+
+function readEscrow(place: JsonPlace): NonNullable<PolicyDraft['escrow']> {
+  const { key } = place.object(['key']);
+  return { key: base64(spkiOf(readP256Key(key))) };
 }
 
 function draftState(members: JsonMembers<'name' | 'pcrs'>, pcrs: readonly number[]): DraftState {

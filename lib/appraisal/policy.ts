@@ -53,6 +53,8 @@ export interface Policy {
   readonly rulesOfHosts: HostRules;
   /** What logs have to say; absent where the policy does not ask for logs. */
   readonly rules?: LogRules;
+  /** SubjectPublicKeyInfo DER of the authority's escrow key (SPEC 15); null where there is no escrow. */
+  readonly escrow: Uint8Array | null;
   /** SubjectPublicKeyInfo DER of the policy key that signed it. */
   readonly signerSpki: Uint8Array;
   /** policyRef of its approvals (SPEC 5.2). */
@@ -99,6 +101,7 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
   const signer = envelopeSigner(envelope, trust, known?.signerSpki);
   if (known !== undefined && bytesEqual(known.signerSpki, signer.spki)) return known;
   const policy = policyOf(envelope, signer);
+  requireOwnEscrowKey(policy, trust);
   verified.set(envelopeText, policy);
   return policy;
 }
@@ -128,9 +131,18 @@ function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
     states,
     rulesOfHosts,
     ...rules,
+    escrow:
+      document.escrow === undefined ? null : Uint8Array.from(Buffer.from(document.escrow.key, 'base64')),
     signerSpki: signer.spki,
     policyRef,
   };
+}
+
+/** A key that signs is no escrow key: each has its own keeper, and is used for one thing (SPEC 15.1). */
+function requireOwnEscrowKey({ escrow, signerSpki }: Policy, { root }: PolicyTrust): void {
+  if (escrow === null) return;
+  if (bytesEqual(escrow, signerSpki) || bytesEqual(escrow, spkiOf(root.publicKey)))
+    throw policyError('conflict', "the escrow key is the authority's root key or policy key");
 }
 
 /** Approves each state of a draft and signs it all: the text of a DSSE envelope. */

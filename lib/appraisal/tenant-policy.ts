@@ -6,7 +6,7 @@
 import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
-import { keyOfSpki, spkiDigest, spkiOf } from '../certificates/public-key.ts';
+import { spkiDigest, spkiOf } from '../certificates/public-key.ts';
 import { base64 } from '../encoding/base64.ts';
 import { sha256 } from '../encoding/hash.ts';
 import type { JsonPlace } from '../encoding/json-place.ts';
@@ -14,6 +14,7 @@ import { uuidForm } from '../encoding/uuid.ts';
 import { limits } from '../limits.ts';
 import { keyIdOf, parseEnvelope, payloadText, signEnvelope, verifyEnvelope } from './dsse.ts';
 import { attributesFault, readCondition } from './host-rules.ts';
+import { readP256Key } from './p256-key.ts';
 import type { PolicyKeys } from './policy.ts';
 import { policyError } from './policy-error.ts';
 import { readJson } from './policy-json.ts';
@@ -22,7 +23,6 @@ import { readJson } from './policy-json.ts';
 export const TENANT_PAYLOAD_TYPE = 'application/vnd.tvmmp.tenant-policy+json';
 
 const FORMAT = 'tvmmp-tenant-policy/1';
-const SPKI = /^[A-Za-z0-9+/]{122}==$/;
 
 /** What a tenant says. */
 export interface TenantDocument {
@@ -33,6 +33,8 @@ export interface TenantDocument {
   readonly issuedAt: Date;
   /** Condition over attributes of hosts (SPEC 10.1). */
   readonly condition: string;
+  /** Forbids that hosts keep a copy of the VM's key for the authority's escrow key, whatever their policy says (SPEC 15). */
+  readonly escrow?: 'no';
 }
 
 /** A tenant policy whose signature is that of the key in it. */
@@ -92,35 +94,21 @@ function parse(text: string): TenantDocument & { readonly key: KeyObject } {
 }
 
 function read(place: JsonPlace): TenantDocument & { readonly key: KeyObject } {
-  const members = place.object(['format', 'vm', 'version', 'issuedAt', 'key', 'condition']);
+  const members = place.object(['format', 'vm', 'version', 'issuedAt', 'key', 'condition'], ['escrow']);
+  const escrow = members.escrow?.constant('no');
   members.format.constant(FORMAT);
   return {
     vm: members.vm.text(uuidForm),
     version: members.version.integer(1, Number.MAX_SAFE_INTEGER),
     issuedAt: members.issuedAt.time(),
-    key: readKey(members.key),
+    key: readP256Key(members.key),
     condition: readCondition(members.condition),
+    ...(escrow === undefined ? {} : { escrow: 'no' }),
   };
 }
 
-function readKey(place: JsonPlace): KeyObject {
-  const der = Buffer.from(place.text(SPKI), 'base64');
-  const key = keyOf(der);
-  if (key?.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
-    throw place.fault('inconsistent', 'is not a public key on P-256');
-  return key;
-}
-
-function keyOf(der: Buffer): KeyObject | undefined {
-  try {
-    return keyOfSpki(der);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Compact JSON, members in the order of SPEC 10.5. */
-function format({ vm, version, issuedAt, condition }: TenantDocument, key: KeyObject): string {
+function format({ vm, version, issuedAt, condition, escrow }: TenantDocument, key: KeyObject): string {
   const spki = base64(spkiOf(key));
   return JSON.stringify({
     format: FORMAT,
@@ -129,5 +117,6 @@ function format({ vm, version, issuedAt, condition }: TenantDocument, key: KeyOb
     issuedAt: issuedAt.toISOString(),
     key: spki,
     condition,
+    escrow,
   });
 }

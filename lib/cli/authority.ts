@@ -4,6 +4,7 @@ import { collect, collectAttribute, leaf, noun, positiveInteger } from './comman
 import type { CommonOptions } from './command.ts';
 import { passphraseOf, withAuthority, withPassphrase } from './authority-directory.ts';
 import type { PassphraseOptions } from './authority-directory.ts';
+import { addEscrow } from './authority-escrow.ts';
 import { addAuthorityResult } from './authority-result.ts';
 import { addReinstate, addRevoke } from './authority-revocation.ts';
 import { emit } from './files.ts';
@@ -23,6 +24,7 @@ export function addAuthority(program: Command): void {
   addRevoke(authority);
   addReinstate(authority);
   addAuthorityResult(authority);
+  addEscrow(authority);
   addBundle(authority);
   addList(authority);
 }

@@ -25,13 +25,21 @@ export function statesText({ pcrs, states }: PolicyDraft): readonly string[] {
   ]);
 }
 
-/** One line for each rule about hosts; none where the policy has none. */
-export function rulesText({ rulesOfHosts = {} }: PolicyDraft): readonly string[] {
+/** One line for each rule about hosts, and for escrow; none where the policy has none. */
+export function rulesText({ rulesOfHosts = {}, escrow }: PolicyDraft): readonly string[] {
   const meanings = { forward: 'to receive a VM', backward: 'to have held a VM' } as const;
-  return hostRuleMembers.flatMap((member) => {
+  const rules = hostRuleMembers.flatMap((member) => {
     const rule = rulesOfHosts[member];
     return rule === undefined ? [] : [`${member} (${meanings[member]}): ${ruleText(rule)}`];
   });
+  return escrow === undefined ? rules : [...rules, `escrow: ${escrowText(escrow)}`];
+}
+
+/** Whether there is escrow, and the digest of its key. */
+export function escrowText(escrow: PolicyDraft['escrow']): string {
+  if (escrow === undefined) return 'off';
+  const digest = hex(sha256(Buffer.from(escrow.key, 'base64')));
+  return `on: whoever has the private half of key ${digest} can open the vTPMs`;
 }
 
 /** A rule in one line. */

@@ -48,10 +48,13 @@ function addCheck(policy: Command): void {
     const { parsePolicyText } = await import('../appraisal/policy.ts');
     const { rulesText, statesText } = await import('./policy-view.ts');
     const draft = parsePolicyText(readText(file, limits.policyBytesMax));
-    const { id, version, pcrs, states, rulesOfHosts = {} } = draft;
+    const { id, version, pcrs, states, rulesOfHosts = {}, escrow = null } = draft;
     const { forward = null, backward = null } = rulesOfHosts;
     if (options.json === true)
-      printJson({ id, version, pcrs, states: states.map(({ name }) => name), forward, backward });
+      printJson({
+        ...{ id, version, pcrs, states: states.map(({ name }) => name), forward, backward },
+        ...(escrow === null ? {} : { escrow }),
+      });
     else
       print(
         `${id} version ${version}, PCRs ${pcrs.join(',')} of the SHA-256 bank`,
@@ -177,10 +180,20 @@ function addShow(policy: Command): void {
     const envelope = readText(file ?? join(identity, 'policy.json'), limits.policyEnvelopeBytesMax);
     const document = decodePolicy(envelope);
     const signature = await signatureOf(identity, envelope);
-    const { id, version, issuedAt, pcrs, states, digest } = document;
+    const { id, version, issuedAt, pcrs, states, digest, escrow } = document;
     if (options.json === true) {
       const shown = states.map(({ name, pcrs: values }) => ({ name, pcrs: { sha256: pcrObject(values) } }));
-      printJson({ id, version, issuedAt, pcrs, digest, signature, states: shown, ...document.rulesOfHosts });
+      printJson({
+        id,
+        version,
+        issuedAt,
+        pcrs,
+        digest,
+        signature,
+        states: shown,
+        ...document.rulesOfHosts,
+        escrow,
+      });
     } else
       print(
         `${id} version ${version}, issued ${timeText(issuedAt)}, PCRs ${pcrs.join(',')} of the SHA-256 bank`,

@@ -37,6 +37,8 @@ export interface Status {
   readonly revocations: { readonly version: number; readonly ownReason: string | null };
   readonly ledger: LedgerStatus;
   readonly rollback: RollbackStatus;
+  /** UUIDs of the VMs whose keys the authority's escrow key opens too; null where the policy has no escrow. */
+  readonly escrow: readonly string[] | null;
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
@@ -77,6 +79,7 @@ function statusText({
   revocations,
   ledger,
   rollback,
+  escrow,
   vms,
   migrations,
 }: Status): readonly string[] {
@@ -92,6 +95,7 @@ function statusText({
     ],
     ['ledger', ledgerText(ledger)],
     ['counter', rollbackText(rollback)],
+    ['escrow', escrowText(escrow)],
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);
@@ -137,6 +141,11 @@ function rollbackText({ counter, rolledBack, vms }: RollbackStatus): string {
     'red',
     `THE DISK WAS PUT BACK (seen ${when}Z): ${vms.length} VMs do not start until they are adopted (tvmmp vm adopt)`,
   );
+}
+
+function escrowText(escrow: Status['escrow']): string {
+  if (escrow === null) return 'off: a VM whose host loses its TPM is lost';
+  return `on: the authority can open the keys of ${escrow.length} ${escrow.length === 1 ? 'VM' : 'VMs'} of this host`;
 }
 
 /** Protected VMs as a table. */

@@ -29,6 +29,7 @@ interface SignOptions extends CommonOptions {
   readonly vm: string;
   readonly version: number;
   readonly condition: string;
+  readonly forbidEscrow?: boolean;
   readonly output?: string;
 }
 
@@ -49,12 +50,17 @@ function addSign(tenant: Command): void {
     .requiredOption('--vm <uuid>', 'the VM that it is about')
     .requiredOption('--version <number>', 'above that of the policy it replaces', positiveInteger)
     .requiredOption('--condition <text>', 'condition over attributes of hosts')
+    .option(
+      '--forbid-escrow',
+      "hosts keep no copy of the VM's key for the authority, whatever their policy says",
+    )
     .option('-o, --output <file>', 'write it there instead of to standard output')
-    .action(async ({ key, vm, version, condition, output }: SignOptions) => {
+    .action(async ({ key, vm, version, condition, forbidEscrow, output }: SignOptions) => {
       const { signTenantPolicy, verifyTenantPolicy } = await import('../appraisal/tenant-policy.ts');
       const privateKey = keyFrom(key, createPrivateKey);
       const keys = { privateKey, publicKey: createPublicKey(privateKey) };
-      const text = signTenantPolicy({ vm, version, condition, issuedAt: new Date() }, keys);
+      const escrow = forbidEscrow === true ? { escrow: 'no' as const } : {};
+      const text = signTenantPolicy({ vm, version, condition, issuedAt: new Date(), ...escrow }, keys);
       verifyTenantPolicy(text);
       emit(`${text}\n`, output);
     });
@@ -78,6 +84,7 @@ function addShow(tenant: Command): void {
           ['VM', vm],
           ['version', `${version}, issued ${timeText(issuedAt)}`],
           ['condition', condition],
+          ['escrow', policy.escrow === 'no' ? 'forbidden' : 'as the policy of the hosts says'],
           ['key', hex(keyDigest)],
         ]),
       );

@@ -1,6 +1,7 @@
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import { isActive, isRunningHere, lookAt } from './domain-view.ts';
+import { forgetEscrow } from './escrow.ts';
 import { forgetSecret } from './incoming.ts';
 import type { Services } from './services.ts';
 
@@ -61,6 +62,7 @@ export async function removeKeyAndState(services: Services, vm: VmRecord): Promi
   await forgetSecret(host.hypervisor, vm);
   await host.files.removeVtpmState(vm.uuid);
   host.journal.removeVtpmState(vm.uuid);
+  forgetEscrow(host.journal, vm.uuid);
 }
 
 /** The record of a VM that this session gave away; one that has been taken up again is not to be touched. */

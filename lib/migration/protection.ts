@@ -12,6 +12,7 @@ import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
 import { requireNotRolledBack } from './anchor.ts';
 import { describeDomain } from './domain.ts';
+import { forgetEscrow } from './escrow.ts';
 import { forgetSecret } from './incoming.ts';
 import { keyContext } from './key-context.ts';
 import { Refused } from './refused.ts';
@@ -80,6 +81,7 @@ export async function protect(
   await services.vtpmStates.made(domain.uuid);
   keepCertificate(host.journal, domain.uuid, endorsement);
   host.journal.putSetting(pendingName(domain.uuid), '');
+  await services.escrow.bring(domain.uuid);
   return recordOf(services, domain.uuid);
 }
 
@@ -114,6 +116,7 @@ export async function unprotect(services: Services, vm: string): Promise<VmRecor
     { kind: 'destroyed' },
     { state: 'destroyed', journal: (next) => ({ ...next, sealed: null, context: null }) },
   );
+  forgetEscrow(host.journal, domain.uuid);
   await forgetSecret(host.hypervisor, record);
   await host.files.unmark(domain.uuid);
   await services.anchor.settleOrOwe();

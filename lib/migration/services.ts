@@ -2,6 +2,7 @@ import type { JobStatistics } from '../libvirt/job-statistics.ts';
 import { Anchor } from './anchor.ts';
 import { limits } from '../limits.ts';
 import { Chains } from './chains.ts';
+import { Escrow } from './escrow.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
 import { GivenKeys } from './given-keys.ts';
@@ -25,6 +26,8 @@ export interface Services {
   /** What the ledger is told of them. */
   readonly ledgerNews: LedgerNews;
   readonly platform: Platform;
+  /** Copies of keys for the authority's escrow key, where the policy has one. */
+  readonly escrow: Escrow;
   /** How far the logs of peers are known. */
   readonly logs: LogAppraisals;
   readonly vtpmStates: VtpmStates;
@@ -62,6 +65,7 @@ export function servicesOf(host: Host): Services {
   const gathering = (commands: number): Gathering =>
     new Gathering(host.timers, () => quotes.lastMs, commands);
   const [openings, commitments] = [gathering(2), gathering(2)];
+  const platform = new Platform(host, () => quotes.busy || commitments.pending);
   return {
     host,
     quotes,
@@ -69,7 +73,8 @@ export function servicesOf(host: Host): Services {
     custody: new Custody(host, chains, view, ledgerNews),
     ledgerNews,
     logs: new LogAppraisals(host),
-    platform: new Platform(host, () => quotes.busy || commitments.pending),
+    platform,
+    escrow: new Escrow(host, platform, chains),
     openings,
     commitments,
     arrivals: gathering(1),

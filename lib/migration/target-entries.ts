@@ -34,6 +34,7 @@ export async function signArrived(services: Services, uuid: string, session: Uin
       },
     },
   );
+  host.timers.soon(() => void services.escrow.bring(uuid));
   return arrivedMessage(services, session, entry);
 }
 

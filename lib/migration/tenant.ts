@@ -96,5 +96,7 @@ export async function bindTenant(services: Services, vm: VmRecord, envelope: str
   const next = readTenantPolicy(host, vm.uuid, { envelope, keyDigest: current.keyDigest });
   assertTenantSuccessor(current, next.policy);
   await chains.append(vm.uuid, { kind: 'bound', verdict: next.policy.digest }, { tenant: next });
+  // The tenant may have forbidden it, or allow it again.
+  await services.escrow.bring(vm.uuid);
   return host.journal.vm(vm.uuid) ?? vm;
 }

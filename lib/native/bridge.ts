@@ -40,6 +40,13 @@ export interface TpmCost {
   readonly tpmCommands: number;
 }
 
+/** Where the private half of an escrow key is: PKCS #8 in PEM. */
+export interface EscrowKeyFile {
+  readonly keyFile: string;
+  /** A file with its passphrase in the first line, where it is encrypted. */
+  readonly passphraseFile?: string;
+}
+
 /** A peer of a UNIX socket, as the kernel recorded it when it connected. */
 export interface PeerCredentials {
   readonly pid: number;
@@ -78,6 +85,33 @@ export interface Bridge {
     destinationPublic: Uint8Array;
     destinationContext: Uint8Array;
   }): Promise<TpmCost & { blob: Uint8Array }>;
+  /**
+   * Opens the sealed key and seals it to the authority's escrow key (SPKI DER), as SPEC 15.2 says. Rejects with `policy-invalid` for what is no P-256
+   * key.
+   */
+  sealForEscrow(options: {
+    own: OwnSealedKey;
+    escrowPublic: Uint8Array;
+    escrowContext: Uint8Array;
+  }): Promise<TpmCost & { blob: Uint8Array }>;
+  /**
+   * For an authority: makes an escrow key in a file that must not be there yet, encrypted where `passphraseFile` has a passphrase in its first line.
+   * Resolves with its public half, SPKI DER; the private half enters no JavaScript. Rejects with `authority-invalid`.
+   */
+  createEscrowKey(options: EscrowKeyFile): Promise<Uint8Array>;
+  /**
+   * For an authority: opens what `sealForEscrow` sealed and seals it to a host's receive key. Rejects with `authority-invalid` where the file is not the
+   * private half of `escrowPublic`.
+   */
+  resealFromEscrow(
+    options: EscrowKeyFile & {
+      escrowPublic: Uint8Array;
+      blob: Uint8Array;
+      escrowContext: Uint8Array;
+      destinationPublic: Uint8Array;
+      destinationContext: Uint8Array;
+    },
+  ): Promise<Uint8Array>;
   /**
    * Encrypts the state of a vTPM that is not running with the sealed key, or decrypts it. At every instant the directory holds
    * either the old or the new state, whole. Rejects with `vtpm-busy` or `vtpm-convert-failed` too.
@@ -127,6 +161,9 @@ interface BridgeAddon {
   gatherSealedKeys(options: object): Promise<TpmCost & { blobs: readonly Uint8Array[] }>;
   unsealIntoLibvirt(options: object): Promise<TpmCost>;
   resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
+  sealForEscrow(options: object): Promise<TpmCost & { blob: Uint8Array }>;
+  createEscrowKey(options: object): Promise<Uint8Array>;
+  resealFromEscrow(options: object): Promise<Uint8Array>;
   convertVtpmState(options: object): Promise<TpmCost>;
   manufactureVtpm(options: object): Promise<TpmCost>;
   vtpmEndorsementKey(options: object): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }>;
@@ -143,6 +180,9 @@ export function loadBridge(): Bridge {
     gatherSealedKeys: (options) => callNative(() => addon.gatherSealedKeys(options)),
     unsealIntoLibvirt: (options) => callNative(() => addon.unsealIntoLibvirt(options)),
     resealForDestination: (options) => callNative(() => addon.resealForDestination(options)),
+    sealForEscrow: (options) => callNative(() => addon.sealForEscrow(options)),
+    createEscrowKey: (options) => callNative(() => addon.createEscrowKey(options)),
+    resealFromEscrow: (options) => callNative(() => addon.resealFromEscrow(options)),
     convertVtpmState: (options) =>
       callNative(() => addon.convertVtpmState({ swtpmPath: '/usr/bin/swtpm', ...options })),
     manufactureVtpm: (options) =>

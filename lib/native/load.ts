@@ -8,7 +8,9 @@ const require = createRequire(import.meta.url);
 
 /** The codes that the addons give (native/operation-error.h); any other fault is `internal`. */
 const nativeCodes: ReadonlySet<string> = new Set<ErrorCode>([
+  'authority-invalid',
   'libvirt-call-failed',
+  'policy-invalid',
   'seal-invalid',
   'seal-refused',
   'tpm-call-failed',

@@ -4,6 +4,7 @@ import { appraisal } from './appraisal.ts';
 import { attestations } from './attestation.ts';
 import { certificates } from './certificates.ts';
 import { checkpoints } from './checkpoints.ts';
+import { escrow } from './escrow.ts';
 import { gates } from './gates.ts';
 import { logs } from './logs.ts';
 import type { Mutant } from './mutant.ts';
@@ -30,4 +31,5 @@ export const mutants: readonly Mutant[] = [
   ...resolutions,
   ...agent,
   ...attestations,
+  ...escrow,
 ];

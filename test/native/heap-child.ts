@@ -16,6 +16,8 @@ interface Order {
   };
   readonly libvirtUri: string;
   readonly secretUuid: string;
+  /** The authority's escrow key, in a file, and its public half. */
+  readonly escrow: { readonly keyFile: string; readonly passphraseFile: string; readonly spki: string };
   readonly snapshots: readonly [string, string];
 }
 
@@ -39,9 +41,18 @@ const own: OwnSealedKey = {
 const bridge = loadBridge();
 const target = { libvirtUri: order.libvirtUri, secretUuid: order.secretUuid };
 const reseal = { own, destinationPublic: own.receivePublic, destinationContext: own.context };
-const operations = [1, 2, 3, 4].flatMap(() => [
+const escrowPublic = bytes(order.escrow.spki);
+const escrowContext = Buffer.from('escrow-context');
+const { keyFile, passphraseFile } = order.escrow;
+const throughEscrow = async (): Promise<unknown> => {
+  const { blob } = await bridge.sealForEscrow({ own, escrowPublic, escrowContext });
+  const to = { destinationPublic: own.receivePublic, destinationContext: own.context };
+  return bridge.resealFromEscrow({ keyFile, passphraseFile, escrowPublic, blob, escrowContext, ...to });
+};
+const operations: readonly Promise<unknown>[] = [1, 2, 3, 4].flatMap(() => [
   bridge.unsealIntoLibvirt({ ...own, ...target }),
   bridge.resealForDestination(reseal),
+  throughEscrow(),
 ]);
 writeHeapSnapshot(order.snapshots[0]);
 await Promise.all(operations);

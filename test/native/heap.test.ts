@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createPrivateKey, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -81,6 +81,10 @@ describe('the vTPM passphrase in the agent process', function () {
     virsh('secret-define', join(daemon.directory, 'secret.xml'));
     const context = Buffer.from('key-context');
     const blob = await loadBridge().createSealedKey({ recipientPublic: host.receivePublic, context });
+    const keyFile = join(host.directory, 'escrow-key.pem');
+    const passphraseFile = join(host.directory, 'escrow-passphrase');
+    writeFileSync(passphraseFile, 'of the escrow key alone\n');
+    const spki = await loadBridge().createEscrowKey({ keyFile, passphraseFile });
     const snapshots = [
       join(host.directory, 'during.heapsnapshot'),
       join(host.directory, 'after.heapsnapshot'),
@@ -89,6 +93,7 @@ describe('the vTPM passphrase in the agent process', function () {
       own: portable(host.own(blob, context, host.approve())),
       libvirtUri: daemon.uri,
       secretUuid,
+      escrow: { keyFile, passphraseFile, spki: Buffer.from(spki).toString('base64') },
       snapshots,
     };
 
@@ -107,6 +112,11 @@ describe('the vTPM passphrase in the agent process', function () {
     const passphrase = Buffer.from(virsh('secret-get-value', secretUuid), 'base64');
     assert.match(passphrase.toString(), /^[0-9a-f]{64}$/);
     const raw = Buffer.from(passphrase.toString(), 'hex');
+    const escrowKey = createPrivateKey({
+      key: readFileSync(keyFile, 'utf8'),
+      passphrase: 'of the escrow key alone',
+    });
+    const scalar = Buffer.from(escrowKey.export({ format: 'jwk' }).d!, 'base64url');
     for (const path of snapshots) {
       assert.ok(statSync(path).size > 1_000_000);
       const text = readFileSync(path);
@@ -115,6 +125,8 @@ describe('the vTPM passphrase in the agent process', function () {
         passphrase,
         Buffer.from(raw.toString('base64')),
         Buffer.from(raw.toString('hex', 0, 8)),
+        Buffer.from(scalar.toString('base64')),
+        Buffer.from('of the escrow key'),
       ])
         assert.ok(!text.includes(form));
     }
@@ -122,5 +134,7 @@ describe('the vTPM passphrase in the agent process', function () {
     assert.ok(occurrences(running.pid, Buffer.from(secretUuid)) > 0, 'the search sees the memory');
     assert.equal(occurrences(running.pid, raw), 0, 'raw key');
     assert.equal(occurrences(running.pid, passphrase), 0, 'passphrase');
+    assert.equal(occurrences(running.pid, scalar), 0, 'escrow key');
+    assert.equal(occurrences(running.pid, Buffer.from('of the escrow key alone')), 0, 'its passphrase');
   });
 });

@@ -40,10 +40,14 @@ export class Seals {
 
   /** As the TPM would: only the recipient's, only under the context that it was sealed with. */
   open({ blob, receivePublic, context }: OwnSealedKey): string {
+    return this.openFor(nameOf(receivePublic), blob, context);
+  }
+
+  openFor(recipient: Uint8Array, blob: Uint8Array, context: Uint8Array): string {
     const sealed = this.#seals.get(hex(blob));
     if (
       sealed === undefined ||
-      !bytesEqual(sealed.recipient, nameOf(receivePublic)) ||
+      !bytesEqual(sealed.recipient, recipient) ||
       !bytesEqual(sealed.context, context)
     ) {
       throw new TvmmpError('seal-invalid', 'not sealed to this key under this context');
@@ -119,6 +123,20 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
           context: destinationContext,
         }),
       })),
+    sealForEscrow: ({ own, escrowPublic, escrowContext }) =>
+      command(() => ({
+        ...cost,
+        blob: seals.put({ key: seals.open(own), recipient: escrowPublic, context: escrowContext }),
+      })),
+    createEscrowKey: () => Promise.reject(new TvmmpError('internal', 'not in the simulation')),
+    resealFromEscrow: ({ escrowPublic, blob, escrowContext, destinationPublic, destinationContext }) =>
+      Promise.resolve(
+        seals.put({
+          key: seals.openFor(escrowPublic, blob, escrowContext),
+          recipient: nameOf(destinationPublic),
+          context: destinationContext,
+        }),
+      ),
     prepareReceiveKey: () => command(() => ({ tpmCommands: 3 })),
     unprepareReceiveKey: () => command(() => ({ tpmCommands: 0 })),
     gatherSealedKeys: ({ own, others }) =>

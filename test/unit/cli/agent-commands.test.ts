@@ -24,6 +24,7 @@ const status = {
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
   revocations: { version: 4, ownReason: null },
   rollback: { counter: '41', rolledBack: null, vms: [] },
+  escrow: null,
   ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
   vms: [vm],
   migrations: [
