@@ -329,7 +329,7 @@ export const peers: readonly Attack[] = [
       ),
       tests(
         'test/property/proof.test.ts',
-        'with entries left out, repeated or in another order, it is refused unless it is a prefix',
+        'with entries left out, repeated or in another order, it is refused, and one cut short says no more than it has',
         'with one part of an entry taken from another entry, it is refused',
       ),
     ],
