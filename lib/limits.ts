@@ -83,6 +83,12 @@ export const limits = {
   logsHeldBytesMax: 64 * 1024 * 1024,
   /** Peers of whose logs it is remembered how far they were appraised: about 20 KiB each. */
   logPeersRememberedMax: 256,
+  /** How often a host appraises itself (SPEC 16), as a policy may say. */
+  selfAppraisalSecondsMin: 10,
+  selfAppraisalSecondsMax: 86_400,
+  /** Between two looks at whether it is due, and, where the IMA list grows all the time, between two appraisals. */
+  selfAppraisalTickMs: 5_000,
+  selfAppraisalPauseMs: 10_000,
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,
   /** Descriptions of domains whose facts are remembered. */

@@ -12,6 +12,7 @@ import type { Host, Log, PolicyInForce } from '../migration/host.ts';
 import { logFiles } from '../migration/log-files.ts';
 import { forgetLeftKeys } from '../migration/left-keys.ts';
 import { LifeCycle } from '../migration/life-cycle.ts';
+import { tellInProofs } from '../migration/quarantine-entries.ts';
 import { RestingKeys } from '../migration/resting-keys.ts';
 import { servicesOf } from '../migration/services.ts';
 import { Sessions } from '../migration/sessions.ts';
@@ -137,6 +138,11 @@ async function assemble(
   const events = await followEvents(services, sessions, lifeCycle);
   closers.push(() => events.close());
   await lifeCycle.reconcileAll();
+  services.selfAppraisal.onLooked = () => tellInProofs(services);
+  services.selfAppraisal.begin();
+  closers.push(() => {
+    services.selfAppraisal.end();
+  });
   const admission = new Admission(services, sessions);
   const hooks = hookHandler({ services, sessions, admission, lifeCycle });
   const methods = controlMethods({

@@ -124,15 +124,17 @@ function status({ config, services, revocations }: MethodParts): unknown {
     ledger: services.ledgerNews.status(),
     rollback: services.anchor.status(),
     escrow: services.escrow.status(),
+    trust: services.selfAppraisal.status(),
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };
 }
 
 /** A policy never goes back (SPEC 10): checked against the one on disk, written, then in force. */
-function installNewPolicy({ config, setPolicy }: MethodParts, envelope: string): unknown {
+function installNewPolicy({ config, services, setPolicy }: MethodParts, envelope: string): unknown {
   const policy = installPolicy(config.directories.identity, envelope, new Date());
   setPolicy({ policy, envelope });
+  void services.selfAppraisal.look();
   return { id: policy.id, version: policy.version };
 }
 

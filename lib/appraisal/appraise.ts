@@ -7,7 +7,7 @@ import { limits } from '../limits.ts';
 import { checkPeer } from './peer-checks.ts';
 import type { AppraisalInput } from './peer-checks.ts';
 import { isAccepted, verdictDigest, verdictReason } from './verdict.ts';
-import type { Verdict } from './verdict.ts';
+import type { Check, Verdict } from './verdict.ts';
 
 /** What a TrustedPeer is wanted for; it must be what it was appraised for. */
 export interface PeerUse {
@@ -112,17 +112,9 @@ export class TrustedPeer {
 
 /** Appraises a peer by all checks. Pure: same input, same verdict. A fault inside a check is thrown, never swallowed. */
 export function appraisePeer(input: AppraisalInput): TrustedPeer | Refusal {
-  const { ownPolicy, hello } = input;
+  const { hello } = input;
   const { checks, certificate, state } = checkPeer(input);
-  const verdict: Verdict = Object.freeze({
-    vm: input.vm,
-    session: Uint8Array.from(input.session),
-    role: input.role,
-    peer: hello.host,
-    time: input.now,
-    policy: { id: ownPolicy.id, version: ownPolicy.version, digest: ownPolicy.digest },
-    checks: Object.freeze(checks),
-  });
+  const verdict = verdictOf(input, checks);
   if (certificate === undefined || state === undefined || !isAccepted(verdict)) {
     return { outcome: 'refused', verdict, reason: verdictReason(verdict) };
   }
@@ -131,6 +123,25 @@ export function appraisePeer(input: AppraisalInput): TrustedPeer | Refusal {
     receivePublic: Uint8Array.from(hello.receivePublic),
     state: state.name,
     verdict,
+  });
+}
+
+/** What a host's own evidence is worth by its own policy (SPEC 16): all checks of a target. It trusts nobody. */
+export function appraiseSelf(input: Omit<AppraisalInput, 'role' | 'selfName'>): Verdict {
+  const own = { ...input, role: 'target', selfName: '' } as const;
+  return verdictOf(own, checkPeer(own).checks);
+}
+
+function verdictOf(input: AppraisalInput, checks: readonly Check[]): Verdict {
+  const { ownPolicy, hello } = input;
+  return Object.freeze({
+    vm: input.vm,
+    session: Uint8Array.from(input.session),
+    role: input.role,
+    peer: hello.host,
+    time: input.now,
+    policy: { id: ownPolicy.id, version: ownPolicy.version, digest: ownPolicy.digest },
+    checks: Object.freeze(checks),
   });
 }
 

@@ -8,6 +8,7 @@ import { hostRuleForms, ruledComponents } from './host-rules.ts';
 import { logRuleForms } from './log-rules.ts';
 import { p256KeyForm } from './p256-key.ts';
 import { PCR_MAX, POLICY_FORMAT, policyForms } from './policy-text.ts';
+import { quarantineLeaveForm } from './quarantine-rule.ts';
 import { keyVariables } from './secure-boot.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -75,6 +76,18 @@ export function policySchema(): Schema {
         keys: rule(text(logRuleForms.pem)),
         allowViolations: { type: 'boolean' },
       }),
+      quarantine: {
+        description:
+          'Hosts appraise themselves at least so often; one that fails receives nothing, and its VMs leave it only where this says so.',
+        ...object(['everySeconds', 'leave'], {
+          everySeconds: {
+            type: 'integer',
+            minimum: limits.selfAppraisalSecondsMin,
+            maximum: limits.selfAppraisalSecondsMax,
+          },
+          leave: text(quarantineLeaveForm),
+        }),
+      },
       escrow: {
         description:
           'Hosts keep a copy of each vTPM key that the holder of this key can open. Off where it is not there.',
@@ -109,6 +122,7 @@ function members(state: Schema): Schema {
     backward: { $ref: '#/$defs/hostRule' },
     eventLog: { $ref: '#/$defs/eventLog' },
     ima: { $ref: '#/$defs/ima' },
+    quarantine: { $ref: '#/$defs/quarantine' },
     escrow: { $ref: '#/$defs/escrow' },
   };
 }

@@ -11,6 +11,8 @@ import { logRuleMembers, readLogRules } from './log-rules.ts';
 import type { LogRules } from './log-rules.ts';
 import { readP256Key } from './p256-key.ts';
 import { policyError } from './policy-error.ts';
+import { quarantineMember, readQuarantineRule } from './quarantine-rule.ts';
+import type { QuarantineRule } from './quarantine-rule.ts';
 import { readJson } from './policy-json.ts';
 
 export const POLICY_FORMAT = 'tvmmp-policy/1';
@@ -44,6 +46,8 @@ export interface PolicyDraft {
   readonly rulesOfHosts?: HostRules;
   /** What logs have to say; absent where the policy does not ask for logs. */
   readonly rules?: LogRules;
+  /** How hosts appraise themselves over time (SPEC 16); absent where they do not. */
+  readonly quarantine?: QuarantineRule;
   /** The escrow key, for which hosts keep copies of vTPM keys (SPEC 15): SPKI DER in base64; absent where there is no escrow. */
   readonly escrow?: { readonly key: string };
 }
@@ -99,6 +103,7 @@ export function formatPolicy(policy: PolicyDocument): string {
     })),
     ...policy.rulesOfHosts,
     ...policy.rules,
+    ...quarantineOf(policy),
     escrow: policy.escrow,
   });
 }
@@ -110,11 +115,11 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
   const { id, version, pcrs, rulesOfHosts, rules, escrow } = policy;
-  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...rulesOfHosts, ...rules, escrow }, null, 2)}\n`;
+  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...rulesOfHosts, ...rules, ...quarantineOf(policy), escrow }, null, 2)}\n`;
 }
 
 const draftMembers = ['format', 'id', 'version', 'pcrs', 'states'] as const;
-const ruleMembers = [...hostRuleMembers, ...logRuleMembers, 'escrow'] as const;
+const ruleMembers = [...hostRuleMembers, ...logRuleMembers, quarantineMember, 'escrow'] as const;
 type Members = JsonMembers<(typeof draftMembers)[number], (typeof ruleMembers)[number]>;
 
 function parse<T>(text: string, read: (document: JsonPlace) => T): T {
@@ -143,13 +148,22 @@ function readPolicy<S extends DraftState>(
   const rules = logRuleMembers.some((name) => members[name] !== undefined)
     ? { rules: readLogRules(members) }
     : {};
+  const quarantine =
+    members.quarantine === undefined ? {} : { quarantine: readQuarantineRule(members.quarantine) };
   const escrow = members.escrow === undefined ? {} : { escrow: readEscrow(members.escrow) };
-  return { id, version, pcrs, states, ...rulesOfHosts, ...rules, ...escrow };
+  return { id, version, pcrs, states, ...rulesOfHosts, ...rules, ...quarantine, ...escrow };
 }
 
 function readEscrow(place: JsonPlace): NonNullable<PolicyDraft['escrow']> {
   const { key } = place.object(['key']);
   return { key: base64(spkiOf(readP256Key(key))) };
+}
+
+/** The member as a policy's JSON has it. */
+function quarantineOf({ quarantine }: PolicyDraft): { readonly quarantine?: QuarantineRule } {
+  if (quarantine === undefined) return {};
+  const { everySeconds, leave } = quarantine;
+  return { quarantine: { everySeconds, leave } };
 }
 
 function draftState(members: JsonMembers<'name' | 'pcrs'>, pcrs: readonly number[]): DraftState {

@@ -17,6 +17,7 @@ import type { SignerTrust } from './envelope-signer.ts';
 import type { HostRules } from './host-rules.ts';
 import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
+import type { QuarantineRule } from './quarantine-rule.ts';
 import { formatPolicy, parsePolicyDocument } from './policy-text.ts';
 import type { DraftState, PolicyDraft } from './policy-text.ts';
 
@@ -53,6 +54,8 @@ export interface Policy {
   readonly rulesOfHosts: HostRules;
   /** What logs have to say; absent where the policy does not ask for logs. */
   readonly rules?: LogRules;
+  /** How hosts appraise themselves over time (SPEC 16); absent where they do not. */
+  readonly quarantine?: QuarantineRule;
   /** SubjectPublicKeyInfo DER of the authority's escrow key (SPEC 15); null where there is no escrow. */
   readonly escrow: Uint8Array | null;
   /** SubjectPublicKeyInfo DER of the policy key that signed it. */
@@ -121,6 +124,7 @@ function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
   });
   const { id, version, issuedAt, rulesOfHosts = {} } = document;
   const rules = document.rules === undefined ? {} : { rules: document.rules };
+  const quarantine = document.quarantine === undefined ? {} : { quarantine: document.quarantine };
   const digest = sha256(envelope.payload);
   return {
     id,
@@ -131,6 +135,7 @@ function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
     states,
     rulesOfHosts,
     ...rules,
+    ...quarantine,
     escrow:
       document.escrow === undefined ? null : Uint8Array.from(Buffer.from(document.escrow.key, 'base64')),
     signerSpki: signer.spki,

@@ -12,7 +12,8 @@ import type { Finding } from './finding.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
 import { policyFrom } from './host-status.ts';
-import type { LedgerStatus, RollbackStatus } from './status.ts';
+import { timeText } from './output.ts';
+import type { LedgerStatus, RollbackStatus, TrustStatus } from './status.ts';
 
 const START = 'run systemctl start tvmmpd, and see journalctl -u tvmmpd';
 const NODE_MIN = [20, 19] as const;
@@ -23,6 +24,7 @@ interface Status {
   readonly policy: { readonly id: string; readonly version: number };
   readonly ledger: LedgerStatus;
   readonly rollback: RollbackStatus;
+  readonly trust: TrustStatus;
   readonly migrations: readonly { readonly vm: string; readonly state: string; readonly peer: string }[];
 }
 
@@ -55,6 +57,7 @@ export async function agentFindings(
     }),
     ledgerFinding(status.ledger),
     rollbackFinding(status.rollback),
+    trustFinding(status.trust),
     migrations.length === 0
       ? good('hand-overs', 'none is unfinished')
       : warning(
@@ -93,6 +96,25 @@ function rollbackFinding({ counter, rolledBack, vms }: RollbackStatus): Finding 
     `the disk of this host was put back (seen ${new Date(rolledBack).toISOString()}); ${vms.length} VMs do not start: ${vms.join(', ')}`,
     'put the last disk back; else see of each VM that no other host holds it, and then tvmmp vm adopt',
   );
+}
+
+/** Whether the host satisfies its own policy now, not only when a VM comes or goes (SPEC 16). */
+function trustFinding({ rule, appraised, problem, quarantine }: TrustStatus): Finding {
+  if (rule === null)
+    return warning(
+      'trust',
+      'the policy has no quarantine: a host that has gone bad is noticed by its next migration alone',
+      'put "quarantine" into the next version of the policy',
+    );
+  if (quarantine !== null)
+    return bad(
+      'trust',
+      `quarantined since ${timeText(quarantine.since)}: ${quarantine.reason}`,
+      `tvmmp explain says what to do about ${quarantine.failed.join(', ')}; then it ends by itself`,
+    );
+  if (problem !== '') return bad('trust', `this host cannot appraise itself: ${problem}`, START);
+  const last = appraised === null ? 'not yet' : timeText(appraised);
+  return good('trust', `this host satisfies its policy (looked at ${last})`);
 }
 
 function nodeFinding(): Finding {

@@ -41,7 +41,7 @@ export async function readPolicyFile(file: string): Promise<PolicyDraft> {
 
 async function differences(before: PolicyDraft, after: PolicyDraft): Promise<readonly Difference[]> {
   const { hostRuleMembers } = await import('../appraisal/host-rules.ts');
-  const { escrowText, ruleText } = await import('./policy-view.ts');
+  const { escrowText, quarantineText, ruleText } = await import('./policy-view.ts');
   const plain = [
     { what: 'id', before: before.id, after: after.id },
     { what: 'version', before: String(before.version), after: String(after.version) },
@@ -51,6 +51,11 @@ async function differences(before: PolicyDraft, after: PolicyDraft): Promise<rea
       before: ruleText(before.rulesOfHosts?.[what]),
       after: ruleText(after.rulesOfHosts?.[what]),
     })),
+    {
+      what: 'quarantine',
+      before: quarantineText(before.quarantine),
+      after: quarantineText(after.quarantine),
+    },
     { what: 'escrow', before: escrowText(before.escrow), after: escrowText(after.escrow) },
   ];
   const names = new Set([...before.states, ...after.states].map(({ name }) => name));

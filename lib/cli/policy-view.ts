@@ -6,6 +6,7 @@ import { hostRuleMembers } from '../appraisal/host-rules.ts';
 import type { HostRule } from '../appraisal/host-rules.ts';
 import { parsePolicyDocument } from '../appraisal/policy-text.ts';
 import type { PolicyDocument, PolicyDraft } from '../appraisal/policy-text.ts';
+import type { QuarantineRule } from '../appraisal/quarantine-rule.ts';
 import { sha256 } from '../encoding/hash.ts';
 import { hex } from '../encoding/hex.ts';
 
@@ -25,14 +26,18 @@ export function statesText({ pcrs, states }: PolicyDraft): readonly string[] {
   ]);
 }
 
-/** One line for each rule about hosts, and for escrow; none where the policy has none. */
-export function rulesText({ rulesOfHosts = {}, escrow }: PolicyDraft): readonly string[] {
+/** One line for each rule about hosts, for quarantine and for escrow; none where the policy has none. */
+export function rulesText({ rulesOfHosts = {}, quarantine, escrow }: PolicyDraft): readonly string[] {
   const meanings = { forward: 'to receive a VM', backward: 'to have held a VM' } as const;
   const rules = hostRuleMembers.flatMap((member) => {
     const rule = rulesOfHosts[member];
     return rule === undefined ? [] : [`${member} (${meanings[member]}): ${ruleText(rule)}`];
   });
-  return escrow === undefined ? rules : [...rules, `escrow: ${escrowText(escrow)}`];
+  return [
+    ...rules,
+    ...(quarantine === undefined ? [] : [`quarantine: ${quarantineText(quarantine)}`]),
+    ...(escrow === undefined ? [] : [`escrow: ${escrowText(escrow)}`]),
+  ];
 }
 
 /** Whether there is escrow, and the digest of its key. */
@@ -40,6 +45,13 @@ export function escrowText(escrow: PolicyDraft['escrow']): string {
   if (escrow === undefined) return 'off';
   const digest = hex(sha256(Buffer.from(escrow.key, 'base64')));
   return `on: whoever has the private half of key ${digest} can open the vTPMs`;
+}
+
+/** How hosts appraise themselves, in one line. */
+export function quarantineText(rule: QuarantineRule | undefined): string {
+  if (rule === undefined) return 'nothing';
+  const leave = { never: 'its VMs stay', trusted: 'its VMs may leave to trusted hosts' }[rule.leave];
+  return `a host appraises itself every ${rule.everySeconds} s; where it fails it receives nothing, and ${leave}`;
 }
 
 /** A rule in one line. */

@@ -48,11 +48,12 @@ function addCheck(policy: Command): void {
     const { parsePolicyText } = await import('../appraisal/policy.ts');
     const { rulesText, statesText } = await import('./policy-view.ts');
     const draft = parsePolicyText(readText(file, limits.policyBytesMax));
-    const { id, version, pcrs, states, rulesOfHosts = {}, escrow = null } = draft;
+    const { id, version, pcrs, states, rulesOfHosts = {}, quarantine, escrow = null } = draft;
     const { forward = null, backward = null } = rulesOfHosts;
     if (options.json === true)
       printJson({
         ...{ id, version, pcrs, states: states.map(({ name }) => name), forward, backward },
+        ...(quarantine === undefined ? {} : { quarantine }),
         ...(escrow === null ? {} : { escrow }),
       });
     else
@@ -180,7 +181,7 @@ function addShow(policy: Command): void {
     const envelope = readText(file ?? join(identity, 'policy.json'), limits.policyEnvelopeBytesMax);
     const document = decodePolicy(envelope);
     const signature = await signatureOf(identity, envelope);
-    const { id, version, issuedAt, pcrs, states, digest, escrow } = document;
+    const { id, version, issuedAt, pcrs, states, digest, quarantine, escrow } = document;
     if (options.json === true) {
       const shown = states.map(({ name, pcrs: values }) => ({ name, pcrs: { sha256: pcrObject(values) } }));
       printJson({
@@ -192,6 +193,7 @@ function addShow(policy: Command): void {
         signature,
         states: shown,
         ...document.rulesOfHosts,
+        ...(quarantine === undefined ? {} : { quarantine }),
         escrow,
       });
     } else

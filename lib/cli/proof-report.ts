@@ -108,6 +108,7 @@ export function proofJson(proof: VerifiedProof): Readonly<Record<string, unknown
     from: fromJson(proof),
     head: { hash: hex(head.head), sequence: head.sequence, epoch: head.epoch, state: head.state },
     holder: head.holder.name,
+    quarantined: head.quarantined,
     vtpm: head.vtpm === null ? null : hex(head.vtpm),
     policy: { id: head.policy.id, version: head.policy.version, digest: hex(head.policy.digest) },
     tenant: tenantJson(proof),
@@ -154,6 +155,7 @@ export function proofText(proof: VerifiedProof): readonly string[] {
   const holdings = holdingsOf(proof);
   const owing = holdings.filter(({ until, destroyed }) => until !== null && destroyed === null);
   const adopted = proof.entries.filter(({ entry }) => entry.kind === 'adopted');
+  const quarantined = proof.entries.filter(({ entry }) => entry.kind === 'quarantined');
   return [
     paint(
       'green',
@@ -184,6 +186,13 @@ export function proofText(proof: VerifiedProof): readonly string[] {
         `entry ${sequence}: an administrator of ${host.name} took up another vTPM state at ${timeText(time)}: it may have gone back`,
       ),
     ),
+    ...quarantined.map(({ entry: { sequence, host, time } }) =>
+      paint(
+        'yellow',
+        `entry ${sequence}: ${host.name} says at ${timeText(time)} that it does not satisfy its policy any more`,
+      ),
+    ),
+    ...(head.quarantined ? [paint('red', `${head.holder.name} is quarantined since`)] : []),
   ];
 }
 

@@ -27,6 +27,21 @@ export interface RollbackStatus {
   readonly vms: readonly string[];
 }
 
+/** Whether the host satisfies its own policy (SPEC 16). */
+export interface TrustStatus {
+  /** Null where the policy does not ask for it. */
+  readonly rule: { readonly everySeconds: number; readonly leave: 'never' | 'trusted' } | null;
+  /** The last appraisal, milliseconds since 1970; null before the first one. */
+  readonly appraised: number | null;
+  /** Why none could be made since. */
+  readonly problem: string;
+  readonly quarantine: {
+    readonly since: number;
+    readonly reason: string;
+    readonly failed: readonly string[];
+  } | null;
+}
+
 /** What the agent tells of itself. */
 export interface Status {
   readonly version: string;
@@ -39,6 +54,7 @@ export interface Status {
   readonly rollback: RollbackStatus;
   /** UUIDs of the VMs whose keys the authority's escrow key opens too; null where the policy has no escrow. */
   readonly escrow: readonly string[] | null;
+  readonly trust: TrustStatus;
   readonly vms: readonly VmSummary[];
   readonly migrations: readonly {
     readonly vm: string;
@@ -80,6 +96,7 @@ function statusText({
   ledger,
   rollback,
   escrow,
+  trust,
   vms,
   migrations,
 }: Status): readonly string[] {
@@ -96,6 +113,7 @@ function statusText({
     ['ledger', ledgerText(ledger)],
     ['counter', rollbackText(rollback)],
     ['escrow', escrowText(escrow)],
+    ['trust', trustText(trust)],
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);
@@ -146,6 +164,21 @@ function rollbackText({ counter, rolledBack, vms }: RollbackStatus): string {
 function escrowText(escrow: Status['escrow']): string {
   if (escrow === null) return 'off: a VM whose host loses its TPM is lost';
   return `on: the authority can open the keys of ${escrow.length} ${escrow.length === 1 ? 'VM' : 'VMs'} of this host`;
+}
+
+function trustText({ rule, appraised, problem, quarantine }: TrustStatus): string {
+  if (rule === null) return 'appraised at each migration alone: the policy has no quarantine';
+  if (quarantine !== null) {
+    const leave = rule.leave === 'never' ? 'its VMs stay' : 'its VMs may leave';
+    const since = `${new Date(quarantine.since).toISOString().slice(0, 19)}Z`;
+    return paint(
+      'red',
+      `QUARANTINED since ${since}: it receives no VM, ${leave} (tvmmp explain): ${quarantine.reason}`,
+    );
+  }
+  if (problem !== '') return paint('red', `NOT APPRAISED: ${problem}`);
+  const last = appraised === null ? 'not yet' : `last ${new Date(appraised).toISOString().slice(0, 19)}Z`;
+  return `appraises itself at least every ${rule.everySeconds} s (${last})`;
 }
 
 /** Protected VMs as a table. */

@@ -45,3 +45,8 @@ export function evidenceTranscript(t1: Uint8Array, evidenceMessage: Uint8Array):
 export function evidenceStatement(role: Role, transcript: Uint8Array): Uint8Array {
   return H('tvmmp/evidence/1', roleNumbers[role], transcript);
 }
+
+/** What a host states to nobody but itself (SPEC 16): by its label no evidence for anybody else. `nonce`: 32 bytes, its own. */
+export function selfStatement(nonce: Uint8Array): Uint8Array {
+  return H('tvmmp/self/1', nonce);
+}

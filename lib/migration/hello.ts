@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TvmmpError } from '../errors.ts';
 import { appraisePeer } from '../appraisal/appraise.ts';
 import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
+import type { Verdict } from '../appraisal/verdict.ts';
 import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
 import { hex } from '../encoding/hex.ts';
 import type { Claim } from '../evidence/claim.ts';
@@ -101,11 +102,12 @@ export async function trustPeer(
   logs?.concluded(findings, outcome.verdict);
   if (outcome.outcome === 'trusted') return outcome;
   throw new Refused(`${peer.role} ${channel.peerName} is not trusted: ${outcome.reason}`, {
-    verdict: verdictJson(outcome),
+    verdict: verdictJson(outcome.verdict),
   });
 }
 
-function verdictJson({ verdict }: Refusal): string {
+/** A verdict as the journal keeps it with a refusal. */
+export function verdictJson(verdict: Verdict): string {
   return JSON.stringify({
     ...verdict,
     session: hex(verdict.session),

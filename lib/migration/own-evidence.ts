@@ -22,7 +22,7 @@ interface OwnEvidence {
  * in a PCR by then is in its log.
  */
 export async function claimWithLogs(
-  { host, quotes }: Services,
+  { host, quotes }: Pick<Services, 'host' | 'quotes'>,
   wanted: LogsWanted,
   { peer, session, statement, send }: OwnEvidence,
 ): Promise<Claim> {

@@ -29,7 +29,7 @@ export class Refused extends Error {
 export function noteRefusal(
   host: Host,
   refusal: {
-    readonly vm: string;
+    readonly vm: string | null;
     readonly peer: string | null;
     readonly operation: string;
     readonly why: Error;

@@ -12,6 +12,7 @@ import { LedgerView } from './ledger-view.ts';
 import { LogAppraisals } from './log-appraisals.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
+import { SelfAppraisal } from './self-appraisal.ts';
 import { Slots } from './slots.ts';
 import { StepTimings } from './timings.ts';
 import { VtpmStates } from './vtpm-states.ts';
@@ -30,6 +31,8 @@ export interface Services {
   readonly escrow: Escrow;
   /** How far the logs of peers are known. */
   readonly logs: LogAppraisals;
+  /** Whether this host satisfies its own policy. */
+  readonly selfAppraisal: SelfAppraisal;
   readonly vtpmStates: VtpmStates;
   /** Sources that will open a key, and sign *departing*: together, where the TPM is slow. */
   readonly openings: Gathering;
@@ -64,6 +67,7 @@ export function servicesOf(host: Host): Services {
   const anchor = new Anchor(host);
   const gathering = (commands: number): Gathering =>
     new Gathering(host.timers, () => quotes.lastMs, commands);
+  const logs = new LogAppraisals(host);
   const [openings, commitments] = [gathering(2), gathering(2)];
   const platform = new Platform(host, () => quotes.busy || commitments.pending);
   return {
@@ -72,9 +76,10 @@ export function servicesOf(host: Host): Services {
     chains,
     custody: new Custody(host, chains, view, ledgerNews),
     ledgerNews,
-    logs: new LogAppraisals(host),
+    logs,
     platform,
     escrow: new Escrow(host, platform, chains),
+    selfAppraisal: new SelfAppraisal({ host, quotes, logs, platform }),
     openings,
     commitments,
     arrivals: gathering(1),

@@ -3,6 +3,8 @@ import type { VmRecord } from '../ledger/records.ts';
 import type { MigrationFlag } from '../libvirt/migration-flags.ts';
 import { requireNotRolledBack } from './anchor.ts';
 import { lookAt, isRunningHere } from './domain-view.ts';
+import { requireMayLeave } from './quarantine.ts';
+import { requireProofSays } from './quarantine-entries.ts';
 import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
@@ -27,6 +29,8 @@ export async function checkSourceMayLeave(
     );
   }
   requireNotRolledBack(host.journal, record);
+  requireMayLeave(host, record.name);
+  requireProofSays(services, record);
   if (record.state !== 'running' && record.state !== 'paused') {
     throw new Refused(`VM ${vm.name} is ${record.state}, only a running or paused VM can leave`, {
       hint: 'not-running',

@@ -17,6 +17,7 @@ import { acceptProof, checkDeparting, claimedPolicyVersion } from './offered-pro
 import type { AcceptedProof } from './offered-proof.ts';
 import { noteTrouble } from './problem.ts';
 import { claimWithLogs } from './own-evidence.ts';
+import { requireMayReceive } from './quarantine.ts';
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
 import type { Services } from './services.ts';
@@ -228,6 +229,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   /** SPEC 6.3: this host's statement, quoted, after the logs that the source asks for. */
   async #attest(own: Hello, peer: Hello): Promise<EvidenceMessage> {
     const { host, quotes, platform } = this.#services;
+    requireMayReceive(host);
     await this.#services.custody.requireAnswer();
     const statement = statements(requireChannel(this.channel), own, peer).target;
     if (peer.wanted !== undefined) {
@@ -269,6 +271,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       );
     }
     requireTenantAgreesToUs(accepted.verified.tenant, host);
+    requireMayReceive(host);
     this.#accepted = accepted;
     return trusted;
   }

@@ -63,6 +63,8 @@ export interface ChainState {
   readonly departure: Departure | null;
   /** Digest of the tenant policy in force (SPEC 10.5); null for a VM without one. */
   readonly tenant: Uint8Array | null;
+  /** Whether the holder has said that it does not satisfy its policy (SPEC 16.3). */
+  readonly quarantined: boolean;
   /** The latest hand-overs without *departed*, oldest first; at most `OPEN_HANDOVERS_MAX`. */
   readonly handovers: readonly Handover[];
   /** The latest hand-overs, whether *departed* was shown or not: what a summary tells (SPEC 4.1). */
@@ -92,6 +94,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
   if (entry.kind === 'departing') demandOtherHost(entry);
   if (entry.kind === 'checkpoint') demandTruthful(state, entry.verdict);
   demandIdentity(state, entry);
+  demandQuarantine(state, entry);
   return {
     ...state,
     epoch: entry.epoch,
@@ -104,6 +107,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
     policy: entry.policy,
     departure: entry.kind === 'departing' ? departureOf(state, entry) : null,
     tenant: entry.kind === 'bound' ? entry.verdict : state.tenant,
+    quarantined: quarantinedAfter(state, entry.kind),
     policySince: bytesEqual(entry.policy.digest, state.policy.digest) ? state.policySince : entry.time,
     ...followed(state, entry, hash),
   };
@@ -173,6 +177,7 @@ function openChain(entry: Entry, hash: Uint8Array): ChainState {
     policySince: entry.time,
     departure: null,
     tenant: null,
+    quarantined: false,
     handovers: [],
     recent: [],
     marks: [],
@@ -264,6 +269,17 @@ function demandIdentity(state: ChainState, entry: Entry): void {
     'the vTPM is another one',
   );
   demandPolicy(state.policy, entry.policy);
+}
+
+/** A holder is quarantined once, and released only from that. */
+function demandQuarantine({ quarantined }: ChainState, { kind }: Entry): void {
+  if (kind === 'quarantined') demand(!quarantined, 'quarantine', 'the holder is quarantined already');
+  if (kind === 'released') demand(quarantined, 'quarantine', 'the holder was not quarantined');
+}
+
+/** Another holder begins without it. */
+function quarantinedAfter({ quarantined }: ChainState, kind: Entry['kind']): boolean {
+  return kind === 'quarantined' || (quarantined && kind !== 'released' && kind !== 'arrived');
 }
 
 /** A chain stays under one policy id, whose versions only rise; a version has one content. */

@@ -63,6 +63,7 @@ const tenantSummaryShape = record({ version: literal(2), ...members, tenant: has
 /** Bytes of the summary of a chain up to and with its last entry; null while it cannot be summarised. */
 export function summaryOf(state: ChainState): Uint8Array | null {
   if (state.state === 'departing' || state.state === 'destroyed') return null;
+  if (state.quarantined) return null;
   const { tenant } = state;
   // What a chain's state holds beside a summary's members, its shape leaves out.
   const told = { ...state, state: state.state };
@@ -99,7 +100,7 @@ export function readSummary(bytes: Uint8Array): ChainState {
     ? tenantSummaryShape.read(value, 'summary')
     : { ...summaryShape.read(value, 'summary'), tenant: null };
   const told = { vm, birth, epoch, sequence, head, state, holder, facts, vtpm, policy, policySince };
-  return { ...told, recent, marks, tenant, departure: null, handovers: recent };
+  return { ...told, recent, marks, tenant, quarantined: false, departure: null, handovers: recent };
 }
 
 /** `checkpoint`: its digest is that of the chain's own summary. */

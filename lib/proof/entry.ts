@@ -41,6 +41,8 @@ export const entryKinds = {
   checkpoint: 14,
   adopted: 15,
   bound: 16,
+  quarantined: 17,
+  released: 18,
 } as const;
 
 /** One step of a VM's life. */

@@ -29,6 +29,8 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   checkpoint: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   adopted: { from: ['stopped', 'saved'], to: 'same' },
   bound: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
+  quarantined: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
+  released: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
 
@@ -44,6 +46,7 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   checkpoint: ['verdict'],
   adopted: ['verdict'],
   bound: ['verdict'],
+  quarantined: ['verdict'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */

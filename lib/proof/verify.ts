@@ -26,7 +26,7 @@ import type { Proof } from './proof.ts';
 export interface VerifiedEntry {
   readonly entry: Entry;
   readonly hash: Uint8Array;
-  /** Name of the approved state in the entry's policy; null where the entry was verified before and only hashed now. */
+  /** Name of the approved state in the entry's policy; null where the entry was verified before and only hashed now, and of *quarantined* in no approved state. */
   readonly pcrState: string | null;
   /** What the authority says of its signer, by the certificate that it signed with. */
   readonly attributes: HostAttributes;
@@ -103,6 +103,7 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
         if (index === 0 && head !== null) demandCheckpoint(verified, proof, trust);
         const summary = verified.entry.kind === 'checkpoint' && head !== null ? summaryOf(head) : null;
         const state: ChainState = stepChain(head, verified.entry, verified.hash);
+        demandMayDepart(head, verified, credentials);
         demandTenant(head, state, verified, credentials);
         head = state;
         if (summary !== null) summaries.set(state.sequence, summary);
@@ -178,6 +179,7 @@ export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedSt
       credentials.demandAllUsed();
       const beside = head !== null && entry.entry.kind === 'departed';
       const after = beside ? stepDeparted(head, entry.entry) : stepChain(head, entry.entry, entry.hash);
+      demandMayDepart(head, entry, credentials);
       return { outcome: 'verified', head: after, entry } as const;
     },
     () => null,
@@ -206,8 +208,21 @@ function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEnt
   );
   const state = approvedState(quote, policy);
   const why = `${entry.host.name} was in no approved state of policy ${policy.id} v${policy.version}`;
-  demand(state !== undefined, 'pcr-state', why);
-  return { entry, hash: entryHash(signed.entry), pcrState: state.name, attributes };
+  // What *quarantined* says may be just that.
+  demand(state !== undefined || entry.kind === 'quarantined', 'pcr-state', why);
+  return { entry, hash: entryHash(signed.entry), pcrState: state?.name ?? null, attributes };
+}
+
+/** `quarantine`: VMs leave a holder that is quarantined only under a policy that lets them (SPEC 16.3). */
+function demandMayDepart(
+  before: ChainState | null,
+  { entry }: VerifiedEntry,
+  credentials: Credentials,
+): void {
+  if (entry.kind !== 'departing' || before?.quarantined !== true) return;
+  const { id, version, quarantine } = credentials.policy(entry.policy, entry.time);
+  const why = `${entry.host.name} is quarantined, and policy ${id} v${version} lets no VM leave it`;
+  demand(quarantine?.leave === 'trusted', 'quarantine', why);
 }
 
 /** An entry of a known prefix: the hash chain and the known head vouch for it, its quote was verified before. */

@@ -15,6 +15,7 @@ import { resolutions } from './resolution.ts';
 import { rollback } from './rollback.ts';
 import { rules } from './rules.ts';
 import { sessions } from './sessions.ts';
+import { trust } from './trust.ts';
 
 export const mutants: readonly Mutant[] = [
   ...appraisal,
@@ -32,4 +33,5 @@ export const mutants: readonly Mutant[] = [
   ...agent,
   ...attestations,
   ...escrow,
+  ...trust,
 ];

@@ -283,8 +283,8 @@ export const resolutions = [
       name: 'chains/approved-state',
       defence: 'Nothing is written under a quote of a state that is not approved',
       spec: '4',
-      find: '    this.#requireApprovedState(signed.attest);\n    const { state: next, head } = last;',
-      replace: '    const { state: next, head } = last;',
+      find: "    if (draft.kind !== 'quarantined') this.#requireApprovedState(signed.attest);\n",
+      replace: '',
       title: 'writes nothing while the platform is in no approved state',
     },
     {

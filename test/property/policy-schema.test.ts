@@ -85,6 +85,10 @@ function policies(more: object, state: object): fc.Arbitrary<object> {
           backward: rule,
           eventLog,
           ima,
+          quarantine: fc.record({
+            everySeconds: fc.integer({ min: 10, max: 86_400 }),
+            leave: fc.constantFrom('never', 'trusted'),
+          }),
         },
         { requiredKeys: ['format', 'id', 'version', 'pcrs', 'states'] },
       )

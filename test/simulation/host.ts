@@ -14,6 +14,7 @@ import type { LogFiles } from '../../lib/migration/log-files.ts';
 import { forgetLeftKeys } from '../../lib/migration/left-keys.ts';
 import { LifeCycle } from '../../lib/migration/life-cycle.ts';
 import { protect } from '../../lib/migration/protection.ts';
+import { tellInProofs } from '../../lib/migration/quarantine-entries.ts';
 import { resolve } from '../../lib/migration/resolution.ts';
 import { RestingKeys } from '../../lib/migration/resting-keys.ts';
 import { servicesOf } from '../../lib/migration/services.ts';
@@ -69,7 +70,11 @@ export class SimulatedHost {
   readonly tpm: TpmMood = { failing: false, delayMs: 10, counter: null };
   readonly revocations: HeldList;
   /** Its kernel's logs: none, unless a test gives it some. */
-  logs: LogFiles = { eventLog: () => Promise.resolve(null), imaList: () => Promise.resolve(null) };
+  logs: LogFiles = {
+    eventLog: () => Promise.resolve(null),
+    imaList: () => Promise.resolve(null),
+    imaLength: () => Promise.resolve(null),
+  };
   /** How far the host's clock is from the true time. */
   clockOffMs = 0;
   agent: Agent | null = null;
@@ -140,6 +145,11 @@ export class SimulatedHost {
     });
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();
+    services.selfAppraisal.onLooked = () => tellInProofs(services);
+    services.selfAppraisal.begin();
+    life.onEnd(() => {
+      services.selfAppraisal.end();
+    });
     const admission = new Admission(services, sessions);
     const handler = hookHandler({ services, sessions, admission, lifeCycle });
     this.#around.network.listen({

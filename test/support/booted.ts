@@ -53,6 +53,7 @@ export class Booted {
   get files(): LogFiles {
     return {
       eventLog: () => Promise.resolve(this.eventLog),
+      imaLength: () => Promise.resolve(this.ima === null ? null : String(this.ima.byteLength)),
       imaList: (from) => Promise.resolve(this.ima === null ? null : this.#pieces(from)),
     };
   }

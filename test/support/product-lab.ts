@@ -69,6 +69,11 @@ export interface AgentStatus {
     readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
   };
   readonly rollback: { readonly rolledBack: number | null; readonly vms: readonly string[] };
+  /** SPEC 16. */
+  readonly trust: {
+    readonly appraised: number | null;
+    readonly quarantine: { readonly reason: string; readonly failed: readonly string[] } | null;
+  };
 }
 
 /** `tvmmp proof verify --json`. */

@@ -7,6 +7,7 @@ import { prepareBatch } from '../../lib/proof/signing.ts';
 import { badChainCases } from './proof-cases-chain.ts';
 import { badCheckpointCases, goodCheckpointCases } from './proof-cases-checkpoint.ts';
 import { badEntryCases } from './proof-cases-entry.ts';
+import { quarantineCases } from './proof-cases-quarantine.ts';
 import { tenantCases } from './proof-cases-tenant.ts';
 import { ChainBuilder } from './proof-world.ts';
 import type { World } from './proof-world.ts';
@@ -188,4 +189,5 @@ export const proofCases: readonly ProofCase[] = [
   ...badChainCases,
   ...badCheckpointCases,
   ...tenantCases,
+  ...quarantineCases,
 ];

@@ -25,6 +25,7 @@ const status = {
   revocations: { version: 4, ownReason: null },
   rollback: { counter: '41', rolledBack: null, vms: [] },
   escrow: null,
+  trust: { rule: null, appraised: null, problem: '', quarantine: null },
   ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
   vms: [vm],
   migrations: [
@@ -92,6 +93,32 @@ describe('tvmmp and the agent', () => {
   ] as const)
     it(`says of a disk that was put back: ${what}`, async () => {
       await agent.listen({ status: [{ result: { ...status, rollback } }] });
+      assert.match((await run('status')).stdout, shown);
+    });
+
+  for (const [what, change, shown] of [
+    ['is not asked for', {}, /^trust {8}appraised at each migration alone/m],
+    [
+      'holds',
+      { rule: { everySeconds: 300, leave: 'never' }, appraised: 0 },
+      /^trust {8}appraises itself at least every 300 s \(last 1970-01-01T00:00:00Z\)$/m,
+    ],
+    [
+      'cannot be looked at',
+      { rule: { everySeconds: 300, leave: 'never' }, problem: 'no TPM' },
+      /^trust {8}NOT APPRAISED: no TPM$/m,
+    ],
+    [
+      'is gone',
+      {
+        rule: { everySeconds: 300, leave: 'never' },
+        quarantine: { since: 0, reason: 'ima-files: evil', failed: ['ima-files'] },
+      },
+      /^trust {8}QUARANTINED since 1970-01-01T00:00:00Z: it receives no VM, its VMs stay \(tvmmp explain\): ima-files: evil$/m,
+    ],
+  ] as const)
+    it(`says of the trust in this host that it ${what}`, async () => {
+      await agent.listen({ status: [{ result: { ...status, trust: { ...status.trust, ...change } } }] });
       assert.match((await run('status')).stdout, shown);
     });
 

@@ -48,6 +48,7 @@ describe('between hosts whose policy has rules about logs (SPEC 6.11)', () => {
       logFiles: {
         eventLog: () => boots[name].files.eventLog(),
         imaList: (from: number) => boots[name].files.imaList(from),
+        imaLength: () => boots[name].files.imaLength(),
       },
     });
     stage = await Stage.open({ alpha: altered('alpha'), beta: altered('beta') });

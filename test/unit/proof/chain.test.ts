@@ -41,7 +41,7 @@ describe('the chain', () => {
       return c.draft(kind, {
         verdict: state === 'departing' || state === 'destroyed' ? verdict : summaryDigest(c.summary()),
       });
-    if (kind === 'adopted' || kind === 'bound') return c.draft(kind, { verdict });
+    if (kind === 'adopted' || kind === 'bound' || kind === 'quarantined') return c.draft(kind, { verdict });
     if (kind === 'aborted') return c.draft(kind, { session });
     if (kind === 'resolved') return c.draft(kind, { session, peer: world.beta.id });
     if (kind !== 'arrived') return c.draft(kind);
@@ -53,6 +53,7 @@ describe('the chain', () => {
       const allowed = row.from.includes(state);
       it(`${allowed ? 'allows' : 'refuses'} ${kind} of a VM that is ${state}`, () => {
         const c = lead(new ChainBuilder(world));
+        if (allowed && kind === 'released') c.add('quarantined', { verdict: freshSession() });
         const head = replay(c.entries);
         assert.equal(head.state, state);
         const step = (): ChainState => stepChain(head, next(c, kind), freshSession());

@@ -201,6 +201,7 @@ describe('SPEC 11', () => {
     'attestation of a VM': `${bytes(limits.attestationBytesMax)}; a nonce of ${limits.attestationNonceBytesMin} to ${limits.attestationNonceBytesMax} bytes; ${limits.attestationsAtOnceMax} in the making at once; ${limits.attestationsBurst} in a row, ${limits.attestationsPerMinute} a minute after that`,
     permit: `${seconds(limits.permitLifeMs)} from *staged*`,
     TrustedPeer: seconds(limits.trustedPeerLifeMs),
+    'appraisals of a host by itself (16)': `${limits.selfAppraisalSecondsMin} s to ${number(limits.selfAppraisalSecondsMax)} s apart; for a longer IMA list, looked for every ${seconds(limits.selfAppraisalTickMs)}, at least ${seconds(limits.selfAppraisalPauseMs)} apart`,
     'domain XML': bytes(limits.domainXmlBytesMax),
     'event log': `${bytes(limits.eventLogBytesMax)}, ${number(limits.eventsMax)} events, ${bytes(limits.eventDataBytesMax)} of data an event`,
     'IMA list': `${bytes(limits.imaListBytesMax)}, ${number(limits.imaEntriesMax)} entries, ${bytes(limits.imaEntryBytesMax)} of data an entry`,

@@ -1,0 +1,135 @@
+/** Trust over time: what a host notices of itself, and what it does not take or give away then. */
+import { mutantsOf } from './mutant.ts';
+
+const quarantine = 'test/unit/migration/quarantine.test.ts';
+
+export const trust = [
+  ...mutantsOf('lib/migration/target-session.ts', quarantine, [
+    {
+      name: 'quarantine/receives-nothing',
+      defence: 'A host that is quarantined shows no evidence as a target',
+      spec: '16.2',
+      find: '    requireMayReceive(host);\n    await this.#services.custody.requireAnswer();\n',
+      replace: '    await this.#services.custody.requireAnswer();\n',
+      and: [
+        {
+          find: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n    requireMayReceive(host);\n',
+          replace: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n',
+        },
+      ],
+      title: 'receives nothing while it is quarantined, whoever opens the session',
+    },
+    {
+      name: 'quarantine/stages-nothing',
+      defence: 'A host that is quarantined after its evidence stages nothing',
+      spec: '16.2',
+      find: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n    requireMayReceive(host);\n',
+      replace: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n',
+      title: 'does not stage what was offered before it was quarantined',
+    },
+  ]),
+  ...mutantsOf('lib/migration/source-checks.ts', quarantine, [
+    {
+      name: 'quarantine/keeps',
+      defence: 'VMs leave a host that is quarantined only where the policy lets them',
+      spec: '16.2',
+      find: '  requireMayLeave(host, record.name);\n',
+      replace: '',
+      title: 'keeps its VMs where the policy lets none leave',
+    },
+  ]),
+  ...mutantsOf('lib/proof/verify.ts', 'test/vectors/proof.test.ts', [
+    {
+      name: 'quarantine/proof-leaves',
+      defence: 'VMs leave a holder that says it is quarantined only under a policy that lets them',
+      spec: '16.3',
+      find: "  demand(quarantine?.leave === 'trusted', 'quarantine', why);\n",
+      replace: "  demand(quarantine?.leave !== undefined, 'quarantine', why);\n",
+      title:
+        'quarantine-never-leaves: a holder that is quarantined gives the VM away, and its policy lets none leave',
+    },
+    {
+      name: 'quarantine/nothing-else-unapproved',
+      defence: 'In no approved state a holder can say that it is quarantined, and nothing else',
+      spec: '16.3',
+      find: "state !== undefined || entry.kind === 'quarantined'",
+      replace: "state !== undefined || entry.kind === 'quarantined' || entry.kind === 'released'",
+      title:
+        'quarantine-released-unapproved: a holder that is in no approved state says that its quarantine is over',
+    },
+  ]),
+  ...mutantsOf('lib/proof/chain.ts', 'test/vectors/proof.test.ts', [
+    {
+      name: 'quarantine/proof-remembers',
+      defence: 'A hand-over that came to nothing ends no quarantine',
+      spec: '16.3',
+      find: "kind !== 'released' && kind !== 'arrived'",
+      replace: "kind !== 'released' && kind !== 'arrived' && kind !== 'aborted'",
+      title: 'quarantine-not-over-after-aborted: a migration that came to nothing ends no quarantine',
+    },
+    {
+      name: 'quarantine/released-from-it',
+      defence: 'Only a holder that was quarantined is released',
+      spec: '16.3',
+      find: "  if (kind === 'released') demand(",
+      replace: "  if (kind === 'released' && quarantined) demand(",
+      title: 'quarantine-released-without: nothing is there that could end',
+    },
+  ]),
+  ...mutantsOf('lib/proof/checkpoint.ts', 'test/vectors/proof.test.ts', [
+    {
+      name: 'quarantine/no-checkpoint',
+      defence: 'A checkpoint does not hide that the holder is quarantined',
+      spec: '16.3',
+      find: '  if (state.quarantined) return null;\n',
+      replace: '',
+      title:
+        'quarantine-summarised-away: a checkpoint would hide from who begins there that the holder is quarantined',
+    },
+  ]),
+  ...mutantsOf('lib/migration/quarantine-entries.ts', quarantine, [
+    {
+      name: 'quarantine/says-so-first',
+      defence: 'A VM leaves only when its proof says how its host stands',
+      spec: '16.3',
+      find: '  if (proofSays(services, record) === (quarantineOf(host) !== null)) return;\n',
+      replace: '  if (quarantineOf(host) !== null) return;\n',
+      title: 'lets none leave before its proof says so',
+    },
+    {
+      name: 'quarantine/unbelieved',
+      defence: 'A host whose key nobody believes any more signs nothing into proofs',
+      spec: '16.3',
+      find: "['ak-certificate', 'revocation', 'ak-public']",
+      replace: "['ak-certificate', 'ak-public']",
+      title: 'signs nothing where nobody would believe its signature',
+    },
+  ]),
+  ...mutantsOf('lib/migration/self-appraisal.ts', quarantine, [
+    {
+      name: 'quarantine/growth',
+      defence: 'A host looks at itself as soon as its IMA list grows',
+      spec: '16.1',
+      find: '    return (await this.#parts.host.logFiles.imaLength()) !== this.#length;\n',
+      replace: '    return this.#length === "";\n',
+      title:
+        'is quarantined as soon as a file ran that the policy does not know, long before the next appraisal is due',
+    },
+    {
+      name: 'quarantine/new-policy',
+      defence: 'A host looks at itself as soon as another policy is in force',
+      spec: '16.1',
+      find: ' || !bytesEqual(policy.digest, this.#judgedBy)) return true;\n',
+      replace: ') return true;\n',
+      title: 'looks at once under a new policy',
+    },
+    {
+      name: 'quarantine/durable',
+      defence: 'A restart of the agent ends no quarantine',
+      spec: '16.2',
+      find: '  begin(): void {\n',
+      replace: '  begin(): void {\n    writeQuarantine(this.#parts.host, null);\n',
+      title: 'is still quarantined when its agent starts again, and comes out when its state is approved',
+    },
+  ]),
+];
