@@ -71,4 +71,24 @@ describe('gates of a host that a VM comes to', () => {
       );
     });
   }
+
+  it('open no key where the host has booted something else since it attested itself', async () => {
+    const { alpha, beta, network } = stage;
+    const vm = await stage.vm(alpha);
+    // It has opened a key before, and knows what its approved state is.
+    await stage.virsh(vm, alpha, beta);
+    await stage.virsh(vm, beta, alpha);
+    const move = migrate(network, alpha.machine, vm.uuid, beta.machine);
+    await come(() => beta.journal.vm(vm.uuid)?.state === 'staged');
+    beta.boot('another');
+    await assert.rejects(stage.until(move), /pcr-state: beta\.test is in no approved state/);
+    await stage.pass(5_000);
+    assert.equal(beta.machine.secrets.size, 0);
+    // It cannot say in that state that it will not run the VM, which is held at its source until it can.
+    assert.equal(stage.record(alpha, vm).state, 'departing');
+    beta.boot('base');
+    await stage.pass(30_000);
+    assert.equal(stage.record(alpha, vm).state, 'running');
+    assert.equal(stage.record(beta, vm).sealed, null);
+  });
 });

@@ -67,7 +67,7 @@ export class SimulatedHost {
   readonly machine: Machine;
   readonly journal: AnyJournal;
   readonly disk: DiskMood = { full: false, endsAfter: null, endsDone: false };
-  readonly tpm: TpmMood = { failing: false, delayMs: 10, counter: null };
+  readonly tpm: TpmMood = { failing: false, delayMs: 10, counter: null, approved: true };
   readonly revocations: HeldList;
   /** Its kernel's logs: none, unless a test gives it some. */
   logs: LogFiles = {
@@ -97,9 +97,10 @@ export class SimulatedHost {
     return `${this.name}:16515`;
   }
 
-  /** What the TPM has measured from now on: `base` is approved. */
+  /** What the TPM has measured from now on: `base` and `update` are approved. */
   boot(image: string): void {
     this.enrolled.tpm.pcrs = pcrsOf(image);
+    this.tpm.approved = image === 'base' || image === 'update';
   }
 
   /** Kills the agent where it stands. */

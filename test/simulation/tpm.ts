@@ -17,6 +17,8 @@ export interface TpmMood {
   delayMs: number;
   /** Its NV counter, which no power cut takes back; null where it was never made. */
   counter: bigint | null;
+  /** Whether the state that its host booted into is approved: it opens no sealed key in another (SPEC 5.2). */
+  approved: boolean;
 }
 
 /** What was sealed, to whom, under what context. */
@@ -108,6 +110,12 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         return work();
       })(),
     );
+  /** What uses the receive key: its policy wants an approved state. */
+  const opening = <T>(work: () => T): Promise<T> =>
+    command(() => {
+      if (!mood.approved) throw new TvmmpError('seal-refused', 'TPM_RC_POLICY_FAIL');
+      return work();
+    });
   const cost = { tpmCommands: 4 };
   return {
     createSealedKey: ({ recipientPublic, context }) =>
@@ -115,7 +123,7 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         seals.put({ key: randomBytes(8).toString('hex'), recipient: nameOf(recipientPublic), context }),
       ),
     resealForDestination: ({ own, destinationPublic, destinationContext }) =>
-      command(() => ({
+      opening(() => ({
         ...cost,
         blob: seals.put({
           key: seals.open(own),
@@ -138,9 +146,9 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         }),
       ),
     prepareReceiveKey: () => command(() => ({ tpmCommands: 3 })),
-    unprepareReceiveKey: () => command(() => ({ tpmCommands: 0 })),
+    unprepareReceiveKey: () => opening(() => ({ tpmCommands: 0 })),
     gatherSealedKeys: ({ own, others }) =>
-      command(() => {
+      opening(() => {
         seals.open(own);
         const blobs = others.map(({ blob, context }) => {
           const key = seals.open({ ...own, blob, context });
@@ -149,7 +157,7 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         return { tpmCommands: 4 * (1 + others.length), blobs };
       }),
     unsealIntoLibvirt: (options) =>
-      command(() => {
+      opening(() => {
         const key = seals.open(options);
         const secret = machine.secrets.get(options.secretUuid);
         if (!machine.isUp() || secret === undefined)
@@ -159,12 +167,12 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
       }),
     convertVtpmState: () => Promise.reject(new TvmmpError('internal', 'not in the simulation')),
     manufactureVtpm: ({ stateDir, own }) =>
-      command(() => {
+      opening(() => {
         machine.vtpms.set(stateDir.split('/').at(-2) ?? '', { version: 0, key: seals.open(own) });
         return cost;
       }),
     vtpmEndorsementKey: ({ own }) =>
-      command(() => ({ ...cost, publicArea: own.receivePublic, certificate: new Uint8Array() })),
+      opening(() => ({ ...cost, publicArea: own.receivePublic, certificate: new Uint8Array() })),
     peerCredentials: () => ({ pid: 1, uid: 0, gid: 0 }),
   };
 }
