@@ -76,8 +76,9 @@ async function main(): Promise<number> {
 async function runCells(cells: readonly Cell[], results: Results, file: string): Promise<void> {
   let chaos: ChaosLab | null = null;
   const interrupted = new AbortController();
+  // Not once: a terminal and tsx may both say it, and a second word must not leave the lab behind.
   for (const name of ['SIGINT', 'SIGTERM'] as const)
-    process.once(name, () => {
+    process.on(name, () => {
       interrupted.abort();
     });
   try {

@@ -51,7 +51,7 @@ export async function cutPower(lab: ProductLab, host: string): Promise<void> {
 
 async function hookClientOf(lab: ProductLab, host: string): Promise<number> {
   return lab.eventually(`a hook client waits on ${host}`, () => {
-    const found = processesOf(lab, host).find((pid) => read(`/proc/${pid}/comm`).startsWith('tvmmp-hook'));
+    const found = processesOf(lab, host).find((pid) => read(`/proc/${pid}/comm`) === '50-tvmmp\n');
     return Promise.resolve(found ?? null);
   });
 }
