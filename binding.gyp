@@ -2,6 +2,7 @@
 #   bridge.node    everything that touches the vTPM passphrase; needs tpm2-tss, opens libvirt only when it must
 #   libvirt.node   libvirt's event loop, the long migration call and calls about secrets, each on a thread of its own
 #   tvmmp-hook     what libvirtd runs for each hook event; plain C, libc only
+#   tvmmp-vtpm-certs  what swtpm_setup runs to have a vTPM's endorsement keys certified; plain C, libc only
 #
 # Which OpenSSL: Node's own (headers from Node's include directory, symbols from the running process), and libcrypto is
 # not linked. Node exports its OpenSSL symbols without a version, and the dynamic linker lets them stand for
@@ -84,6 +85,13 @@
       'target_name': 'tvmmp-hook',
       'type': 'executable',
       'sources': ['native/hook-client.c'],
+      'cflags': ['-fPIE'],
+      'ldflags': ['-pie'],
+    },
+    {
+      'target_name': 'tvmmp-vtpm-certs',
+      'type': 'executable',
+      'sources': ['native/vtpm-certs.c'],
       'cflags': ['-fPIE'],
       'ldflags': ['-pie'],
     },

@@ -13,6 +13,7 @@
 #include "sealed-key.h"
 #include "vtpm-endorsement.h"
 #include "vtpm-manufacture.h"
+#include "vtpm-owner.h"
 #include "vtpm-state.h"
 
 namespace tvmmp {
@@ -24,6 +25,7 @@ constexpr size_t kSealedBytesMax = 4096;
 constexpr uint32_t kGatheredMax = 1024;
 constexpr size_t kPathBytesMax = 4000;
 constexpr size_t kVmIdBytesMax = 1024;
+constexpr size_t kCertificateBytesMax = 2048;  // of an NV index of libtpms
 
 ReceiveKeyUse TakeReceiveKeyUse(const Napi::Object& from) {
   Napi::Object approval = GetObject(from, "approval");
@@ -191,7 +193,10 @@ Napi::Value Manufacture(const Napi::CallbackInfo& info) {
                                         .vm_id = GetString(options, "vmId", kVmIdBytesMax),
                                         .swtpm_setup = GetString(options, "swtpmSetupPath", kPathBytesMax),
                                         .swtpm = GetString(options, "swtpmPath", kPathBytesMax),
-                                        .qemu_conf = GetString(options, "qemuConf", kPathBytesMax)}]() {
+                                        .qemu_conf = GetString(options, "qemuConf", kPathBytesMax),
+                                        .setup_config = options.Has("setupConfig") ? GetString(options, "setupConfig", kPathBytesMax) : "",
+                                        .issuer = options.Has("issuer") ? GetBytes(options, "issuer", 1, kCertificateBytesMax)
+                                                                        : std::vector<uint8_t>{}}]() {
     Unsealed unsealed = Unseal(own);
     ManufactureVtpm(wanted, HexOf(unsealed.raw_key));
     return unsealed.tpm_commands;
@@ -205,17 +210,32 @@ struct Endorsement {
 };
 
 Napi::Value ReadEndorsementKey(const Napi::CallbackInfo& info) {
-  Napi::Object options = RequireObject(info, "vtpmEndorsementKey({stateDir, own, swtpmPath})");
+  Napi::Object options = RequireObject(info, "vtpmEndorsementKey({stateDir, own, swtpmPath, from, running})");
+  std::string from = GetString(options, "from", 16);
+  if (from != "place" && from != "seed") throw Napi::TypeError::New(info.Env(), "from: 'place' or 'seed' is needed");
   auto work = [own = TakeOwnKey(GetObject(options, "own")), dir = GetString(options, "stateDir", kPathBytesMax),
-               swtpm = GetString(options, "swtpmPath", kPathBytesMax)]() {
+               swtpm = GetString(options, "swtpmPath", kPathBytesMax), source = from == "seed" ? EndorsementSource::kSeed : EndorsementSource::kPlace,
+               running = options.Get("running").ToBoolean().Value()]() {
     Unsealed unsealed = Unseal(own);
-    return Endorsement{VtpmEndorsementKey(dir, swtpm, HexOf(unsealed.raw_key)), unsealed.tpm_commands};
+    return Endorsement{VtpmEndorsementKey(dir, swtpm, source, running, HexOf(unsealed.raw_key)), unsealed.tpm_commands};
   };
   return RunOperation<Endorsement>(info.Env(), "tvmmp:vtpmEndorsementKey", work, [](Napi::Env env, const Endorsement& read) -> Napi::Value {
     Napi::Object result = Napi::Object::New(env);
     result["publicArea"] = ToUint8Array(env, read.key.public_area);
     result["certificate"] = ToUint8Array(env, read.key.certificate);
+    result["issuer"] = ToUint8Array(env, read.key.issuer);
     result["tpmCommands"] = Napi::Number::New(env, read.tpm_commands);
+    return result;
+  });
+}
+
+Napi::Value OwnerOf(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "vtpmOwner({qemuConf})");
+  auto work = [conf = GetString(options, "qemuConf", kPathBytesMax)]() { return OwnerOfVtpms(conf); };
+  return RunOperation<VtpmOwner>(info.Env(), "tvmmp:vtpmOwner", work, [](Napi::Env env, const VtpmOwner& owner) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result["uid"] = Napi::Number::New(env, owner.uid);
+    result["gid"] = Napi::Number::New(env, owner.gid);
     return result;
   });
 }
@@ -234,6 +254,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["gatherSealedKeys"] = Napi::Function::New(env, GatherSealedKeys, "gatherSealedKeys");
   exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
   exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");
+  exports["vtpmOwner"] = Napi::Function::New(env, OwnerOf, "vtpmOwner");
   exports["vtpmEndorsementKey"] = Napi::Function::New(env, ReadEndorsementKey, "vtpmEndorsementKey");
   return exports;
 }

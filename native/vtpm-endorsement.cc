@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <initializer_list>
 #include <optional>
+#include <utility>
 
 #include "operation-error.h"
 #include "swtpm-process.h"
@@ -28,6 +29,13 @@ constexpr uint32_t kPasswordSession = 0x40000009;
 constexpr uint32_t kNoSuchHandle = 0x18b;  // TPM_RC_HANDLE for handle 1
 constexpr uint32_t kNvReadPublic = 0x169;
 constexpr uint32_t kNvRead = 0x14e;
+constexpr uint32_t kClear = 0x126;
+constexpr uint32_t kClearControl = 0x127;
+constexpr uint32_t kNvDefineSpace = 0x12a;
+constexpr uint32_t kNvWrite = 0x137;
+constexpr uint32_t kNvWriteLock = 0x138;
+constexpr uint32_t kPlatform = 0x4000000c;
+constexpr uint16_t kSha256 = 0x000b;
 constexpr size_t kNvChunk = 512;  // below every TPM's largest buffer
 constexpr size_t kCertificateMax = 8192;
 
@@ -37,6 +45,11 @@ struct Place {
   uint32_t certificate;
 };
 constexpr std::array<Place, 2> kPlaces = {{{0x81010001, 0x01c00002}, {0x81010016, 0x01c00016}}};
+
+// The first of the indices for certificate chains (EK Credential Profile 2.5, 2.2.1.5.2).
+constexpr uint32_t kIssuerIndex = 0x01c00100;
+// PPWRITE, WRITEDEFINE, PPREAD, OWNERREAD, AUTHREAD, NO_DA, PLATFORMCREATE: as swtpm_setup makes those of the certificates.
+constexpr uint32_t kIssuerAttributes = 0x42072001;
 
 // fixedTPM, fixedParent, sensitiveDataOrigin, restricted, decrypt; and sign, which an endorsement key does not have.
 constexpr uint32_t kKeyOfThisTpm = 0x00030032;
@@ -73,6 +86,17 @@ std::optional<Bytes> Persistent(SwtpmProcess& vtpm, uint32_t handle) {
   return CanBeEndorsementKey(public_area) ? std::optional<Bytes>(public_area) : std::nullopt;
 }
 
+// A command that the platform authorizes, by its empty password, with its handles and arguments.
+Bytes PlatformCommand(uint32_t code, std::initializer_list<uint32_t> handles, const Bytes& arguments) {
+  Bytes rest;
+  for (uint32_t handle : handles) PutWire(rest, handle, 4);
+  PutWire(rest, 9, 4);
+  PutWire(rest, kPasswordSession, 4);
+  rest.resize(rest.size() + 5);
+  rest.insert(rest.end(), arguments.begin(), arguments.end());
+  return WireCommand(kSessions, code, rest);
+}
+
 // TPM2_CreatePrimary of template L-1: RSA-2048, restricted decryption, AES-128-CFB.
 Bytes CreatedFromTemplate(SwtpmProcess& vtpm) {
   Bytes area;
@@ -95,7 +119,15 @@ Bytes CreatedFromTemplate(SwtpmProcess& vtpm) {
   PutWire(rest, static_cast<uint32_t>(area.size()), 2);
   rest.insert(rest.end(), area.begin(), area.end());
   rest.resize(rest.size() + 6);  // no outside information, no PCRs
-  const Bytes response = Answered(vtpm, "CreatePrimary", WireCommand(kSessions, kCreatePrimary, rest));
+  const Bytes command = WireCommand(kSessions, kCreatePrimary, rest);
+  Bytes response = vtpm.Transmit(command);
+  if (ResponseCode(response) != 0) {
+    // A guest gave the endorsement hierarchy an authorization of its own. This vTPM is a copy that is thrown away, and nobody but us has been
+    // its platform since its power-on: the platform may clear it, which takes authorizations away and leaves the endorsement seed as it is.
+    Answered(vtpm, "ClearControl", PlatformCommand(kClearControl, {kPlatform}, {0}));
+    Answered(vtpm, "Clear", PlatformCommand(kClear, {kPlatform}, {}));
+    response = Answered(vtpm, "CreatePrimary", command);
+  }
   Bytes public_area = PublicAt(response, kResponseHead + 4 + 4);  // after the handle and the size of the parameters
   if (!CanBeEndorsementKey(public_area)) Fail("the vTPM made something else than an endorsement key");
   return public_area;
@@ -140,18 +172,24 @@ Bytes CertificateAt(SwtpmProcess& vtpm, uint32_t index) {
   return certificate;
 }
 
-VtpmEndorsement ReadFrom(SwtpmProcess& vtpm) {
+VtpmEndorsement ReadFrom(SwtpmProcess& vtpm, EndorsementSource source) {
   StartupClear(vtpm);
   for (const Place& place : kPlaces) {
-    if (std::optional<Bytes> found = Persistent(vtpm, place.key)) return {*found, CertificateAt(vtpm, place.certificate)};
+    if (source == EndorsementSource::kSeed) break;
+    if (std::optional<Bytes> found = Persistent(vtpm, place.key)) {
+      return {*found, CertificateAt(vtpm, kIssuerIndex), CertificateAt(vtpm, place.certificate)};
+    }
   }
-  return {CreatedFromTemplate(vtpm), CertificateAt(vtpm, kPlaces[0].certificate)};
+  Bytes certificate = CertificateAt(vtpm, kPlaces[0].certificate);
+  Bytes issuer = CertificateAt(vtpm, kIssuerIndex);
+  return {CreatedFromTemplate(vtpm), std::move(issuer), std::move(certificate)};
 }
 
-VtpmEndorsement Endorsement(const fs::path& dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+VtpmEndorsement Endorsement(const fs::path& dir, const std::string& swtpm, EndorsementSource source, bool running, const SecretBuffer& passphrase) {
   const fs::path state = dir / kStateFile;
   StatOf(state, "vTPM state");  // before the lock's file is made in a directory that is none of ours
-  StateLock lock(dir, StatOf(dir, "vTPM state directory"));
+  std::optional<StateLock> lock;
+  if (!running) lock.emplace(dir, StatOf(dir, "vTPM state directory"));
   const struct stat status = StatOf(state, "vTPM state");
   if (!S_ISREG(status.st_mode) || !IsEncrypted(state)) Fail(state.string() + " is not encrypted");
   WorkDir work(dir, status);
@@ -159,16 +197,42 @@ VtpmEndorsement Endorsement(const fs::path& dir, const std::string& swtpm, const
   SwtpmProcess vtpm(swtpm, work.Old(), status.st_uid, status.st_gid, {.at_rest = &passphrase, .migration = nullptr});
   vtpm.OpenDataChannel();
   vtpm.Init();
-  VtpmEndorsement read = ReadFrom(vtpm);
+  VtpmEndorsement read = ReadFrom(vtpm, source);
   vtpm.Shutdown();
   return read;
 }
 
 }  // namespace
 
-VtpmEndorsement VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, const SecretBuffer& passphrase) {
+void KeepIssuer(SwtpmProcess& vtpm, const std::vector<uint8_t>& certificate) {
+  Bytes area;  // TPMS_NV_PUBLIC
+  PutWire(area, kIssuerIndex, 4);
+  PutWire(area, kSha256, 2);
+  PutWire(area, kIssuerAttributes, 4);
+  PutWire(area, 0, 2);  // no policy
+  PutWire(area, static_cast<uint32_t>(certificate.size()), 2);
+  Bytes define;
+  PutWire(define, 0, 2);  // an empty authorization of its own
+  PutWire(define, static_cast<uint32_t>(area.size()), 2);
+  define.insert(define.end(), area.begin(), area.end());
+  Answered(vtpm, "NV_DefineSpace", PlatformCommand(kNvDefineSpace, {kPlatform}, define));
+  for (size_t at = 0; at < certificate.size();) {
+    const size_t size = std::min(kNvChunk, certificate.size() - at);
+    const auto from = certificate.begin() + static_cast<std::ptrdiff_t>(at);
+    Bytes write;
+    PutWire(write, static_cast<uint32_t>(size), 2);
+    write.insert(write.end(), from, from + static_cast<std::ptrdiff_t>(size));
+    PutWire(write, static_cast<uint32_t>(at), 2);
+    Answered(vtpm, "NV_Write", PlatformCommand(kNvWrite, {kPlatform, kIssuerIndex}, write));
+    at += size;
+  }
+  Answered(vtpm, "NV_WriteLock", PlatformCommand(kNvWriteLock, {kPlatform, kIssuerIndex}, {}));
+}
+
+VtpmEndorsement VtpmEndorsementKey(const std::string& state_dir, const std::string& swtpm, EndorsementSource source, bool running,
+                                   const SecretBuffer& passphrase) {
   try {
-    return Endorsement(state_dir, swtpm, passphrase);
+    return Endorsement(state_dir, swtpm, source, running, passphrase);
   } catch (const OperationError& error) {
     if (error.code() == "vtpm-convert-failed") Fail(error.what());  // of the parts that the conversion uses too
     throw;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "child-process.h"
@@ -18,6 +19,7 @@
 #include "swtpm-process.h"
 #include "vtpm-command.h"
 #include "vtpm-directory.h"
+#include "vtpm-endorsement.h"
 #include "vtpm-owner.h"
 
 namespace tvmmp {
@@ -104,9 +106,12 @@ void RunSetup(const VtpmManufacture& wanted, const fs::path& dir, const VtpmOwne
   FileDescriptor errors(memfd_create("swtpm-setup-errors", MFD_CLOEXEC));
   FileDescriptor key = PassphrasePipe(passphrase);
   if (!null.valid() || !errors.valid()) FailWithErrno("swtpm_setup", errno);
-  ChildProcess setup({.words = {wanted.swtpm_setup, "--tpm2", "--pwdfile-fd", std::to_string(kPassphraseFd), "--cipher", "aes-256-cbc",
-                                "--tpm-state", dir.string(), "--vmid", wanted.vm_id, "--createek", "--create-ek-cert",
-                                "--create-platform-cert", "--lock-nvram", "--not-overwrite"},
+  std::vector<std::string> words = {wanted.swtpm_setup, "--tpm2", "--pwdfile-fd", std::to_string(kPassphraseFd), "--cipher", "aes-256-cbc",
+                                    "--tpm-state", dir.string(), "--vmid", wanted.vm_id, "--createek", "--create-ek-cert"};
+  if (wanted.setup_config.empty()) words.push_back("--create-platform-cert");
+  else words.insert(words.end(), {"--config", wanted.setup_config});
+  words.insert(words.end(), {"--lock-nvram", "--not-overwrite"});
+  ChildProcess setup({.words = std::move(words),
                       .environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                       .fds = {null.get(), null.get(), errors.get(), key.get()},
                       .uid = owner.uid,
@@ -126,6 +131,7 @@ void PowerOnce(const VtpmManufacture& wanted, const fs::path& dir, const VtpmOwn
   vtpm.OpenDataChannel();
   vtpm.Init();
   StartupClear(vtpm);
+  if (!wanted.issuer.empty()) KeepIssuer(vtpm, wanted.issuer);
   ShutdownClear(vtpm);
   vtpm.Shutdown();
 }

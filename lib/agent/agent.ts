@@ -31,6 +31,7 @@ import { servePeers } from './peer-server.ts';
 import { Revocations } from './revocations.ts';
 import { openChannel } from './tls-channel.ts';
 import { version } from './version.ts';
+import { vtpmDesk } from './vtpm-desk.ts';
 
 /** A running agent. */
 export interface Agent {
@@ -94,6 +95,7 @@ async function assemble(
     tpm,
     hypervisor,
     bridge,
+    vtpmDesk: vtpmDesk(bridge, log),
     journal,
     ledger,
     files: diskFiles(directories),

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
-import { AGENT_FILES, readRevocations } from '../authority/host-directory.ts';
+import { AGENT_FILES, readRevocations, readVtpmIssuers } from '../authority/host-directory.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { verifyHostCertificate } from '../certificates/host-certificate.ts';
 import { certificateFromPem, certificatesFromPem } from '../certificates/pem.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { verifyVtpmIssuers } from '../certificates/vtpm-chain.ts';
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
 import { TvmmpError } from '../errors.ts';
 import type { HostIdentity, PolicyInForce, RevocationsInForce } from '../migration/host.ts';
 import { readOwnKey } from '../tpm/own-keys.ts';
@@ -33,8 +35,23 @@ export async function loadIdentity(directory: string, tpm: Tpm): Promise<HostIde
     receivePublic: receive.publicArea,
     receiveKeyName: receive.name,
     root,
+    vtpmIssuers: loadVtpmIssuers(directory, root, verified),
     signerCertificates: certificatesFromPem(read(directory, AGENT_FILES.policySigner)),
   };
+}
+
+/** The vTPM CA of this host; null where it has none. Throws `certificate-invalid`, `not-enrolled`. */
+function loadVtpmIssuers(
+  directory: string,
+  root: RootCertificate,
+  host: { readonly name: string; readonly akName: Uint8Array },
+): VtpmIssuers | null {
+  const issuers = readVtpmIssuers(directory);
+  if (issuers === null) return null;
+  const { ca } = verifyVtpmIssuers(issuers, root, new Date());
+  if (ca.host !== host.name || !bytesEqual(ca.akName, host.akName))
+    throw new TvmmpError('not-enrolled', 'the vTPM CA is one of another host; enrol this host again');
+  return issuers;
 }
 
 /** The agent's TLS certificate and key. */

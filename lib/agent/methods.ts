@@ -1,4 +1,6 @@
 import { installPolicy } from '../authority/host-directory.ts';
+import { certificateToPem } from '../certificates/pem.ts';
+import { formatVtpmChain } from '../certificates/vtpm-chain.ts';
 import { base64 } from '../encoding/base64.ts';
 import { hex, unhex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
@@ -68,8 +70,13 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
     },
     'vm.certificate': async (params) => {
       const vm = find(services, text(params, 'vm'));
-      const certificate = base64(await vtpmCertificate(services, vm));
-      return { vm: summary(vm), vtpm: hex(vm.vtpm ?? new Uint8Array()), certificate };
+      const { certificate, chain, unchained } = await vtpmCertificate(services, vm);
+      return {
+        vm: summary(vm),
+        vtpm: hex(vm.vtpm ?? new Uint8Array()),
+        pem: chain === null ? certificateToPem(certificate) : formatVtpmChain(chain),
+        unchained,
+      };
     },
     'proof.export': (params) => {
       const vm = find(services, text(params, 'vm'));

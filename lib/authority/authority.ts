@@ -6,16 +6,19 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { policyError } from '../appraisal/policy-error.ts';
 import { parsePolicyText, signPolicy, verifySignedPolicy } from '../appraisal/policy.ts';
 import type { Policy, PolicyKeys } from '../appraisal/policy.ts';
-import { issuePolicySigner, issueRoot } from '../certificates/issue.ts';
+import { issuePolicySigner, issueRoot, issueVtpmRootVoucher } from '../certificates/issue.ts';
 import type { Issuer, KeyPair, Validity } from '../certificates/issue.ts';
 import { certificateFromPem, certificateToPem } from '../certificates/pem.ts';
 import { verifyPolicySignerCertificate } from '../certificates/policy-signer-certificate.ts';
 import type { PolicySigner } from '../certificates/policy-signer-certificate.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { issueVtpmRoot, verifyVtpmRoot } from '../certificates/vtpm-root.ts';
+import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
 import { formatBundle } from './bundle.ts';
 import { ensureDirectory, replaceFiles } from './files.ts';
+import type { NewFile } from './files.ts';
 import { Registry } from './registry.ts';
 import type { Enrolment } from './registry.ts';
 
@@ -25,6 +28,9 @@ const FILES = {
   rootKey: 'root-key.pem',
   policySigner: 'policy-signer.pem',
   policyKey: 'policy-key.pem',
+  vtpmRoot: 'vtpm-root.pem',
+  vtpmVoucher: 'vtpm-root-voucher.pem',
+  vtpmKey: 'vtpm-root-key.pem',
   registry: 'registry.sqlite',
 } as const;
 
@@ -41,7 +47,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}$/;
 export interface AuthorityOptions {
   /** What people call it: common name of its certificates. */
   readonly name: string;
-  /** Encrypts both private keys where given. */
+  /** Encrypts the private keys where given. */
   readonly passphrase?: string;
   readonly now?: Date;
 }
@@ -49,6 +55,12 @@ export interface AuthorityOptions {
 /** How it is opened; the passphrase is needed only to issue and to sign. */
 export interface OpenOptions {
   readonly passphrase?: string;
+}
+
+/** The root of vTPMs (SPEC 1.1) with its key, and the voucher of the authority's root for it. */
+export interface VtpmIssuer extends Issuer {
+  /** DER. */
+  readonly voucher: Uint8Array;
 }
 
 /** Makes an authority in a directory that is not there yet, or empty. Throws `authority-invalid`. */
@@ -110,6 +122,27 @@ export class Authority {
   issuer(): Issuer {
     const privateKey = this.#readKey(FILES.rootKey, this.root.publicKey);
     return { certificate: this.root, privateKey };
+  }
+
+  /** Certificates of the root of vTPMs and of the voucher for it, in DER; null where this authority has none yet. Throws `certificate-invalid`. */
+  vtpmRoot(): { readonly certificate: RootCertificate; readonly voucher: Uint8Array } | null {
+    if (!existsSync(join(this.#directory, FILES.vtpmRoot))) return null;
+    const voucher = certificateFromPem(this.#read(FILES.vtpmVoucher));
+    const der = certificateFromPem(this.#read(FILES.vtpmRoot));
+    return { ...verifyVtpmRoot(der, voucher, this.root, new Date()), voucher };
+  }
+
+  /**
+   * Root of vTPMs and its key, for issuing; made where this authority, being older than they are, has none yet. Throws
+   * `authority-invalid` where the passphrase is wrong or missing.
+   */
+  async vtpmIssuer(now: Date = new Date()): Promise<VtpmIssuer> {
+    if (this.vtpmRoot() === null) {
+      replaceFiles(await vtpmFiles(this.#directory, this.issuer(), this.#passphrase, now));
+    }
+    const found = this.vtpmRoot();
+    if (found === null) throw invalid('the root of vTPMs vanished');
+    return { ...found, privateKey: this.#readKey(FILES.vtpmKey, found.certificate.publicKey) };
   }
 
   /** The policy key, for signing. Throws `authority-invalid` where the passphrase is wrong or missing. */
@@ -193,8 +226,31 @@ async function fill(directory: string, options: AuthorityOptions): Promise<void>
     { path: join(directory, FILES.policyKey), contents: keyPem(policyKeys, options.passphrase), mode: 0o600 },
     { path: join(directory, FILES.root), contents: certificateToPem(rootDer), mode: 0o644 },
     { path: join(directory, FILES.policySigner), contents: certificateToPem(signerDer), mode: 0o644 },
+    ...(await vtpmFiles(directory, issuer, options.passphrase, now)),
   ]);
   new Registry(join(directory, FILES.registry), { create: true }).close();
+}
+
+/** A new root of vTPMs: its key first, the root last, so that where the root is the rest is too. */
+async function vtpmFiles(
+  directory: string,
+  issuer: Issuer,
+  passphrase: string | undefined,
+  now: Date,
+): Promise<readonly NewFile[]> {
+  const keys = newKeyPair();
+  const within = validity(now, ROOT_YEARS, issuer.certificate);
+  const root = await issueVtpmRoot(
+    `TVMMP vTPM root of ${hex(issuer.certificate.digest).slice(0, 16)}`,
+    keys,
+    within,
+  );
+  const voucher = await issueVtpmRootVoucher(issuer, keys.publicKey, within);
+  return [
+    { path: join(directory, FILES.vtpmKey), contents: keyPem(keys, passphrase), mode: 0o600 },
+    { path: join(directory, FILES.vtpmVoucher), contents: certificateToPem(voucher), mode: 0o644 },
+    { path: join(directory, FILES.vtpmRoot), contents: certificateToPem(root), mode: 0o644 },
+  ];
 }
 
 function newKeyPair(): KeyPair {

@@ -11,6 +11,7 @@ export type EnrolmentReason =
   | 'ek-mismatch'
   | 'ak-unsuitable'
   | 'receive-key-unsuitable'
+  | 'vtpm-ca-key-unsuitable'
   | 'certification-invalid'
   | 'tls-request-invalid'
   | 'answer-wrong'

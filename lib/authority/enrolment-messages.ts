@@ -1,4 +1,5 @@
 /** The four messages of an enrolment (SPEC 1.2), and the refusal: one JSON object a line. */
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
 import { base64 } from '../encoding/base64.ts';
 import { JsonShapeError, base64Of, objectOf, textOf } from '../encoding/json-object.ts';
 import type { JsonObject } from '../encoding/json-object.ts';
@@ -20,9 +21,18 @@ export interface EnrolmentRequest {
   readonly receivePublic: Uint8Array;
   /** TPM2_Certify of the receive key by the AK. */
   readonly certification: Attestation;
+  /** A host that is older than vTPM CAs has none. */
+  readonly vtpmCa: VtpmCaRequest | null;
   /** PKCS #10 DER of the TLS keys. */
   readonly agentRequest: Uint8Array;
   readonly migrationRequest: Uint8Array;
+}
+
+/** The key that is to sign certificates of vTPMs, and TPM2_Certify of it by the AK. UNTRUSTED. */
+export interface VtpmCaRequest {
+  /** TPMT_PUBLIC wire bytes. */
+  readonly publicArea: Uint8Array;
+  readonly certification: Attestation;
 }
 
 /** authority -> host: what the host is given in the end. Certificates in DER. */
@@ -32,6 +42,8 @@ export interface EnrolmentIssue {
   readonly migrationCertificate: Uint8Array;
   readonly root: Uint8Array;
   readonly policySigner: Uint8Array;
+  /** For the key that the host asked for; null where it asked for none. */
+  readonly vtpmIssuers: VtpmIssuers | null;
   /** DSSE envelope; null where the authority has signed no policy yet. */
   readonly policy: string | null;
   /** DSSE envelope; null where the authority has revoked nobody yet. */
@@ -48,6 +60,9 @@ export type EnrolmentMessage =
 
 const VERSION = 1;
 const TPM_BYTES_MAX = 2048;
+/** Members that are there together, or (from or to a host that is older than vTPM CAs) not at all. */
+const VTPM_REQUEST = ['vtpmCaPublic', 'vtpmCaAttest', 'vtpmCaSignature'] as const;
+const VTPM_ISSUE = ['vtpmCa', 'vtpmRoot', 'vtpmVoucher'] as const;
 const EK_KINDS: readonly EkKind[] = ['ecc-p384', 'ecc-p256', 'rsa-2048'];
 
 /**
@@ -77,6 +92,13 @@ export function formatMessage(message: EnrolmentMessage): string {
         signature: base64(message.certification.signature),
         agentRequest: base64(message.agentRequest),
         migrationRequest: base64(message.migrationRequest),
+        ...(message.vtpmCa === null
+          ? {}
+          : {
+              vtpmCaPublic: base64(message.vtpmCa.publicArea),
+              vtpmCaAttest: base64(message.vtpmCa.certification.attest),
+              vtpmCaSignature: base64(message.vtpmCa.certification.signature),
+            }),
       });
     case 'challenge':
       return JSON.stringify({
@@ -96,6 +118,13 @@ export function formatMessage(message: EnrolmentMessage): string {
         policySigner: base64(message.policySigner),
         policy: message.policy,
         revocations: message.revocations,
+        ...(message.vtpmIssuers === null
+          ? {}
+          : {
+              vtpmCa: base64(message.vtpmIssuers.ca),
+              vtpmRoot: base64(message.vtpmIssuers.root),
+              vtpmVoucher: base64(message.vtpmIssuers.voucher),
+            }),
       });
     case 'refused':
       return JSON.stringify(message);
@@ -129,14 +158,32 @@ export function parseMessage(line: string): EnrolmentMessage {
 function readRequest(value: unknown): EnrolmentRequest {
   const tpm = ['ekPublic', 'akPublic', 'receivePublic', 'attest', 'signature'] as const;
   const certificates = ['ekCertificate', 'agentRequest', 'migrationRequest'] as const;
-  const message = objectOf(value, 'request', ['type', 'version', 'ekKind', ...certificates, ...tpm]);
+  const vtpm = membersThere(value, VTPM_REQUEST);
+  const message = objectOf(value, 'request', ['type', 'version', 'ekKind', ...certificates, ...tpm, ...vtpm]);
   if (message['version'] !== VERSION) throw new JsonShapeError(`the version is not ${VERSION}`);
   const ekKind = EK_KINDS.find((kind) => kind === message['ekKind']);
   if (ekKind === undefined) throw new JsonShapeError('the kind of EK is unknown');
   const wire = readBytes(message, tpm, TPM_BYTES_MAX);
   const der = readBytes(message, certificates, limits.certificateBytesMax);
   const { attest, signature, ...areas } = wire;
-  return { ekKind, ...areas, ...der, certification: { attest, signature } };
+  return {
+    ekKind,
+    ...areas,
+    ...der,
+    certification: { attest, signature },
+    vtpmCa: vtpm.length === 0 ? null : readVtpmCa(readBytes(message, VTPM_REQUEST, TPM_BYTES_MAX)),
+  };
+}
+
+function readVtpmCa(bytes: Record<(typeof VTPM_REQUEST)[number], Uint8Array>): VtpmCaRequest {
+  const { vtpmCaPublic: publicArea, vtpmCaAttest: attest, vtpmCaSignature: signature } = bytes;
+  return { publicArea, certification: { attest, signature } };
+}
+
+/** These names where one of them is there: then all have to be. */
+function membersThere<K extends string>(value: unknown, names: readonly K[]): readonly K[] {
+  const there = typeof value === 'object' && value !== null && names.some((name) => name in value);
+  return there ? names : [];
 }
 
 function readChallenge(value: unknown): Credential {
@@ -152,14 +199,25 @@ function readIssue(value: unknown): EnrolmentIssue {
     'root',
     'policySigner',
   ] as const;
-  const message = objectOf(value, 'issue', ['type', ...names, 'policy', 'revocations']);
+  const vtpm = membersThere(value, VTPM_ISSUE);
+  const message = objectOf(value, 'issue', ['type', ...names, 'policy', 'revocations', ...vtpm]);
   const [policy, revocations] = (['policy', 'revocations'] as const).map((name) => {
     const text = message[name];
     if (text !== null && typeof text !== 'string') throw new JsonShapeError(`${name} is no text`);
     return text;
   });
   const certificates = readBytes(message, names, limits.certificateBytesMax);
-  return { ...certificates, policy: policy ?? null, revocations: revocations ?? null };
+  return {
+    ...certificates,
+    policy: policy ?? null,
+    revocations: revocations ?? null,
+    vtpmIssuers: vtpm.length === 0 ? null : readVtpmIssuers(message),
+  };
+}
+
+function readVtpmIssuers(message: JsonObject): VtpmIssuers {
+  const { vtpmCa, vtpmRoot, vtpmVoucher } = readBytes(message, VTPM_ISSUE, limits.certificateBytesMax);
+  return { ca: vtpmCa, root: vtpmRoot, voucher: vtpmVoucher };
 }
 
 function readBytes<K extends string>(

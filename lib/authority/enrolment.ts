@@ -11,20 +11,29 @@ import {
   issueHostCertificate,
   issueMigrationCertificate,
 } from '../certificates/issue.ts';
-import type { Issuer } from '../certificates/issue.ts';
+import type { Issuer, Validity } from '../certificates/issue.ts';
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
+import { issueVtpmCa } from '../certificates/vtpm-ca.ts';
 import { TvmmpError } from '../errors.ts';
 import { parseAttest } from '../tpm/attest.ts';
 import { makeCredential } from '../tpm/credential.ts';
+import type { Attestation } from '../tpm/port.ts';
 import { keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
 import { parseSignature, verifySignature } from '../tpm/signature.ts';
-import { akTemplate, ekTemplate, matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
-import type { Authority } from './authority.ts';
+import {
+  akTemplate,
+  ekTemplate,
+  matchesTemplate,
+  receiveKeyTemplate,
+  vtpmCaTemplate,
+} from '../tpm/templates.ts';
+import type { Authority, VtpmIssuer } from './authority.ts';
 import { verifyEkCertificate } from './endorsement.ts';
 import type { EndorsementTrust } from './endorsement.ts';
 import { enrolmentError } from './enrolment-error.ts';
 import type { EnrolmentReason } from './enrolment-error.ts';
 import { enrolmentBinding } from './enrolment-messages.ts';
-import type { EnrolmentMessage, EnrolmentRequest } from './enrolment-messages.ts';
+import type { EnrolmentMessage, EnrolmentRequest, VtpmCaRequest } from './enrolment-messages.ts';
 import { currentRevocations, recordEnrolment } from './revocations.ts';
 
 const CREDENTIAL_BYTES = 32;
@@ -53,6 +62,8 @@ interface CheckedKeys {
   readonly akKey: KeyObject;
   readonly agentKey: KeyObject;
   readonly migrationKey: KeyObject;
+  /** Null where the host has no such key. */
+  readonly vtpmCaKey: KeyObject | null;
   readonly ekCertificate: Uint8Array;
 }
 
@@ -122,10 +133,15 @@ export class AuthorityEnrolment {
         validity,
       ),
     };
-    const { ekName, akName, receiveKeyName, ekCertificate } = keys;
+    const { ekName, akName, receiveKeyName, ekCertificate, vtpmCaKey } = keys;
+    const vtpmIssuers =
+      vtpmCaKey === null
+        ? null
+        : await vtpmIssuersFor(await authority.vtpmIssuer(now), { name, akName }, vtpmCaKey, validity);
+    const vtpmCa = vtpmIssuers?.ca ?? null;
     recordEnrolment(
       authority,
-      { name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, time: now.getTime() },
+      { name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, vtpmCa, time: now.getTime() },
       { replace: replace || renew },
     );
     return {
@@ -133,10 +149,22 @@ export class AuthorityEnrolment {
       ...certificates,
       root: authority.root.der,
       policySigner: authority.signerCertificate,
+      vtpmIssuers,
       policy: authority.currentPolicy(),
       revocations: currentRevocations(authority),
     };
   }
+}
+
+/** Certifies a host's vTPM CA key, for as long as its other certificates. */
+async function vtpmIssuersFor(
+  issuer: VtpmIssuer,
+  host: { readonly name: string; readonly akName: Uint8Array },
+  key: KeyObject,
+  validity: Validity,
+): Promise<VtpmIssuers> {
+  const ca = await issueVtpmCa(issuer, host, key, validity);
+  return { ca, root: issuer.certificate.der, voucher: issuer.voucher };
 }
 
 /** Attributes that the enrolment of a name has; its certificate may have expired meanwhile. */
@@ -155,7 +183,11 @@ async function checkRequest(
   const ekCertificate = checkEk(request, terms.trust, now);
   const akKey = checkAk(request);
   checkReceiveKey(request, receivePolicyOf(authority.signer.spki));
-  checkCertification(request, akKey);
+  checkCertification(request, akKey, request.receivePublic, request.certification);
+  const vtpmCaKey =
+    request.vtpmCa === null
+      ? null
+      : checkVtpmCaKey(request, request.vtpmCa, akKey, receivePolicyOf(authority.signer.spki));
   const [agentKey, migrationKey] = await checkTlsRequests(request);
   const names = {
     ekName: nameOf(request.ekPublic),
@@ -171,6 +203,7 @@ async function checkRequest(
     akKey,
     agentKey,
     migrationKey,
+    vtpmCaKey,
     ekCertificate,
   };
 }
@@ -217,27 +250,44 @@ function checkReceiveKey({ receivePublic }: EnrolmentRequest, policy: Uint8Array
   }
 }
 
-/** TPM2_Certify: the AK saw the receive key in its own TPM, and speaks for this EK and these TLS requests. */
-function checkCertification(request: EnrolmentRequest, akKey: KeyObject): void {
-  const { attest, signature } = request.certification;
-  const good = refusing(
-    'certification-invalid',
-    'the certification of the receive key cannot be read',
-    () => {
-      if (!verifySignature(akKey, attest, parseSignature(signature))) return false;
-      const certified = parseAttest(attest);
-      return (
-        certified.type === 'certify' &&
-        bytesEqual(certified.name, nameOf(request.receivePublic)) &&
-        bytesEqual(certified.extraData, enrolmentBinding(request))
-      );
-    },
+/** A signing key of the AK's TPM (SPEC 1.1) that only the authority's policy key can approve the use of. */
+function checkVtpmCaKey(
+  request: EnrolmentRequest,
+  { publicArea, certification }: VtpmCaRequest,
+  akKey: KeyObject,
+  policy: Uint8Array,
+): KeyObject {
+  const key = refusing('vtpm-ca-key-unsuitable', 'the public area of the vTPM CA key cannot be read', () =>
+    matchesTemplate(publicArea, vtpmCaTemplate(policy)) ? keyObjectOf(parsePublicArea(publicArea)) : null,
   );
-  if (!good) {
+  if (key === null) {
     throw enrolmentError(
-      'certification-invalid',
-      'the AK did not certify this receive key for this enrolment',
+      'vtpm-ca-key-unsuitable',
+      "the vTPM CA key is not guarded by this authority's policy key",
     );
+  }
+  checkCertification(request, akKey, publicArea, certification);
+  return key;
+}
+
+/** TPM2_Certify: the AK saw a key in its own TPM, and speaks for this EK and these TLS requests. */
+function checkCertification(
+  request: EnrolmentRequest,
+  akKey: KeyObject,
+  publicArea: Uint8Array,
+  { attest, signature }: Attestation,
+): void {
+  const good = refusing('certification-invalid', 'the certification of a key cannot be read', () => {
+    if (!verifySignature(akKey, attest, parseSignature(signature))) return false;
+    const certified = parseAttest(attest);
+    return (
+      certified.type === 'certify' &&
+      bytesEqual(certified.name, nameOf(publicArea)) &&
+      bytesEqual(certified.extraData, enrolmentBinding(request))
+    );
+  });
+  if (!good) {
+    throw enrolmentError('certification-invalid', 'the AK did not certify this key for this enrolment');
   }
 }
 

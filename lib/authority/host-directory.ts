@@ -9,6 +9,8 @@ import type { RevocationList } from '../appraisal/revocation.ts';
 import { certificateToPem, certificatesFromPem } from '../certificates/pem.ts';
 import { parseRootCertificate } from '../certificates/root-certificate.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { formatVtpmIssuers, parseVtpmIssuers } from '../certificates/vtpm-chain.ts';
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
 import { TvmmpError } from '../errors.ts';
 import { ensureDirectory, replaceFiles } from './files.ts';
 import type { NewFile } from './files.ts';
@@ -22,6 +24,7 @@ export const AGENT_FILES = {
   agentCertificate: 'agent-cert.pem',
   agentKey: 'agent-key.pem',
   akCertificate: 'ak.pem',
+  vtpmIssuers: 'vtpm-ca.pem',
 } as const;
 
 /** Names that QEMU has in `tls-creds-x509` and libvirt in `migrate_tls_x509_cert_dir`. */
@@ -52,6 +55,8 @@ export interface HostCredentials {
   readonly policy: string | null;
   /** DSSE envelope, verified; null where the authority has revoked nobody yet. */
   readonly revocations: string | null;
+  /** vTPM CA of this host and what is above it; null where it has none. */
+  readonly vtpmIssuers: VtpmIssuers | null;
   readonly akCertificate: Uint8Array;
   readonly agentCertificate: Uint8Array;
   readonly agentKey: KeyObject;
@@ -131,6 +136,12 @@ export function readRevocations(
   return envelope === undefined ? null : { list: verifySignedRevocations(envelope, trust), envelope };
 }
 
+/** vTPM CA of this host and what is above it, UNVERIFIED; null where it was enrolled last before there were such CAs. Throws `certificate-invalid`. */
+export function readVtpmIssuers(identity: string): VtpmIssuers | null {
+  const text = readOptional(identity, AGENT_FILES.vtpmIssuers);
+  return text === undefined ? null : parseVtpmIssuers(text);
+}
+
 /** Whom a host believes: its authority's root and policy signers, from its directory. */
 export function trustOf(identity: string, at: Date): PolicyTrust {
   const root = parseRootCertificate(read(identity, AGENT_FILES.root));
@@ -144,12 +155,13 @@ function agentFiles(directory: string, credentials: HostCredentials): readonly N
     mode,
   });
   const policy = credentials.policy === null ? [] : [file(AGENT_FILES.policy, credentials.policy)];
-  const { revocations } = credentials;
+  const { revocations, vtpmIssuers } = credentials;
   return [
     file(AGENT_FILES.root, certificateToPem(credentials.root.der)),
     file(AGENT_FILES.policySigner, certificateToPem(credentials.policySigner)),
     ...policy,
     ...(revocations === null ? [] : [file(AGENT_FILES.revocations, revocations)]),
+    ...(vtpmIssuers === null ? [] : [file(AGENT_FILES.vtpmIssuers, formatVtpmIssuers(vtpmIssuers))]),
     file(AGENT_FILES.agentKey, keyToPem(credentials.agentKey), 0o600),
     file(AGENT_FILES.agentCertificate, certificateToPem(credentials.agentCertificate)),
     file(AGENT_FILES.akCertificate, certificateToPem(credentials.akCertificate)),

@@ -12,9 +12,12 @@ import {
   verifyHostCertificate,
   verifyMigrationCertificate,
 } from '../certificates/host-certificate.ts';
+import type { HostCertificate } from '../certificates/host-certificate.ts';
 import type { KeyPair } from '../certificates/issue.ts';
+import { verifyVtpmIssuers } from '../certificates/vtpm-chain.ts';
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
 import { TvmmpError } from '../errors.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE, VTPM_CA_KEY_HANDLE } from '../tpm/handles.ts';
 import type { AkAlgorithm, EkCertificate, EkKind, ProvisionedKeys, Tpm } from '../tpm/port.ts';
 import { keyObjectOf, parsePublicArea } from '../tpm/public-area.ts';
 import type { Bundle } from './bundle.ts';
@@ -107,26 +110,41 @@ export class HostEnrolment {
     if (names.some((name) => name !== host.name)) {
       throw enrolmentError('name-mismatch', `the authority knows this host as ${host.name}`);
     }
+    this.#checkVtpmIssuers(issue.vtpmIssuers, host, at);
     const trust = { root, signers: [bundle.signerCertificate], at };
     if (issue.policy !== null) {
       verifySignedPolicy(issue.policy, trust);
     }
     if (issue.revocations !== null && revokes(issue.revocations, trust, host.akName))
       throw enrolmentError('issue-invalid', 'the authority sent a list that revokes this host');
-    const { policySigner, policy, revocations, akCertificate, agentCertificate, migrationCertificate } =
-      issue;
+    const { policySigner, vtpmIssuers, policy, revocations } = issue;
+    const { akCertificate, agentCertificate, migrationCertificate } = issue;
     return {
       name: host.name,
       root,
       policySigner,
       policy,
       revocations,
+      vtpmIssuers,
       akCertificate,
       agentCertificate,
       agentKey: this.#agentKeys.privateKey,
       migrationCertificate,
       migrationKey: this.#migrationKeys.privateKey,
     };
+  }
+
+  /** The vTPM CA is of a root that the authority vouches for, for our key, under our name. */
+  #checkVtpmIssuers(
+    issuers: VtpmIssuers | null,
+    { name, akName }: Pick<HostCertificate, 'name' | 'akName'>,
+    at: Date,
+  ): void {
+    if (issuers === null) throw enrolmentError('issue-invalid', 'the authority certified no vTPM CA');
+    const { ca } = verifyVtpmIssuers(issuers, this.#options.bundle.root, at);
+    const key = keyObjectOf(parsePublicArea(this.#keys.vtpmCaKey.publicArea));
+    if (ca.host !== name || !bytesEqual(ca.akName, akName) || !ca.publicKey.equals(key))
+      throw enrolmentError('issue-invalid', 'the vTPM CA is not of this host');
   }
 }
 
@@ -147,13 +165,19 @@ export async function beginHostEnrolment(tpm: Tpm, options: HostEnrolmentOptions
     agentRequest: await createCertificateRequest(agentKeys),
     migrationRequest: await createCertificateRequest(migrationKeys),
   };
-  const certification = await tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, enrolmentBinding(named));
+  const binding = enrolmentBinding(named);
+  const certification = await tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, binding);
+  const vtpmCa = {
+    publicArea: keys.vtpmCaKey.publicArea,
+    certification: await tpm.certify(VTPM_CA_KEY_HANDLE, AK_HANDLE, binding),
+  };
   const request = {
     ...named,
     ekKind: ekCertificate.kind,
     ekCertificate: ekCertificate.der,
     receivePublic: keys.receiveKey.publicArea,
     certification,
+    vtpmCa,
   };
   return new HostEnrolment(tpm, options, { request, keys, agentKeys, migrationKeys });
 }

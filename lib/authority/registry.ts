@@ -8,7 +8,7 @@ import { TvmmpError } from '../errors.ts';
 import { enrolmentError } from './enrolment-error.ts';
 import { REVOCATION_SCHEMA, RevocationTable } from './revocation-table.ts';
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 const SCHEMA = `
 CREATE TABLE enrolment (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -21,7 +21,8 @@ CREATE TABLE enrolment (
   agentCertificate BLOB NOT NULL,
   migrationCertificate BLOB NOT NULL,
   time INTEGER NOT NULL,
-  ended INTEGER
+  ended INTEGER,
+  vtpmCa BLOB
 ) STRICT;
 CREATE UNIQUE INDEX enrolment_name ON enrolment (name) WHERE ended IS NULL;
 CREATE UNIQUE INDEX enrolment_ek ON enrolment (ekName) WHERE ended IS NULL;
@@ -45,6 +46,8 @@ export interface Enrolment {
   readonly akCertificate: Uint8Array;
   readonly agentCertificate: Uint8Array;
   readonly migrationCertificate: Uint8Array;
+  /** Null where the host had no such key. */
+  readonly vtpmCa: Uint8Array | null;
   readonly time: number;
 }
 
@@ -78,6 +81,12 @@ export class Registry {
     }
     if (this.#db.pragma('user_version', { simple: true }) === 1)
       this.#db.transaction(() => this.#db.exec(`${REVOCATION_SCHEMA} PRAGMA user_version = 2`)).immediate();
+    if (this.#db.pragma('user_version', { simple: true }) === 2)
+      this.#db
+        .transaction(() =>
+          this.#db.exec('ALTER TABLE enrolment ADD COLUMN vtpmCa BLOB; PRAGMA user_version = 3'),
+        )
+        .immediate();
     const version = this.#db.pragma('user_version', { simple: true });
     if (version !== SCHEMA_VERSION) {
       this.#db.close();
@@ -143,8 +152,8 @@ export class Registry {
       this.#db
         .prepare(
           `INSERT INTO enrolment (name, ekName, akName, receiveKeyName, ekCertificate, akCertificate, agentCertificate,
-           migrationCertificate, time) VALUES (@name, @ekName, @akName, @receiveKeyName, @ekCertificate, @akCertificate,
-           @agentCertificate, @migrationCertificate, @time)`,
+           migrationCertificate, time, vtpmCa) VALUES (@name, @ekName, @akName, @receiveKeyName, @ekCertificate, @akCertificate,
+           @agentCertificate, @migrationCertificate, @time, @vtpmCa)`,
         )
         .run(enrolment);
       return ended;

@@ -3,6 +3,7 @@ import { ByteReader } from '../bytes/reader.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { hex } from '../encoding/hex.ts';
 import { TvmmpError } from '../errors.ts';
+import { DER, contents, lengthAndBytes, tagged } from './der.ts';
 
 /** Names to values: what the authority says of a host. */
 export type HostAttributes = ReadonlyMap<string, string | number>;
@@ -12,9 +13,7 @@ const NAME = /^[a-z][a-z0-9_]{0,31}$/;
 const TEXT = /^[\x20\x21\x23-\x5b\x5d-\x7e]{1,64}$/;
 const NUMBER_MAX = 2 ** 31 - 1;
 
-const SEQUENCE = 0x30;
-const UTF8_STRING = 0x0c;
-const INTEGER = 0x02;
+const { SEQUENCE, UTF8_STRING, INTEGER } = DER;
 
 /** Throws `usage-invalid` where a name or a value has not the form of SPEC 1.1, or there are too many. */
 export function checkAttributes(attributes: HostAttributes): void {
@@ -90,26 +89,4 @@ function integer(value: number): Uint8Array {
   const hex = value.toString(16);
   const bytes = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
   return (bytes[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...bytes) : bytes;
-}
-
-/** Lengths up to 64 KiB: 16 attributes take less than 2 KiB. */
-function tagged(tag: number, body: Uint8Array | readonly number[]): Uint8Array {
-  const { length } = body;
-  const header =
-    length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Uint8Array.from([tag, ...header, ...body]);
-}
-
-function contents(reader: ByteReader, tag: number): Uint8Array {
-  if (reader.u8() !== tag) reader.fail('another kind of value');
-  return lengthAndBytes(reader);
-}
-
-/** Longer spellings of a length are found by the comparison at the end. */
-function lengthAndBytes(reader: ByteReader): Uint8Array {
-  const first = reader.u8();
-  if (first < 0x80) return reader.bytes(first);
-  if (first === 0x81) return reader.bytes(reader.u8());
-  if (first === 0x82) return reader.bytes(reader.u16be());
-  return reader.fail('a length that is too long');
 }

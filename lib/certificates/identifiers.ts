@@ -13,6 +13,10 @@ export const HOST_KEYS_EXTENSION = `${TVMMP}.2`;
 export const ATTRIBUTES_EXTENSION = `${TVMMP}.4`;
 /** Extended key usage of agent TLS certificates. */
 export const AGENT_USAGE = `${TVMMP}.3`;
+/** Extended key usage of the certificate by which the root vouches for the root of vTPMs. */
+export const VTPM_ROOT_USAGE = `${TVMMP}.5`;
+/** Extension of vTPM CA certificates: which host, and its AK. */
+export const VTPM_CA_EXTENSION = `${TVMMP}.6`;
 /** tcg-kp-AIKCertificate (TCG OID registry): extended key usage of AK certificates. */
 export const AK_USAGE = '2.23.133.8.3';
 /** tcg-kp-EKCertificate (TCG EK Credential Profile): extended key usage that EK certificates may carry. */
@@ -28,3 +32,6 @@ export const EXTENSION = {
   basicConstraints: '2.5.29.19',
   extendedKeyUsage: '2.5.29.37',
 } as const;
+/** id-ce-nameConstraints and id-ce-subjectDirectoryAttributes (RFC 5280 4.2.1.10, 4.2.1.8). */
+export const NAME_CONSTRAINTS = '2.5.29.30';
+export const DIRECTORY_ATTRIBUTES = '2.5.29.9';

@@ -13,6 +13,7 @@ import {
   HOST_KEYS_EXTENSION,
   POLICY_SIGNING_USAGE,
   SERVER_USAGE,
+  VTPM_ROOT_USAGE,
 } from './identifiers.ts';
 import { spkiOf } from './public-key.ts';
 import type { RootCertificate } from './root-certificate.ts';
@@ -43,7 +44,8 @@ export interface HostIdentity {
   readonly addresses: readonly string[];
 }
 
-const ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const;
+/** How the authority signs certificates. */
+export const ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const;
 /** Upper bound of a common name (RFC 5280 appendix A). */
 const COMMON_NAME_MAX = 64;
 
@@ -74,6 +76,20 @@ export async function issuePolicySigner(
   validity: Validity,
 ): Promise<Uint8Array> {
   return issueLeaf(issuer, { commonName: name, publicKey, validity, usages: [POLICY_SIGNING_USAGE] });
+}
+
+/** Certifies the root of vTPMs as this authority's (SPEC 1.1): DER. Its name differs from that root's own, so that no chain runs through it. */
+export async function issueVtpmRootVoucher(
+  issuer: Issuer,
+  publicKey: KeyObject,
+  validity: Validity,
+): Promise<Uint8Array> {
+  return issueLeaf(issuer, {
+    commonName: 'this key is the vTPM root of the authority',
+    publicKey,
+    validity,
+    usages: [VTPM_ROOT_USAGE],
+  });
 }
 
 /** Certifies an AK, with the TPM names of it and of the receive key, and what the authority says of the host: DER. */
@@ -180,8 +196,8 @@ function namesOf({ name, addresses }: HostIdentity): JsonGeneralNames {
   return [{ type: 'dns', value: name }, ...addresses.map((value) => ({ type: 'ip' as const, value }))];
 }
 
-/** 127 random bits, positive and of full length, in hexadecimal (RFC 5280 4.1.2.2). */
-function serialNumber(): string {
+/** Serial number: 127 random bits, positive and of full length, in hexadecimal (RFC 5280 4.1.2.2). */
+export function serialNumber(): string {
   const bytes = randomBytes(16);
   bytes.writeUInt8((bytes.readUInt8(0) & 0x7f) | 0x40, 0);
   return bytes.toString('hex');

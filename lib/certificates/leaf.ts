@@ -42,8 +42,8 @@ export function verifyLeaf<T>(der: Uint8Array, root: RootCertificate, at: Date, 
     const { notBefore, notAfter } = certificate;
     return { notBefore, notAfter, value: profile.read(certificate) };
   });
-  assertValid(remembered, at, profile.what);
-  assertValid(root, at, 'root certificate');
+  assertValidAt(remembered, at, profile.what);
+  assertValidAt(root, at, 'root certificate');
   return remembered.value as T;
 }
 
@@ -73,7 +73,8 @@ function assertIssued(
   }
 }
 
-function assertValid(validity: { notBefore: Date; notAfter: Date }, at: Date, what: string): void {
+/** Refuses what is not valid at a time, both ends included. */
+export function assertValidAt(validity: { notBefore: Date; notAfter: Date }, at: Date, what: string): void {
   const time = at.getTime();
   if (!(time >= validity.notBefore.getTime())) {
     throw certificateError('not-yet-valid', `the ${what} is valid from ${validity.notBefore.toISOString()}`);

@@ -16,7 +16,7 @@ export function addAuthority(program: Command): void {
     program,
     'authority',
     'the authority that enrols hosts and signs policies',
-    'The authority is a directory with two keys and a register. Keep it on a machine that runs no VMs; it may be off ' +
+    'The authority is a directory with three keys and a register. Keep it on a machine that runs no VMs; it may be off ' +
       'while hosts work. Policies are signed with tvmmp policy sign.',
   );
   addInit(authority);
@@ -26,6 +26,7 @@ export function addAuthority(program: Command): void {
   addAuthorityResult(authority);
   addEscrow(authority);
   addBundle(authority);
+  addVtpmRoot(authority);
   addList(authority);
 }
 
@@ -35,8 +36,8 @@ function addInit(authority: Command): void {
       usage: 'init <directory>',
       summary: 'make a new authority',
       description:
-        'Makes the root key, the policy key, their certificates and an empty register in a directory that does not exist ' +
-        'or is empty. root.pem in it is what auditors need to verify proofs; the keys must not leave the directory.',
+        'Makes the root key, the policy key, the key of the root of vTPMs, their certificates and an empty register in a directory that ' +
+        'does not exist or is empty. root.pem in it is what auditors need to verify proofs; the keys must not leave the directory.',
       examples: [
         [
           'tvmmp authority init /srv/authority --name "Example Corp"',
@@ -154,6 +155,35 @@ function addBundle(authority: Command): void {
     .action(async (directory: string, options: CommonOptions & { readonly output?: string }) => {
       const bundle = await withAuthority(directory, {}, (opened) => Promise.resolve(opened.publicBundle()));
       emit(bundle, options.output);
+    });
+}
+
+function addVtpmRoot(authority: Command): void {
+  withPassphrase(
+    leaf(authority, {
+      usage: 'vtpm-root <directory>',
+      summary: 'print the root certificate of vTPMs',
+      description:
+        "Prints, in PEM, the root that certificates of vTPMs chain to (tvmmp vm certificate). It is another one than the authority's " +
+        'own: give it to tools that verify endorsement keys, and to no TLS software. tvmmp proof verify does not need it. An authority ' +
+        'that was made before there were such roots gets its own here.',
+      examples: [
+        [
+          'tvmmp authority vtpm-root /srv/authority -o vtpm-root.pem',
+          'For openssl verify -CAfile vtpm-root.pem.',
+        ],
+      ],
+    }),
+  )
+    .option('-o, --output <file>', 'write it there instead of to standard output')
+    .action(async (directory: string, options: PassphraseOptions & { readonly output?: string }) => {
+      const { certificateToPem } = await import('../certificates/pem.ts');
+      const root = await withAuthority(
+        directory,
+        options,
+        async (opened) => opened.vtpmRoot() ?? (await opened.vtpmIssuer()),
+      );
+      emit(certificateToPem(root.certificate.der), options.output);
     });
 }
 

@@ -2,6 +2,7 @@ import type { LogJudges } from '../appraisal/log-thread.ts';
 import type { Policy } from '../appraisal/policy.ts';
 import type { RevocationList } from '../appraisal/revocation.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
+import type { VtpmIssuers } from '../certificates/vtpm-chain.ts';
 import type { HostId } from '../evidence/identity.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -12,6 +13,7 @@ import type { Tpm } from '../tpm/port.ts';
 import type { HostFiles } from './files.ts';
 import type { LogFiles } from './log-files.ts';
 import type { Timers } from './timers.ts';
+import type { VtpmDesk } from './vtpm-issuing.ts';
 
 /** Who this host is, as enrolled (SPEC 1). */
 export interface HostIdentity {
@@ -23,6 +25,8 @@ export interface HostIdentity {
   readonly receivePublic: Uint8Array;
   readonly receiveKeyName: Uint8Array;
   readonly root: RootCertificate;
+  /** vTPM CA of this host and what is above it; null where it was enrolled last before there were such CAs. */
+  readonly vtpmIssuers: VtpmIssuers | null;
   /** DER of the policy signers' certificates. */
   readonly signerCertificates: readonly Uint8Array[];
 }
@@ -68,6 +72,7 @@ export interface Host {
   readonly tpm: Tpm;
   readonly hypervisor: Hypervisor;
   readonly bridge: Bridge;
+  readonly vtpmDesk: VtpmDesk;
   readonly journal: Journal;
   /** Who holds each VM, as far as one host cannot know alone (SPEC 8.6). */
   readonly ledger: Ledger;

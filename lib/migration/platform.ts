@@ -108,16 +108,20 @@ export class Platform {
     vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
     use: (own: OwnSealedKey) => Promise<T>,
   ): Promise<T> {
+    return this.whenApproved(async () => this.#counted(await use(await this.ownKey(vm))));
+  }
+
+  /** Runs something that an approved state alone allows; once more after a look at the PCRs when the TPM refused. */
+  async whenApproved<T>(use: (approval: ReceiveKeyApproval) => Promise<T>): Promise<T> {
     const cached = this.#cached;
     try {
-      return this.#counted(await use(await this.ownKey(vm)));
+      return await use(await this.#approval());
     } catch (error) {
       if (!(error instanceof TvmmpError) || error.code !== 'seal-refused') throw error;
       this.#cached = null;
-      const again = await this.ownKey(vm);
-      if (cached !== null && bytesEqual(again.approval.approvedPolicy, cached.approval.approvedPolicy))
-        throw error;
-      return this.#counted(await use(again));
+      const again = await this.#approval();
+      if (cached !== null && bytesEqual(again.approvedPolicy, cached.approval.approvedPolicy)) throw error;
+      return use(again);
     }
   }
 

@@ -7,7 +7,7 @@ import { withEncryption, withoutEncryption } from '../libvirt/encryption.ts';
 import { facts, vtpmSecret } from '../libvirt/facts.ts';
 import { METADATA_NAMESPACE, METADATA_PREFIX, metadataElement } from '../libvirt/metadata.ts';
 import type { DomainSummary } from '../libvirt/port.ts';
-import type { OwnSealedKey, TpmCost } from '../native/bridge.ts';
+import type { TpmCost } from '../native/bridge.ts';
 import { nameOf } from '../tpm/public-area.ts';
 import { isActive } from './domain-view.ts';
 import { requireNotRolledBack } from './anchor.ts';
@@ -20,6 +20,8 @@ import type { Services } from './services.ts';
 import { readTenantPolicy } from './tenant.ts';
 import type { TenantRequest } from './tenant.ts';
 import { keepCertificate } from './vtpm-certificate.ts';
+import { requireIssued, whileIssuing } from './vtpm-issuing.ts';
+import type { VtpmIssuing } from './vtpm-issuing.ts';
 
 /** File systems that hosts share (statfs f_type): two hosts would see one vTPM state, which version 1 does not support. */
 const sharedFileSystems: ReadonlyMap<number, string> = new Map([
@@ -62,10 +64,11 @@ export async function protect(
   await checkSuitable(services, domain, key);
   await host.files.mark(domain.uuid);
   const sealed = { name: domain.name, ...key };
-  await services.platform.withKey(sealed, (own) => encryptVtpm(services, domain, own));
+  const issued = await encryptVtpm(services, domain, sealed);
   const endorsement = await services.platform.withKey(sealed, (own) =>
     host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(domain.uuid), own }),
   );
+  if (issued !== null) requireIssued(issued, endorsement.certificate);
   const vtpm = nameOf(endorsement.publicArea);
   const before = await host.hypervisor.dumpXml(domain.uuid, { inactive: true, secure: true });
   if (vtpmSecret(facts(before)) === null) await host.hypervisor.defineXml(withEncryption(before, key.secret));
@@ -137,14 +140,30 @@ async function restoreMark(services: Services, domain: DomainSummary): Promise<V
   return record;
 }
 
-/** State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. */
-async function encryptVtpm(services: Services, domain: DomainSummary, own: OwnSealedKey): Promise<TpmCost> {
-  const { host } = services;
+/**
+ * State that exists is encrypted as it is; a VM that has never started gets its vTPM made, encrypted from its birth. Returns the certificates
+ * that this host issued for it; null where it issued none.
+ */
+async function encryptVtpm(
+  services: Services,
+  domain: DomainSummary,
+  sealed: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
+): Promise<readonly Uint8Array[] | null> {
+  const { host, platform } = services;
   const { bridge } = host;
   const stateDir = host.files.vtpmStateDirectory(domain.uuid);
-  return (await host.files.vtpmIsMade(domain.uuid))
-    ? bridge.convertVtpmState({ direction: 'encrypt', stateDir, own })
-    : bridge.manufactureVtpm({ stateDir, vmId: `${domain.name}:${domain.uuid}`, own });
+  if (await host.files.vtpmIsMade(domain.uuid)) {
+    await platform.withKey(sealed, (own) => bridge.convertVtpmState({ direction: 'encrypt', stateDir, own }));
+    return null;
+  }
+  const make = (issuing: VtpmIssuing | null): Promise<TpmCost> =>
+    platform.withKey(sealed, (own) =>
+      bridge.manufactureVtpm({ stateDir, vmId: `${domain.name}:${domain.uuid}`, ...issuing, own }),
+    );
+  const { vtpmIssuers } = host.identity;
+  if (vtpmIssuers !== null) return whileIssuing(services, domain, vtpmIssuers, make);
+  await make(null);
+  return null;
 }
 
 /** A new key, or that of an earlier attempt; on disk, sealed, before it is used. */

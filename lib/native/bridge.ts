@@ -47,6 +47,16 @@ export interface EscrowKeyFile {
   readonly passphraseFile?: string;
 }
 
+/** What was read of a vTPM: who it is, and certificates that nobody has verified. */
+export interface ReadEndorsement {
+  /** TPMT_PUBLIC, wire form, of its endorsement key. */
+  readonly publicArea: Uint8Array;
+  /** Of that key; empty where the vTPM has none. */
+  readonly certificate: Uint8Array;
+  /** Of who issued that one; empty where the vTPM has none. */
+  readonly issuer: Uint8Array;
+}
+
 /** A peer of a UNIX socket, as the kernel recorded it when it connected. */
 export interface PeerCredentials {
   readonly pid: number;
@@ -138,17 +148,27 @@ export interface Bridge {
     swtpmPath?: string;
     /** libvirt's qemu.conf, which names the user that its swtpm runs as. */
     qemuConf?: string;
+    /** swtpm_setup's configuration, which names who certifies the endorsement keys; without it the host's own, as libvirt does. */
+    setupConfig?: string;
+    /** DER of the certificate above those: the vTPM keeps it where its guest finds it, and cannot change it. */
+    issuer?: Uint8Array;
     own: OwnSealedKey;
   }): Promise<TpmCost>;
+  /** Whom libvirt's swtpm runs as, by its qemu.conf. Rejects with `vtpm-manufacture-failed` where that names nobody. */
+  vtpmOwner(options?: { qemuConf?: string }): Promise<{ readonly uid: number; readonly gid: number }>;
   /**
    * Reads who an encrypted vTPM is: the TPMT_PUBLIC, wire form, of its endorsement key (TCG EK Credential Profile 2.5, L-1; P-384
-   * where there is no such), and what lies in the NV index of its certificate, UNVERIFIED, empty where nothing can be read there. The state is left as it is, to the byte. Rejects with `vtpm-busy` or `vtpm-read-failed`.
+   * where there is no such), and what lies in the NV indices of its certificate and of that one's issuer, UNVERIFIED, empty where nothing can be read there. The state is left as it is, to the byte. Rejects with `vtpm-busy` or `vtpm-read-failed`.
    */
   vtpmEndorsementKey(options: {
     stateDir: string;
     swtpmPath?: string;
+    /** `place` (default): the key that swtpm_setup made persistent; `seed`: RSA-2048, made anew from the vTPM's seed, whatever its guest did. */
+    from?: 'place' | 'seed';
+    /** As libvirt's swtpm wrote it last, which may be running on it. */
+    running?: boolean;
     own: OwnSealedKey;
-  }): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }>;
+  }): Promise<TpmCost & ReadEndorsement>;
   /** Who is at the other end of a UNIX socket (SO_PEERCRED). Throws `internal` for another kind of descriptor. */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -166,7 +186,8 @@ interface BridgeAddon {
   resealFromEscrow(options: object): Promise<Uint8Array>;
   convertVtpmState(options: object): Promise<TpmCost>;
   manufactureVtpm(options: object): Promise<TpmCost>;
-  vtpmEndorsementKey(options: object): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }>;
+  vtpmOwner(options: object): Promise<{ readonly uid: number; readonly gid: number }>;
+  vtpmEndorsementKey(options: object): Promise<TpmCost & ReadEndorsement>;
   peerCredentials(fd: number): PeerCredentials;
 }
 
@@ -195,7 +216,11 @@ export function loadBridge(): Bridge {
         }),
       ),
     vtpmEndorsementKey: (options) =>
-      callNative(() => addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', ...options })),
+      callNative(() =>
+        addon.vtpmEndorsementKey({ swtpmPath: '/usr/bin/swtpm', from: 'place', running: false, ...options }),
+      ),
+    vtpmOwner: (options) =>
+      callNative(() => addon.vtpmOwner({ qemuConf: '/etc/libvirt/qemu.conf', ...options })),
     peerCredentials: (fd) => callNative(() => addon.peerCredentials(fd)),
   };
 }

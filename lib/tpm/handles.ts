@@ -11,6 +11,8 @@ export const SRK_HANDLE = 0x81000001;
 export const AK_HANDLE = 0x81005401;
 /** Receive key: decrypts the vTPM keys sealed to this host (SPEC 5.2), child of the storage root key. */
 export const RECEIVE_KEY_HANDLE = 0x81005402;
+/** vTPM CA key: signs certificates of vTPMs that are made here (SPEC 4.5), child of the storage root key. */
+export const VTPM_CA_KEY_HANDLE = 0x81005403;
 
 /** Counter that goes on when a disk goes back (SPEC 8.8), in the owner's range of NV indices (TCG registry of reserved handles). */
 export const COUNTER_NV = 0x01805401;

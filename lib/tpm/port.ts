@@ -68,7 +68,7 @@ export type AkAlgorithm = 'ecc-p256' | 'rsa-2048';
 /** What `provision` is asked for. */
 export interface ProvisionRequest {
   readonly keyAlgorithm: AkAlgorithm;
-  /** authPolicy of the receive key: a SHA-256 policy digest, 32 bytes (SPEC 5.2). */
+  /** authPolicy of receive key and vTPM CA key: a SHA-256 policy digest, 32 bytes (SPEC 5.2). */
   readonly receivePolicy: Uint8Array;
   /** Replace existing keys that differ from the request, instead of refusing. */
   readonly replace?: boolean;
@@ -79,8 +79,9 @@ export interface ProvisionedKeys {
   readonly srk: TpmPublic;
   readonly ak: TpmPublic;
   readonly receiveKey: TpmPublic;
+  readonly vtpmCaKey: TpmPublic;
   /** Which of them this call made (the others were there). */
-  readonly created: readonly ('srk' | 'ak' | 'receive-key')[];
+  readonly created: readonly ('srk' | 'ak' | 'receive-key' | 'vtpm-ca-key')[];
 }
 
 /** Who made the TPM, which firmware it runs, and its counters. */
@@ -105,6 +106,19 @@ export interface PolicyApproval {
   readonly ticket: Uint8Array;
   /** Name of the approving key. */
   readonly keyName: Uint8Array;
+}
+
+/** What an authority signed for one state of the PCRs, as TPM2_PolicyAuthorize takes it (SPEC 5.2, 10). */
+export interface ApprovedState {
+  /** TPML_PCR_SELECTION wire bytes. */
+  readonly pcrSelection: Uint8Array;
+  /** Digest of TPM2_PolicyPCR in the approved state. */
+  readonly approvedPolicy: Uint8Array;
+  readonly policyRef: Uint8Array;
+  /** TPM name of the approving key. */
+  readonly keySignName: Uint8Array;
+  /** TPMT_TK_VERIFIED wire bytes, from `verifyPolicyApproval`. */
+  readonly ticket: Uint8Array;
 }
 
 /**
@@ -159,6 +173,11 @@ export interface Tpm {
     policyRef: Uint8Array,
     signature: Uint8Array,
   ): Promise<PolicyApproval>;
+  /**
+   * TPM2_Sign of a SHA-256 digest with a key that only an approved state lets sign (PolicyAuthorize): TPMT_SIGNATURE wire bytes, in the
+   * key's own scheme. Rejects with `seal-refused` in a state that was not approved.
+   */
+  signApproved(handle: number, digest: Uint8Array, approval: ApprovedState): Promise<Uint8Array>;
   /** Manufacturer, firmware and counters. */
   properties(): Promise<TpmProperties>;
   /** How many commands went to the TPM so far, by TPM 2.0 command name (`Quote`, `PCR_Read`...). */

@@ -133,6 +133,25 @@ export function receiveKeyTemplate(policy: Uint8Array): EccPublic {
   };
 }
 
+/**
+ * vTPM CA key (SPEC 1.1): signs what it is given, and only in a session that satisfies `policy`, like the receive key: a host that
+ * leaves the approved states issues nothing more.
+ */
+export function vtpmCaTemplate(policy: Uint8Array): EccPublic {
+  return {
+    type: 'ecc',
+    nameHash: 'sha256',
+    attributes: OF_THIS_TPM | A.noDa | A.sign,
+    authPolicy: policy,
+    symmetric: null,
+    scheme: { algorithm: TPM_ALG.ECDSA, hash: 'sha256' },
+    curve: 'nist-p256',
+    kdf: NULL_SCHEME,
+    x: NONE,
+    y: NONE,
+  };
+}
+
 /** Whether a public area (wire bytes, untrusted) is the template with a key of its own in `unique`. */
 export function matchesTemplate(publicArea: Uint8Array, template: PublicArea): boolean {
   return bytesEqual(withoutUnique(parsePublicArea(publicArea)), withoutUnique(template));

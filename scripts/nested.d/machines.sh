@@ -23,7 +23,7 @@ make_product_image() {
   local tree=$LAB/product/tree path
   mkdir -p "$tree/build/Release"
   cp -r "$ROOT/dist" "$ROOT/package.json" "$ROOT/packaging" "$ROOT/hooks" "$ROOT/README.md" "$tree/"
-  cp "$ROOT"/build/Release/{bridge.node,libvirt.node,tvmmp-hook} "$tree/build/Release/"
+  cp "$ROOT"/build/Release/{bridge.node,libvirt.node,tvmmp-hook,tvmmp-vtpm-certs} "$tree/build/Release/"
   (cd "$ROOT" && npm ls --omit=dev --all --parseable 2>/dev/null) | while read -r path; do
     [[ $path != "$ROOT" && $path == "$ROOT"/* ]] || continue
     path=${path#"$ROOT"/}

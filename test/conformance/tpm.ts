@@ -3,11 +3,12 @@
  * the adapter. tpm2-tools, an implementation that is not ours, does the counter-checks.
  */
 import assert from 'node:assert/strict';
-import { X509Certificate, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { X509Certificate, createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCredential } from '../../lib/tpm/credential.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE, SRK_HANDLE } from '../../lib/tpm/handles.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE, SRK_HANDLE, VTPM_CA_KEY_HANDLE } from '../../lib/tpm/handles.ts';
+import { formatPcrSelection } from '../../lib/tpm/pcr-selection.ts';
 import {
   approvalMessage,
   pcrDigest,
@@ -32,6 +33,7 @@ import {
   matchesTemplate,
   receiveKeyTemplate,
   srkTemplate,
+  vtpmCaTemplate,
 } from '../../lib/tpm/templates.ts';
 import { Swtpm, swtpmMissing } from '../support/swtpm.ts';
 import { skipWithout } from '../support/skip.ts';
@@ -159,7 +161,8 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
         assert.equal(matchesTemplate(keys.srk.publicArea, srkTemplate()), true);
         assert.equal(matchesTemplate(keys.ak.publicArea, akTemplate('ecc-p256')), true);
         assert.equal(matchesTemplate(keys.receiveKey.publicArea, receiveKeyTemplate(receivePolicy)), true);
-        for (const key of [keys.srk, keys.ak, keys.receiveKey])
+        assert.equal(matchesTemplate(keys.vtpmCaKey.publicArea, vtpmCaTemplate(receivePolicy)), true);
+        for (const key of [keys.srk, keys.ak, keys.receiveKey, keys.vtpmCaKey])
           assert.deepEqual(key.name, nameOf(key.publicArea));
       });
 
@@ -187,7 +190,7 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
           receivePolicy: otherPolicy,
           replace: true,
         });
-        assert.deepEqual(replaced.created, ['receive-key']);
+        assert.deepEqual(replaced.created, ['receive-key', 'vtpm-ca-key']);
         assert.deepEqual(replaced.ak, was.ak);
         const back = await tpm.provision({ keyAlgorithm: 'ecc-p256', receivePolicy, replace: true });
         assert.notDeepEqual(back.receiveKey.name, was.receiveKey.name);
@@ -490,6 +493,46 @@ export function describeTpmConformance(name: string, open: (tcti: string) => Tpm
         inPolicySession(() => {
           swtpm.tool('policypcr', '-S', 'session', '-l', 'sha256:0,7,16');
           assert.match(swtpm.tryTool('ecdhzgen', ...zGen).stderr, /0x99D|a policy check failed/);
+        });
+      });
+
+      it('signs with the vTPM CA key in a state that was approved, and in no other, nor with a password', async () => {
+        const digest = randomBytes(32);
+        const { approvedPolicy, signature } = await approve();
+        const { ticket, keyName } = await tpm.verifyPolicyApproval(
+          policyKeyArea,
+          approvedPolicy,
+          policyRef,
+          signature,
+        );
+        const approval = {
+          pcrSelection: formatPcrSelection(selection),
+          approvedPolicy,
+          policyRef,
+          keySignName: keyName,
+          ticket,
+        };
+        const message = Buffer.from('a certificate');
+        const digestOf = createHash('sha256').update(message).digest();
+        const signed = await tpm.signApproved(VTPM_CA_KEY_HANDLE, digestOf, approval);
+        const { publicArea } = await tpm.readPublic(VTPM_CA_KEY_HANDLE);
+        const key = keyObjectOf(parsePublicArea(publicArea));
+        assert.equal(verifySignature(key, message, parseSignature(signed)), true);
+        await assert.rejects(tpm.signApproved(VTPM_CA_KEY_HANDLE, new Uint8Array(20), approval), {
+          code: 'usage-invalid',
+        });
+        for (const flaw of [{ policyRef: randomBytes(32) }, { approvedPolicy: randomBytes(32) }]) {
+          await assert.rejects(tpm.signApproved(VTPM_CA_KEY_HANDLE, digest, { ...approval, ...flaw }), {
+            code: 'seal-refused',
+          });
+        }
+        file_('digest', digest);
+        const handle = hexHandle(VTPM_CA_KEY_HANDLE);
+        const bare = swtpm.tryTool('sign', '-c', handle, '-g', 'sha256', '-d', 'digest', '-o', 'unlawful');
+        assert.match(bare.stderr, /0x12F|authValue or authPolicy/);
+        swtpm.tool('pcrextend', `16:sha256=${'ab'.repeat(32)}`);
+        await assert.rejects(tpm.signApproved(VTPM_CA_KEY_HANDLE, digest, approval), {
+          code: 'seal-refused',
         });
       });
 

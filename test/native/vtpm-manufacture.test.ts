@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { X509Certificate, randomUUID } from 'node:crypto';
 import {
   chmodSync,
@@ -15,13 +15,28 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { vtpmDesk } from '../../lib/agent/vtpm-desk.ts';
+import { formatVtpmChain, verifyVtpmChain } from '../../lib/certificates/vtpm-chain.ts';
+import { verifyVtpmCa } from '../../lib/certificates/vtpm-ca.ts';
+import { issueVtpmCertificate } from '../../lib/certificates/vtpm-certificate.ts';
+import { parseVtpmRoot } from '../../lib/certificates/vtpm-root.ts';
 import { TvmmpError, type ErrorCode } from '../../lib/errors.ts';
-import { loadBridge, type OwnSealedKey, type TpmCost } from '../../lib/native/bridge.ts';
+import type { VtpmDesk } from '../../lib/migration/vtpm-issuing.ts';
+import { parseVtpmRequest } from '../../lib/migration/vtpm-request.ts';
+import {
+  loadBridge,
+  type OwnSealedKey,
+  type ReadEndorsement,
+  type TpmCost,
+} from '../../lib/native/bridge.ts';
+import { nativePath } from '../../lib/native/load.ts';
 import { keyObjectOf, parsePublicArea } from '../../lib/tpm/public-area.ts';
 import { endorsementKeyOf, matchesTemplate, ekTemplate } from '../../lib/tpm/templates.ts';
 import { libvirtdMissing, PrivateLibvirtd, smallDomainXml } from '../support/libvirtd.ts';
 import { endProcess, startSwtpm, TpmHost } from './tpm-host.ts';
 import { rootMissing, skipWithout } from '../support/skip.ts';
+import { makeTestAuthority, testValidity } from '../support/test-authority.ts';
+import { makeVtpmCa, makeVtpmRoot, softwareSigner } from '../support/vtpm-chain.ts';
 
 const bridge = loadBridge();
 const context = Buffer.from('key-context of a VM that is being born');
@@ -60,10 +75,14 @@ describe('vTPM state: made encrypted, and read', function () {
   }
   const file = (name: string): string => join(root, name);
   const state = (): Buffer => readFileSync(join(stateDir, 'tpm2-00.permall'));
-  const manufacture = (more: { swtpmSetupPath?: string; qemuConf?: string } = {}): Promise<TpmCost> =>
+  const manufacture = (
+    more: { swtpmSetupPath?: string; qemuConf?: string; setupConfig?: string; issuer?: Uint8Array } = {},
+  ): Promise<TpmCost> =>
     bridge.manufactureVtpm({ stateDir, vmId, own, qemuConf: file('no-qemu.conf'), ...more });
-  const endorsementKey = (): Promise<TpmCost & { publicArea: Uint8Array; certificate: Uint8Array }> =>
-    bridge.vtpmEndorsementKey({ stateDir, own });
+  const endorsementKey = (
+    more: { from?: 'seed'; running?: boolean } = {},
+  ): Promise<TpmCost & ReadEndorsement> => bridge.vtpmEndorsementKey({ stateDir, own, ...more });
+  const nobody = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
   async function fails(promise: Promise<unknown>, code: ErrorCode, message = /./): Promise<void> {
     await assert.rejects(promise, (error) => {
       assert.ok(error instanceof TvmmpError);
@@ -348,10 +367,126 @@ describe('vTPM state: made encrypted, and read', function () {
     });
     assert.deepEqual(await told(), rsa);
     await useVtpm(() => {
+      vtpm('clearcontrol', '-C', 'l', 's');
       vtpm('changeauth', '-c', 'e', 'a password of the guest');
+      vtpm('changeauth', '-c', 'l', 'another one');
+    });
+    // Whatever a guest did: its seed is the platform's.
+    assert.deepEqual(await told(), rsa);
+    await useVtpm(() => {
+      assert.throws(() => vtpm('createek', '-G', 'rsa', '-c', 'ek.ctx'), /authorization/);
+    });
+  });
+
+  it('tells the key of its seed where a guest put another key in its place, and while it runs, as it was written last', async () => {
+    manufactureInClear('--createek');
+    let rsa: Buffer | undefined;
+    await useVtpm(() => {
+      rsa = readPublic(rsaEk);
+      vtpm('evictcontrol', '-C', 'o', '-c', rsaEk);
+      vtpm('createprimary', '-C', 'o', '-G', 'rsa2048', '-c', 'storage.ctx');
+      vtpm('evictcontrol', '-C', 'o', '-c', 'storage.ctx', rsaEk);
     });
     await bridge.convertVtpmState({ direction: 'encrypt', stateDir, own });
-    await fails(endorsementKey(), 'vtpm-read-failed', /CreatePrimary/);
+    assert.notDeepEqual(Buffer.from((await endorsementKey()).publicArea), rsa);
+    assert.deepEqual(Buffer.from((await endorsementKey({ from: 'seed' })).publicArea), rsa);
+    const before = state();
+    const lock = execFile('flock', [join(stateDir, '.lock'), 'sleep', '100']);
+    try {
+      const running = await endorsementKey({ from: 'seed', running: true });
+      assert.deepEqual(Buffer.from(running.publicArea), rsa);
+    } finally {
+      lock.kill();
+    }
+    assert.deepEqual(state(), before);
+  });
+
+  it('has its keys certified by the agent where that says so, and keeps who did, where its guest reads and cannot change it', async () => {
+    const uuid = vmId.slice(-36);
+    const authority = await makeTestAuthority();
+    const { keys, issuers } = await makeVtpmCa(await makeVtpmRoot(authority), {
+      name: 'alpha.example',
+      akName: new Uint8Array(34),
+    });
+    const now = new Date();
+    const ca = verifyVtpmCa(issuers.ca, parseVtpmRoot(issuers.root), now);
+    const issued: Uint8Array[] = [];
+    const answer: Parameters<VtpmDesk>[0] = async (words) => {
+      const { publicKey, vtpm: described, vmId: named } = parseVtpmRequest(words);
+      assert.equal(named, vmId);
+      const subject = { uuid, name: 'a-vm', publicKey, vtpm: described };
+      const der = await issueVtpmCertificate(ca, subject, testValidity, softwareSigner(keys));
+      issued.push(der);
+      return der;
+    };
+    const desk = await vtpmDesk(bridge, nobody, { qemuConf: file('no-qemu.conf') })(answer);
+    await manufacture({ setupConfig: desk.setupConfig, issuer: issuers.ca });
+    await desk.close();
+    assert.ok(!existsSync(dirname(desk.setupConfig)));
+    const read = await endorsementKey();
+    assert.deepEqual(read.issuer, issuers.ca);
+    assert.equal(issued.length, 2, 'RSA and P-384');
+    assert.deepEqual(read.certificate, issued[0]);
+    const verified = verifyVtpmChain({ ...issuers, certificate: read.certificate }, authority.root, now);
+    assert.equal(verified.uuid, uuid);
+    assert.ok(verified.publicKey.equals(keyObjectOf(parsePublicArea(read.publicArea))));
+    await bridge.convertVtpmState({ direction: 'decrypt', stateDir, own });
+    await useVtpm(() => {
+      for (const [index, der] of [
+        ['0x1C00002', issued[0]],
+        ['0x1C00016', issued[1]],
+        ['0x1C00100', issuers.ca],
+      ] as const) {
+        vtpm('nvread', index, '-o', 'found');
+        assert.deepEqual(readFileSync(file('found')), Buffer.from(der ?? []));
+        assert.throws(() => vtpm('nvwrite', index, '-C', 'o', '-i', 'found'));
+        assert.throws(() => vtpm('nvundefine', index, '-C', 'o'));
+      }
+    });
+    assert.equal(formatVtpmChain({ ...issuers, certificate: read.certificate }).split('BEGIN').length, 5);
+  });
+
+  it('is not made where its keys are not certified, and says what the agent said', async () => {
+    const refuse: Parameters<VtpmDesk>[0] = () =>
+      Promise.reject(new TvmmpError('peer-untrusted', 'the agent has\nno reason to'));
+    const desk = await vtpmDesk(bridge, nobody, { qemuConf: file('no-qemu.conf') })(refuse);
+    const { setupConfig } = desk;
+    await fails(manufacture({ setupConfig }), 'vtpm-manufacture-failed', /the agent has no reason to/);
+    await desk.close();
+    const conf = file('setup.conf');
+    writeFileSync(
+      conf,
+      `create_certs_tool = ${nativePath('tvmmp-vtpm-certs')}\ncreate_certs_tool_config = ${file('none')}\n`,
+    );
+    const gone = manufacture({ setupConfig: conf });
+    await fails(gone, 'vtpm-manufacture-failed', /tvmmp agent cannot be reached: No such file/);
+    assert.ok(!existsSync(dirname(stateDir)), 'nothing is left behind');
+  });
+
+  it('has nobody else ask for its certificates', async () => {
+    const answer: Parameters<VtpmDesk>[0] = () => Promise.resolve(Uint8Array.of(1));
+    const desk = await vtpmDesk(bridge, nobody, { qemuConf: file('no-qemu.conf') })(answer);
+    const tool = nativePath('tvmmp-vtpm-certs');
+    const socket = join(dirname(desk.setupConfig), 'socket');
+    const out = file('out');
+    mkdirSync(out);
+    chmodSync(out, 0o777);
+    // Only the loop of this process answers, so that a child has to be waited for without blocking it.
+    const asked = (uid: string): Promise<number | null> =>
+      new Promise((resolve) => {
+        spawn(
+          'setpriv',
+          ['--reuid', uid, '--clear-groups', tool, '--type', 'ek', '--dir', out, '--configfile', socket],
+          {
+            stdio: 'ignore',
+          },
+        ).once('exit', resolve);
+      });
+    assert.equal(await asked('65534'), 1);
+    assert.deepEqual(readdirSync(out), []);
+    assert.equal(await asked(String((await bridge.vtpmOwner({ qemuConf: file('no-qemu.conf') })).uid)), 0);
+    assert.deepEqual(readFileSync(join(out, 'ek.cert')), Buffer.of(1));
+    await desk.close();
   });
 
   it('does not tell the key of a vTPM that runs, of another key, of none, or without swtpm', async () => {

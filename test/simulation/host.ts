@@ -3,6 +3,7 @@ import { followEvents } from '../../lib/agent/events.ts';
 import { hookHandler } from '../../lib/agent/hooks.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
 import { evacuate } from '../../lib/cli/evacuation.ts';
+import { TvmmpError } from '../../lib/errors.ts';
 import { Journal } from '../../lib/ledger/journal.ts';
 import type { SessionRecord } from '../../lib/ledger/records.ts';
 import { SqliteLedger } from '../../lib/ledger/sqlite-ledger.ts';
@@ -253,6 +254,7 @@ export class SimulatedHost {
         receivePublic: tpm.receivePublic,
         receiveKeyName: tpm.receiveKeyName,
         root: world.authority.root,
+        vtpmIssuers: null,
         signerCertificates: [world.authority.policySigner],
       },
       policy: () => ({ policy: world.policy.policy, envelope: world.policy.text }),
@@ -266,6 +268,7 @@ export class SimulatedHost {
         migrate(network, this.machine, uuid, this.#around.host(destination).machine),
       ),
       bridge: bridgeOf(this.machine, seals, this.tpm, life),
+      vtpmDesk: () => Promise.reject(new TvmmpError('internal', 'not in the simulation')),
       journal,
       ledger: rows === null ? new SqliteLedger(journal) : new SharedLedger(rows, network, this.name, life),
       files: this.#files(),

@@ -85,6 +85,7 @@ export function tpmOf(tpm: SoftwareTpm, mood: TpmMood, life: Life): Tpm {
       }),
     activateCredential: absent,
     random: absent,
+    signApproved: absent,
     properties: absent,
     quote: (_handle, data, selection) => command(() => tpm.quote(data, selection)),
     readPcrs: (selection) =>
@@ -172,7 +173,13 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         return cost;
       }),
     vtpmEndorsementKey: ({ own }) =>
-      opening(() => ({ ...cost, publicArea: own.receivePublic, certificate: new Uint8Array() })),
+      opening(() => ({
+        ...cost,
+        publicArea: own.receivePublic,
+        certificate: new Uint8Array(),
+        issuer: new Uint8Array(),
+      })),
+    vtpmOwner: () => command(() => ({ uid: 0, gid: 0 })),
     peerCredentials: () => ({ pid: 1, uid: 0, gid: 0 }),
   };
 }

@@ -2,6 +2,7 @@
 import '../../ffi/resident.ts';
 import { WorkerHost, workerModule } from '../../worker/host.ts';
 import type {
+  ApprovedState,
   Attestation,
   EkCertificate,
   EkKind,
@@ -98,6 +99,10 @@ export class FfiTpm implements Tpm {
     signature: Uint8Array,
   ): Promise<PolicyApproval> {
     return this.#host.call('verifyPolicyApproval', publicArea, approvedPolicy, policyRef, signature);
+  }
+
+  signApproved(handle: number, digest: Uint8Array, approval: ApprovedState): Promise<Uint8Array> {
+    return this.#host.call('signApproved', handle, digest, approval);
   }
 
   properties(): Promise<TpmProperties> {

@@ -84,7 +84,8 @@ function templateFor(connection: Connection, kind: EkKind): Uint8Array {
   );
 }
 
-function startPolicySession(connection: Connection): number {
+/** A policy session that nobody else has; the caller flushes it. */
+export function startPolicySession(connection: Connection): number {
   const noSymmetric = new ByteWriter().u16be(TPM_ALG.NULL).finish();
   const answers = connection.send(
     'StartAuthSession',

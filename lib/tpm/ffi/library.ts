@@ -33,10 +33,13 @@ const ESYS_COMMANDS = {
   NV_Read: 'u4 u4 u4 u4 u4 u2 u2 p',
   NV_ReadPublic: 'u4 u4 u4 u4 p p',
   PCR_Read: 'u4 u4 u4 p p p p',
+  PolicyAuthorize: 'u4 u4 u4 u4 p p p p',
+  PolicyPCR: 'u4 u4 u4 u4 p p',
   PolicySecret: 'u4 u4 u4 u4 u4 p p p i4 p p',
   Quote: 'u4 u4 u4 u4 p p p p p',
   ReadClock: 'u4 u4 u4 p',
   ReadPublic: 'u4 u4 u4 u4 p p p',
+  Sign: 'u4 u4 u4 u4 p p p p',
   StartAuthSession: 'u4 u4 u4 u4 u4 p u1 p u2 p',
   VerifySignature: 'u4 u4 u4 u4 p p p',
 } as const;
@@ -64,6 +67,7 @@ export const STRUCTURES = [
   'TPMT_SIG_SCHEME',
   'TPMT_SIGNATURE',
   'TPMT_SYM_DEF',
+  'TPMT_TK_HASHCHECK',
   'TPMT_TK_VERIFIED',
 ] as const;
 

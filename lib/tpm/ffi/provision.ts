@@ -1,11 +1,17 @@
 /** The host's persistent keys: made where missing, left alone where they are as asked for. */
 import { bytesEqual } from '../../bytes/compare.ts';
 import { TvmmpError } from '../../errors.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE, SRK_HANDLE } from '../handles.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE, SRK_HANDLE, VTPM_CA_KEY_HANDLE } from '../handles.ts';
 import type { ProvisionRequest, ProvisionedKeys } from '../port.ts';
 import { formatPublicArea, hasAttributes, parsePublicArea } from '../public-area.ts';
 import type { PublicArea } from '../public-area.ts';
-import { akTemplate, matchesTemplate, receiveKeyTemplate, srkTemplate } from '../templates.ts';
+import {
+  akTemplate,
+  matchesTemplate,
+  receiveKeyTemplate,
+  srkTemplate,
+  vtpmCaTemplate,
+} from '../templates.ts';
 import type { Connection } from './connection.ts';
 import {
   RH_OWNER,
@@ -20,7 +26,7 @@ import {
 
 const POLICY_BYTES = 32;
 
-/** Makes SRK, AK and receive key where they are missing; see the port. */
+/** Makes SRK, AK, receive key and vTPM CA key where they are missing; see the port. */
 export function provision(connection: Connection, request: ProvisionRequest): ProvisionedKeys {
   if (request.receivePolicy.byteLength !== POLICY_BYTES) {
     throw new TvmmpError('usage-invalid', `a receive policy has ${POLICY_BYTES} bytes`);
@@ -35,12 +41,19 @@ export function provision(connection: Connection, request: ProvisionRequest): Pr
       receiveKeyTemplate(request.receivePolicy),
       replace,
     ),
+    'vtpm-ca-key': provisionChild(
+      connection,
+      VTPM_CA_KEY_HANDLE,
+      vtpmCaTemplate(request.receivePolicy),
+      replace,
+    ),
   };
   return {
     srk: readPublic(connection, SRK_HANDLE),
     ak: readPublic(connection, AK_HANDLE),
     receiveKey: readPublic(connection, RECEIVE_KEY_HANDLE),
-    created: (['srk', 'ak', 'receive-key'] as const).filter((key) => made[key]),
+    vtpmCaKey: readPublic(connection, VTPM_CA_KEY_HANDLE),
+    created: (['srk', 'ak', 'receive-key', 'vtpm-ca-key'] as const).filter((key) => made[key]),
   };
 }
 

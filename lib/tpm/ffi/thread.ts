@@ -2,7 +2,7 @@
 import { workerData } from 'node:worker_threads';
 import { TvmmpError } from '../../errors.ts';
 import { serve } from '../../worker/thread.ts';
-import type { EkKind, PcrSelection, ProvisionRequest } from '../port.ts';
+import type { ApprovedState, EkKind, PcrSelection, ProvisionRequest } from '../port.ts';
 import { Arena } from './arena.ts';
 import { certify, properties, quote, random, verifyPolicyApproval } from './attestation.ts';
 import { Connection } from './connection.ts';
@@ -14,6 +14,7 @@ import { ekCertificates, nvRead } from './nv.ts';
 import { readPublic } from './objects.ts';
 import { readPcrs } from './pcrs.ts';
 import { provision } from './provision.ts';
+import { signApproved } from './signing.ts';
 
 const { tcti } = workerData as { tcti: string };
 const arena = new Arena();
@@ -84,6 +85,8 @@ const calls = {
   random: (count: number) => run((tpm) => random(tpm, count)),
   verifyPolicyApproval: (area: Uint8Array, policy: Uint8Array, ref: Uint8Array, signature: Uint8Array) =>
     run((tpm) => verifyPolicyApproval(tpm, area, policy, ref, signature)),
+  signApproved: (handle: number, digest: Uint8Array, approval: ApprovedState) =>
+    run((tpm) => signApproved(tpm, handle, digest, approval)),
   properties: () => run(properties),
   commandCounts: () => Object.fromEntries(counts),
 };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createPublicKey, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +53,7 @@ const enrolmentOf = (name: string, ekName: Uint8Array = tpmName()): Enrolment =>
   akCertificate: randomBytes(8),
   agentCertificate: randomBytes(8),
   migrationCertificate: randomBytes(8),
+  vtpmCa: null,
   time: 1,
 });
 
@@ -66,6 +67,7 @@ function credentialsOf(authority: Authority, revocations: string | null = null):
     policySigner: authority.signerCertificate,
     policy: null,
     revocations,
+    vtpmIssuers: null,
     akCertificate: der,
     agentCertificate: der,
     agentKey: keys,
@@ -88,7 +90,7 @@ describe("an authority's directory", () => {
 
   it('is for its owner alone, and holds keys that only they can read', () => {
     assert.equal(statSync(join(directory, 'a')).mode & 0o777, 0o700);
-    for (const key of ['root-key.pem', 'policy-key.pem']) {
+    for (const key of ['root-key.pem', 'policy-key.pem', 'vtpm-root-key.pem']) {
       assert.equal(statSync(join(directory, 'a', key)).mode & 0o777, 0o600);
     }
   });
@@ -288,7 +290,9 @@ describe("an authority's directory", () => {
     const path = join(directory, 'g');
     (await initAuthority(path, { name: 'Example' })).close();
     const register = new Database(join(path, 'registry.sqlite'));
-    register.exec('DROP TABLE revocation; DROP TABLE revocation_list; PRAGMA user_version = 1');
+    register.exec(
+      'DROP TABLE revocation; DROP TABLE revocation_list; ALTER TABLE enrolment DROP COLUMN vtpmCa; PRAGMA user_version = 1',
+    );
     register.close();
     const opened = openAuthority(path);
     opened.registry.enrol(enrolmentOf('one'), { replace: false });
@@ -296,7 +300,38 @@ describe("an authority's directory", () => {
     opened.close();
     const again = openAuthority(path);
     assert.equal(again.registry.revocations.all().length, 1);
+    assert.equal(again.hosts()[0]?.vtpmCa, null);
+    again.registry.enrol({ ...enrolmentOf('two'), vtpmCa: randomBytes(8) }, { replace: false });
+    assert.equal(again.hosts()[1]?.vtpmCa?.byteLength, 8);
     again.close();
+  });
+
+  it('has a root of vTPMs of its own, which one that is older gets when it is asked for first, and then keeps', async () => {
+    const path = join(directory, 'vtpm');
+    const passphrase = 'correct horse';
+    const made = await initAuthority(path, { name: 'Example', passphrase });
+    const first = made.vtpmRoot();
+    assert.ok(first !== null && !first.certificate.publicKey.equals(made.root.publicKey));
+    assert.deepEqual((await made.vtpmIssuer()).certificate.der, first.certificate.der);
+    made.close();
+    for (const file of ['vtpm-root.pem', 'vtpm-root-voucher.pem', 'vtpm-root-key.pem'])
+      rmSync(join(path, file));
+    const locked = openAuthority(path);
+    assert.equal(locked.vtpmRoot(), null);
+    await assert.rejects(locked.vtpmIssuer(), failed('authority-invalid'));
+    assert.equal(locked.vtpmRoot(), null, 'nothing is left behind');
+    locked.close();
+    const opened = openAuthority(path, { passphrase });
+    const { certificate, privateKey } = await opened.vtpmIssuer();
+    assert.ok(createPublicKey(privateKey).equals(certificate.publicKey));
+    assert.match(readFileSync(join(path, 'vtpm-root-key.pem'), 'utf8'), /ENCRYPTED PRIVATE KEY/);
+    assert.deepEqual((await opened.vtpmIssuer()).certificate.der, certificate.der);
+    opened.close();
+    // A root that the authority does not vouch for is not used.
+    writeFileSync(join(path, 'vtpm-root.pem'), certificateToPem(first.certificate.der));
+    const changed = openAuthority(path, { passphrase });
+    assert.throws(() => changed.vtpmRoot(), failed('certificate-invalid', 'wrong-issuer'));
+    changed.close();
   });
 
   it('enrols only hosts with a proper name and addresses, by roots that can be read', async () => {

@@ -16,6 +16,7 @@ import { enrolSession } from '../../../lib/authority/enrol-session.ts';
 import type { EnrolSessionOptions } from '../../../lib/authority/enrol-session.ts';
 import { beginHostEnrolment, enrolHost } from '../../../lib/authority/host-enrolment.ts';
 import type { HostEnrolment, HostEnrolmentOptions } from '../../../lib/authority/host-enrolment.ts';
+import { readVtpmIssuers } from '../../../lib/authority/host-directory.ts';
 import { reinstateHost } from '../../../lib/authority/revocations.ts';
 import { receivePolicyOf } from '../../../lib/appraisal/policy.ts';
 import { createCertificateRequest } from '../../../lib/certificates/certificate-request.ts';
@@ -25,11 +26,13 @@ import {
   verifyMigrationCertificate,
 } from '../../../lib/certificates/host-certificate.ts';
 import { certificateFromPem } from '../../../lib/certificates/pem.ts';
+import { verifyVtpmIssuers } from '../../../lib/certificates/vtpm-chain.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
-import { AK_HANDLE, RECEIVE_KEY_HANDLE } from '../../../lib/tpm/handles.ts';
+import { AK_HANDLE, RECEIVE_KEY_HANDLE, VTPM_CA_KEY_HANDLE } from '../../../lib/tpm/handles.ts';
 import { policyKeyPublicArea } from '../../../lib/tpm/policy.ts';
-import { formatPublicArea, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import { formatPublicArea, keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
+import type { PublicArea } from '../../../lib/tpm/public-area.ts';
 import { ecdsaFromP1363, formatSignature } from '../../../lib/tpm/signature.ts';
 import { duplexPipe } from '../../support/duplex-pipe.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
@@ -153,6 +156,16 @@ describe('enrolment of a host with a TPM', function () {
     assert.deepEqual(Buffer.from(host.akName), Buffer.from((await hostA.tpm.readPublic(AK_HANDLE)).name));
     const receive = await hostA.tpm.readPublic(RECEIVE_KEY_HANDLE);
     assert.deepEqual(Buffer.from(host.receiveKeyName), Buffer.from(receive.name));
+    const issuers = readVtpmIssuers(identity);
+    assert.ok(issuers !== null);
+    const { ca } = verifyVtpmIssuers(issuers, authority.root, now());
+    assert.equal(ca.host, name);
+    assert.deepEqual(Buffer.from(ca.akName), Buffer.from(host.akName));
+    assert.equal(ca.notAfter.getTime(), host.notAfter.getTime());
+    const { publicArea: caArea } = await hostA.tpm.readPublic(VTPM_CA_KEY_HANDLE);
+    assert.ok(ca.publicKey.equals(keyObjectOf(parsePublicArea(caArea))));
+    const recorded = authority.hosts().find((each) => each.name === name)?.vtpmCa;
+    assert.deepEqual(Uint8Array.from(recorded ?? []), issuers.ca);
     const receivePolicy = receivePolicyOf(authority.signer.spki);
     assert.deepEqual(Buffer.from(parsePublicArea(receive.publicArea).authPolicy), Buffer.from(receivePolicy));
     const agent = verifyAgentCertificate(der(join(identity, 'agent-cert.pem')), authority.root, now());
@@ -302,7 +315,7 @@ describe('enrolment of a host with a TPM', function () {
     const other = await begin(hostB);
     const named = { ...other.request, ekKind: own.request.ekKind, ekPublic: own.request.ekPublic };
     const certification = await hostB.tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, enrolmentBinding(named));
-    const request = { ...named, ekCertificate: own.request.ekCertificate, certification };
+    const request = { ...named, ekCertificate: own.request.ekCertificate, certification, vtpmCa: null };
     const side = authoritySide(hostA);
     const challenge = await side.receive({ type: 'request', ...request }, now());
     await assert.rejects(own.answer(challenge), TvmmpError, 'the TPM of the EK lacks that AK');
@@ -358,6 +371,51 @@ describe('enrolment of a host with a TPM', function () {
     await assert.rejects(askWith(hostA, open), refused('receive-key-unsuitable'));
   });
 
+  it('a vTPM CA key that is of another kind, or that another policy key guards, or that the AK did not certify, is refused', async () => {
+    const changed =
+      (change: (area: PublicArea) => Partial<PublicArea>) =>
+      ({ vtpmCa }: EnrolmentRequest): Partial<EnrolmentRequest> => {
+        assert.ok(vtpmCa !== null);
+        const area = parsePublicArea(vtpmCa.publicArea);
+        const publicArea = formatPublicArea({ ...area, ...change(area) } as PublicArea);
+        return { vtpmCa: { ...vtpmCa, publicArea } };
+      };
+    for (const change of [
+      changed(() => ({ authPolicy: randomBytes(32) })),
+      changed(({ attributes }) => ({ attributes: attributes | (1 << 6) })), // userWithAuth
+      changed(({ attributes }) => ({ attributes: attributes & ~(1 << 1) })), // not fixedTPM
+      ({ vtpmCa, receivePublic }: EnrolmentRequest): Partial<EnrolmentRequest> =>
+        vtpmCa === null ? {} : { vtpmCa: { ...vtpmCa, publicArea: receivePublic } },
+    ])
+      await assert.rejects(askWith(hostA, change), refused('vtpm-ca-key-unsuitable'));
+    const theirs = (await begin(hostB)).request.vtpmCa;
+    assert.ok(theirs !== null);
+    await assert.rejects(
+      askWith(hostA, () => ({ vtpmCa: theirs })),
+      refused('certification-invalid'),
+    );
+    await assert.rejects(
+      askWith(hostA, ({ vtpmCa, certification }) =>
+        vtpmCa === null ? {} : { vtpmCa: { ...vtpmCa, certification } },
+      ),
+      refused('certification-invalid'),
+    );
+  });
+
+  it('a host that is older than vTPM CAs enrols without one', async () => {
+    const name = newName();
+    const side = authoritySide(hostA, { name });
+    const enrolment = await begin(hostA);
+    const request = parseMessage(formatMessage({ type: 'request', ...enrolment.request, vtpmCa: null }));
+    const challenge = await side.receive(request, now());
+    const issue = await side.receive(await enrolment.answer(challenge), now());
+    assert.ok(issue.type === 'issue' && issue.vtpmIssuers === null);
+    assert.ok(!formatMessage(issue).includes('vtpm'), 'nothing that such a host cannot read');
+    assert.equal(authority.hosts().find((host) => host.name === name)?.vtpmCa, null);
+    // A host that asked for one does not go without.
+    assert.throws(() => enrolment.accept(issue, now()), refused('issue-invalid'));
+  });
+
   it('a certification for another key, another EK or other TLS keys, or a quote, is refused', async () => {
     const theirs = await begin(hostB);
     const { receivePublic, certification } = theirs.request;
@@ -394,7 +452,7 @@ describe('enrolment of a host with a TPM', function () {
     const { request } = await begin(hostA);
     const agentRequest = Uint8Array.from(request.agentRequest);
     agentRequest.set(randomBytes(8), agentRequest.length - 8);
-    const changed = { ...request, agentRequest };
+    const changed = { ...request, agentRequest, vtpmCa: null };
     const certification = await hostA.tpm.certify(RECEIVE_KEY_HANDLE, AK_HANDLE, enrolmentBinding(changed));
     const asked = authoritySide(hostA).receive({ type: 'request', ...changed, certification }, now());
     await assert.rejects(asked, refused('tls-request-invalid'));
@@ -427,6 +485,8 @@ describe('enrolment of a host with a TPM', function () {
       { agentCertificate: their.agentCertificate },
       { migrationCertificate: their.migrationCertificate },
       { agentCertificate: issue.migrationCertificate },
+      { vtpmIssuers: their.vtpmIssuers },
+      { vtpmIssuers: null },
       { policy: other.signPolicyText(policyText(1)) },
       { policy: '{}' },
     ];

@@ -74,6 +74,7 @@ describe("QEMU with a host's migration TLS files", function () {
       policySigner: issuer.policySigner,
       policy: null,
       revocations: null,
+      vtpmIssuers: null,
       akCertificate: await issuer.agentCertificate(name, keys.publicKey),
       agentCertificate: await issuer.agentCertificate(name, keys.publicKey),
       agentKey: keys.privateKey,

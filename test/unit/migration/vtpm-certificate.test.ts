@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { keyObjectOf, parsePublicArea } from '../../../lib/tpm/public-area.ts';
 import { vtpmCertificate } from '../../../lib/migration/vtpm-certificate.ts';
+import type { ExportedCertificate } from '../../../lib/migration/vtpm-certificate.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
 import { stageBeforeEach } from '../../simulation/stage.ts';
@@ -49,6 +50,8 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
   });
 
   const ask = (vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<Uint8Array> =>
+    askAll(vm, host).then(({ certificate }) => certificate);
+  const askAll = (vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<ExportedCertificate> =>
     stage.until(vtpmCertificate(host.agent!.services, stage.record(host, vm)));
   async function stop(vm: VmTruth, host: SimulatedHost = stage.alpha): Promise<void> {
     await stage.until(host.machine.stop(vm.uuid, 'shutdown'));
