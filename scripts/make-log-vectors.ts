@@ -6,14 +6,13 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { eventLogFindings } from '../lib/appraisal/event-log-findings.ts';
 import { secureBootOf } from '../lib/appraisal/secure-boot.ts';
+import { base64 } from '../lib/encoding/base64.ts';
 import { parseEventLog } from '../lib/evidence/event-log.ts';
 import { replayEventLog } from '../lib/evidence/event-log-replay.ts';
 import { ImaReplay } from '../lib/evidence/ima-replay.ts';
 import { pcrValuesJson } from '../lib/evidence/pcr-replay.ts';
 import { eventLogCases } from '../test/support/event-log-cases.ts';
 import { imaCases } from '../test/support/ima-cases.ts';
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 
 /** Replaces the vectors of a directory. */
 async function write(kind: string, vectors: Readonly<Record<string, object>>): Promise<void> {

@@ -5,13 +5,13 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { base64 } from '../lib/encoding/base64.ts';
 import { attestationCases, caseNonce } from '../test/support/attestation-cases.ts';
 import { abortedBytes, disclaimerCases } from '../test/support/disclaimer-cases.ts';
 import { proofCases } from '../test/support/proof-cases.ts';
 import { makeWorld } from '../test/support/proof-world.ts';
 
 const onlyMissing = process.argv.includes('--missing');
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 const world = await makeWorld();
 const root = base64(world.authority.root.der);
 

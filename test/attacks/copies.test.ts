@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { encodeEntry, decodeEntry, entryHash } from '../../lib/proof/entry.ts';
+import { decodeEntry, entryHash } from '../../lib/proof/entry.ts';
 import { decodeProof } from '../../lib/proof/proof.ts';
 import type { TlsChannel } from '../../lib/agent/tls-channel.ts';
 import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
@@ -10,6 +10,7 @@ import type { Aborted, Message } from '../../lib/protocol/messages.ts';
 import { attackLab, victim } from '../support/attacker-lab.ts';
 import { expectMessage, fresh, targetStatement } from '../support/attacker.ts';
 import { AttackerChain } from '../support/attacker-chain.ts';
+import { arrivedAfter } from '../support/forged-arrival.ts';
 
 describe('attacks: copies and false arrivals', function () {
   this.timeout(180_000);
@@ -208,25 +209,13 @@ describe('attacks: copies and false arrivals', function () {
   /** *arrived*, signed by mallory's TPM for the VM that alpha offered, although nothing moved. */
   async function falseArrival(proof: Uint8Array): Promise<Message> {
     const { mallory } = world();
-    const last = decodeProof(proof).entries.at(-1)!;
-    const departing = decodeEntry(last.entry);
     const { id, version, digest } = mallory.policy.policy;
-    const entry = encodeEntry({
-      ...departing,
-      kind: 'arrived',
-      epoch: departing.epoch + 1,
-      sequence: departing.sequence + 1,
-      previous: entryHash(last.entry),
-      host: mallory.identity.id,
-      peer: departing.host,
-      verdict: fresh(),
-      policy: { id, version, digest },
-      time: Date.now(),
-    });
-    const { entries } = await mallory.sign([entry]);
+    const policy = { id, version, digest };
+    const arrived = arrivedAfter(proof, mallory.identity.id, { verdict: fresh(), policy, time: Date.now() });
+    const { entries } = await mallory.sign([arrived]);
     return {
       kind: 'arrived',
-      session: departing.session!,
+      session: decodeEntry(arrived).session!,
       entry: entries[0]!,
       certificates: [mallory.identity.akCertificate, ...mallory.identity.signerCertificates],
       policies: [mallory.policy.envelope],

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Claim } from '../../lib/evidence/claim.ts';
 import { ownHello, statements } from '../../lib/migration/hello.ts';
 import type { Host } from '../../lib/migration/host.ts';
-import { decodeEntry, encodeEntry, entryHash } from '../../lib/proof/entry.ts';
+import { entryHash } from '../../lib/proof/entry.ts';
 import type { Entry, HostId } from '../../lib/proof/entry.ts';
 import { decodeProof } from '../../lib/proof/proof.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
@@ -21,6 +21,7 @@ import { nameOf } from '../../lib/tpm/public-area.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
 import { disclaimerStatement } from '../../lib/proof/disclaimer.ts';
 import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
+import { arrivedAfter } from '../support/forged-arrival.ts';
 import { ChainBuilder, freshSession, worldStart } from '../support/proof-world.ts';
 import type { WorldHost, WorldPolicy } from '../support/proof-world.ts';
 import type { SimulatedHost } from './host.ts';
@@ -223,21 +224,8 @@ export class Liar {
 
   /** *arrived* for an offer, signed by this host's TPM, whether the VM came or not. */
   arrived({ session, offer }: Offered, change: Partial<Entry> = {}): Arrived {
-    const last = decodeProof(offer.proof).entries.at(-1);
-    if (last === undefined) throw new Error('an empty proof');
-    const departing = decodeEntry(last.entry);
     const { world } = this.stage;
-    const entry = encodeEntry({
-      ...departing,
-      kind: 'arrived',
-      epoch: departing.epoch + 1,
-      sequence: departing.sequence + 1,
-      previous: entryHash(last.entry),
-      host: this.host.id,
-      peer: departing.host,
-      ...change,
-    });
-    const batch = prepareBatch([entry]);
+    const batch = prepareBatch([arrivedAfter(offer.proof, this.host.id, change)]);
     const { attest, signature } = this.host.tpm.quote(batch.qualifyingData, this.policy.policy.selection);
     const [signed] = batch.finish(attest, signature).entries;
     if (signed === undefined) throw new Error('an empty batch');

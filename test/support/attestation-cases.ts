@@ -3,28 +3,19 @@ import { H, sha256 } from '../../lib/encoding/hash.ts';
 import { attestationStatement, encodeAttestation } from '../../lib/proof/attestation.ts';
 import type { Attestation } from '../../lib/proof/attestation.ts';
 import type { AttestationCheck, ProofCheck } from '../../lib/proof/fault.ts';
-import { prepareBatch } from '../../lib/proof/signing.ts';
 import { hostId, policyId } from '../../lib/evidence/identity.ts';
-import type { PcrSelection } from '../../lib/tpm/port.ts';
 import { makeTestAuthority } from './test-authority.ts';
 import { ChainBuilder, Tenant, pcrsOf, worldVm } from './proof-world.ts';
-import type { World, WorldHost, WorldPolicy } from './proof-world.ts';
-import type { QuoteFlaws } from './software-tpm.ts';
+import type { World } from './proof-world.ts';
+import { quoted, saidAbout } from './quoted-statement.ts';
+import type { StatementFlaws } from './quoted-statement.ts';
 
 /** What the verifier of every case drew. */
 export const caseNonce = sha256(Buffer.from('nonce of the tenant'));
 
 /** How an attestation departs from what an honest holder would say. */
-export interface AttestationFlaws {
+export interface AttestationFlaws extends StatementFlaws {
   readonly said?: Partial<Pick<Attestation, 'vm' | 'head' | 'nonce' | 'time'>>;
-  /** Who it says it is of, and whose TPM quotes. */
-  readonly host?: WorldHost;
-  readonly signer?: WorldHost;
-  readonly policy?: WorldPolicy;
-  readonly selection?: PcrSelection;
-  readonly quote?: QuoteFlaws;
-  /** What is quoted in place of the statement. */
-  readonly statement?: Uint8Array;
   /** Statements that the quote covers beside it. */
   readonly beside?: readonly Uint8Array[];
   readonly file?: Partial<Attestation>;
@@ -44,18 +35,12 @@ export function attest(chain: ChainBuilder, flaws: AttestationFlaws = {}): Attes
     time: chain.time + 1000,
     ...flaws.said,
   };
-  const batch = prepareBatch([], [flaws.statement ?? attestationStatement(said), ...(flaws.beside ?? [])]);
-  const { attest: quoted, signature } = (flaws.signer ?? host).tpm.quote(
-    batch.qualifyingData,
-    flaws.selection ?? policy.policy.selection,
-    flaws.quote,
-  );
-  const path = flaws.quote?.type === undefined ? batch.finish(quoted, signature).statementPaths[0] : [];
+  const quote = quoted(attestationStatement(said), { host, policy }, flaws, {
+    statements: flaws.beside ?? [],
+  });
   return {
     ...said,
-    path: path ?? [],
-    attest: quoted,
-    signature,
+    ...quote,
     certificates: [host.certificate, world.authority.policySigner],
     policies: [policy.text],
     ...flaws.file,
@@ -79,23 +64,9 @@ function living(world: World): ChainBuilder {
   return new ChainBuilder(world).live('created', 'started').migrate(world.beta);
 }
 
-/** A case that differs from the good one in what is said about the same chain. */
-function said(
-  name: string,
-  why: string,
-  expect: AttestationCase['expect'],
-  flaws: (world: World, chain: ChainBuilder) => AttestationFlaws | Promise<AttestationFlaws> = () => ({}),
-): AttestationCase {
-  return {
-    name,
-    why,
-    expect,
-    build: async (world) => {
-      const chain = living(world);
-      return { chain, attestation: encodeAttestation(attest(chain, await flaws(world, chain))) };
-    },
-  };
-}
+const said = saidAbout(living, (chain, flaws?: AttestationFlaws) => ({
+  attestation: encodeAttestation(attest(chain, flaws)),
+}));
 
 /** A case of a chain of its own. */
 function about(

@@ -5,27 +5,18 @@ import { disclaimerStatement } from '../../lib/proof/disclaimer.ts';
 import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
 import { decodeEntry } from '../../lib/proof/entry.ts';
 import type { ProofCheck } from '../../lib/proof/fault.ts';
-import { prepareBatch } from '../../lib/proof/signing.ts';
 import { encodeMessage } from '../../lib/protocol/codec.ts';
 import type { Aborted } from '../../lib/protocol/messages.ts';
-import type { PcrSelection } from '../../lib/tpm/port.ts';
 import { makeTestAuthority } from './test-authority.ts';
 import { ChainBuilder, pcrsOf } from './proof-world.ts';
-import type { World, WorldHost, WorldPolicy } from './proof-world.ts';
-import type { QuoteFlaws } from './software-tpm.ts';
+import type { World } from './proof-world.ts';
+import { quoted, saidAbout } from './quoted-statement.ts';
+import type { StatementFlaws } from './quoted-statement.ts';
 
 /** How a disclaimer departs from what an honest target would say. */
-export interface DisclaimerFlaws {
+export interface DisclaimerFlaws extends StatementFlaws {
   readonly about?: Partial<Disclaimed>;
-  /** Who it says it is of, and whose TPM quotes. */
-  readonly host?: WorldHost;
-  readonly signer?: WorldHost;
-  readonly policy?: WorldPolicy;
   readonly time?: number;
-  readonly selection?: PcrSelection;
-  readonly quote?: QuoteFlaws;
-  /** What is quoted in place of the statement. */
-  readonly statement?: Uint8Array;
   /** Statements and entries that the quote covers beside it. */
   readonly beside?: { readonly entries: readonly Uint8Array[]; readonly statements: readonly Uint8Array[] };
   readonly message?: Partial<Aborted>;
@@ -38,19 +29,11 @@ export function disclaim(chain: ChainBuilder, flaws: DisclaimerFlaws = {}): Abor
   const policy = flaws.policy ?? chain.policy;
   const stated = { host: host.id, policy: policy.id, time: flaws.time ?? chain.time + 1000 };
   const about = { session: chain.session, head: chain.head, ...flaws.about };
-  const statement = flaws.statement ?? disclaimerStatement(about, stated);
-  const beside = flaws.beside ?? { entries: [], statements: [] };
-  const batch = prepareBatch(beside.entries, [statement, ...beside.statements]);
-  const { attest, signature } = (flaws.signer ?? host).tpm.quote(
-    batch.qualifyingData,
-    flaws.selection ?? policy.policy.selection,
-    flaws.quote,
-  );
-  const path = flaws.quote?.type === undefined ? batch.finish(attest, signature).statementPaths[0] : [];
+  const quote = quoted(disclaimerStatement(about, stated), { host, policy }, flaws, flaws.beside);
   return {
     kind: 'aborted',
     session: chain.session,
-    disclaimer: { ...stated, path: path ?? [], attest, signature },
+    disclaimer: { ...stated, ...quote },
     certificates: [host.certificate, world.authority.policySigner],
     policies: [policy.text],
     ...flaws.message,
@@ -69,23 +52,7 @@ function left(world: World): ChainBuilder {
   return new ChainBuilder(world).live('created', 'started').departing(world.beta);
 }
 
-/** A case that differs from the good one in what is said about the same departure. */
-function said(
-  name: string,
-  why: string,
-  expect: DisclaimerCase['expect'],
-  flaws: (world: World, chain: ChainBuilder) => DisclaimerFlaws | Promise<DisclaimerFlaws> = () => ({}),
-): DisclaimerCase {
-  return {
-    name,
-    why,
-    expect,
-    build: async (world) => {
-      const chain = left(world);
-      return { chain, aborted: disclaim(chain, await flaws(world, chain)) };
-    },
-  };
-}
+const said = saidAbout(left, (chain, flaws?: DisclaimerFlaws) => ({ aborted: disclaim(chain, flaws) }));
 
 async function withRaisedPolicy(
   world: World,

@@ -4,25 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Journal } from '../../../lib/ledger/journal.ts';
-import type { SessionRecord, VmRecord } from '../../../lib/ledger/records.ts';
+import type { SessionRecord } from '../../../lib/ledger/records.ts';
 import { limits } from '../../../lib/limits.ts';
+import { vmRecord } from '../../support/vm-record.ts';
 
-const uuid = '5b0c9c0e-2f5e-4f4b-9d2a-0f3f1f7a1c11';
 const id = Buffer.alloc(32, 7);
-const vm: VmRecord = {
-  uuid,
-  name: 'guest',
-  state: 'stopped',
-  epoch: 0,
-  sequence: 0,
-  head: Buffer.alloc(32, 1),
-  facts: Buffer.alloc(32, 2),
-  vtpm: null,
-  secret: 'c9d1c1f8-4dd0-4ac8-9f0d-0d8bbd4c0d5a',
-  sealed: Buffer.alloc(126, 3),
-  context: Buffer.alloc(40, 4),
-  holder: 'alpha',
-};
+const vm = vmRecord();
+const { uuid } = vm;
 const session: SessionRecord = {
   id,
   vm: uuid,

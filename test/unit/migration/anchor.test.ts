@@ -5,24 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { Journal } from '../../../lib/ledger/journal.ts';
-import type { VmRecord } from '../../../lib/ledger/records.ts';
 import { limits } from '../../../lib/limits.ts';
 import { Anchor, isRolledBack, standingOf } from '../../../lib/migration/anchor.ts';
+import { vmRecord } from '../../support/vm-record.ts';
 
-const vm: VmRecord = {
-  uuid: '0f5c9d0e-6a0b-4c63-8a42-6d1f2f9f3b01',
-  name: 'vm',
-  state: 'stopped',
-  epoch: 0,
-  sequence: 0,
-  head: new Uint8Array(32),
-  facts: new Uint8Array(32),
-  vtpm: null,
-  secret: '',
-  sealed: new Uint8Array(126),
-  context: new Uint8Array(1),
-  holder: 'alpha',
-};
+const vm = vmRecord();
 
 class Crash extends Error {}
 

@@ -14,8 +14,9 @@ import { encodeSignedEntry } from '../../../lib/proof/entry.ts';
 import type { EntryKind } from '../../../lib/proof/entry.ts';
 import { ChainBuilder, makeWorld } from '../../support/proof-world.ts';
 import type { World } from '../../support/proof-world.ts';
+import { vmRecord } from '../../support/vm-record.ts';
 
-const uuid = '5b0c9c0e-2f5e-4f4b-9d2a-0f3f1f7a1c11';
+const { uuid } = vmRecord();
 
 describe('memory that comes back (SPEC 8.7)', () => {
   let world: World;
@@ -39,10 +40,8 @@ describe('memory that comes back (SPEC 8.7)', () => {
     }
   }
 
-  const vm = (state: VmState): VmRecord => ({
-    ...{ uuid, name: 'web', state, epoch: 0, sequence: chain.sequence - 1, head: chain.head },
-    ...{ facts: chain.facts, vtpm: null, secret: '', sealed: null, context: null, holder: 'alpha' },
-  });
+  const vm = (state: VmState): VmRecord =>
+    vmRecord({ name: 'web', state, sequence: chain.sequence - 1, head: chain.head, facts: chain.facts });
 
   function comesBack(run: number | null, state: VmState, operation: 'prepare' | 'restore' = 'restore'): void {
     const domain: ProtectedDomain = { uuid, name: 'web', facts: chain.facts, secret: '', agent: null, run };

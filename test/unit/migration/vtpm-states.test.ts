@@ -3,28 +3,15 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Journal } from '../../../lib/ledger/journal.ts';
-import type { VmRecord } from '../../../lib/ledger/records.ts';
 import { limits } from '../../../lib/limits.ts';
 import { diskFiles } from '../../../lib/migration/files.ts';
 import type { HostFiles } from '../../../lib/migration/files.ts';
 import { Refused } from '../../../lib/migration/refused.ts';
 import { VtpmStates } from '../../../lib/migration/vtpm-states.ts';
+import { vmRecord } from '../../support/vm-record.ts';
 
-const uuid = '5b0c9c0e-2f5e-4f4b-9d2a-0f3f1f7a1c11';
-const vm: VmRecord = {
-  uuid,
-  name: 'web',
-  state: 'stopped',
-  epoch: 0,
-  sequence: 0,
-  head: Buffer.alloc(32, 1),
-  facts: Buffer.alloc(32, 2),
-  vtpm: null,
-  secret: 'c9d1c1f8-4dd0-4ac8-9f0d-0d8bbd4c0d5a',
-  sealed: Buffer.alloc(126, 3),
-  context: Buffer.alloc(40, 4),
-  holder: 'alpha',
-};
+const vm = vmRecord({ name: 'web' });
+const { uuid } = vm;
 
 describe('the vTPM state that a VM starts with (SPEC 8.4)', () => {
   let directory: string;
