@@ -89,6 +89,11 @@ export const limits = {
   /** Between two looks at whether it is due, and, where the IMA list grows all the time, between two appraisals. */
   selfAppraisalTickMs: 5_000,
   selfAppraisalPauseMs: 10_000,
+  /** Between two attempts to attest this host to a peer that does not answer, at most. */
+  attestBackOffMs: 300_000,
+  /** Peers that a host attests itself to, and attestations of hosts that it hears at once. */
+  attestPeersMax: 16,
+  peerAttestationsAtOnceMax: 8,
   domainXmlBytesMax: 1024 * 1024,
   domainXmlDepthMax: 32,
   /** Descriptions of domains whose facts are remembered. */

@@ -91,6 +91,7 @@ async function assemble(
       tcti: config.tpm.tcti,
       libvirtUri: config.libvirt.uri,
       advertise: config.advertise,
+      peers: config.peers,
     },
     tpm,
     hypervisor,
@@ -140,7 +141,10 @@ async function assemble(
   const events = await followEvents(services, sessions, lifeCycle);
   closers.push(() => events.close());
   await lifeCycle.reconcileAll();
-  services.selfAppraisal.onLooked = () => tellInProofs(services);
+  services.selfAppraisal.onLooked = async (appraisal) => {
+    services.peerAttestations.attest(appraisal);
+    await tellInProofs(services);
+  };
   services.selfAppraisal.begin();
   closers.push(() => {
     services.selfAppraisal.end();

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { TvmmpError } from '../errors.ts';
+import { limits } from '../limits.ts';
 
 /** Who keeps the record of who holds each VM (SPEC 8.6): this host's journal, or an etcd cluster that the fleet shares. */
 export type LedgerConfig =
@@ -49,6 +50,8 @@ export interface AgentConfig {
   /** Files in which the kernel shows what was measured, binary; for peers whose policy has rules about it. */
   readonly logs: { readonly eventLog: string; readonly ima: string };
   readonly ledger: LedgerConfig;
+  /** HOST:PORT of agents that this one attests itself to over time (SPEC 16.4). */
+  readonly peers: readonly string[];
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
 
@@ -60,7 +63,7 @@ export const eventLogPath = 'tpm0/binary_bios_measurements';
 export const imaListPath = 'ima/binary_runtime_measurements';
 
 const known: Readonly<Record<string, readonly string[]>> = {
-  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'logs', 'ledger', 'log'],
+  '': ['name', 'tpm', 'libvirt', 'listen', 'advertise', 'directories', 'logs', 'ledger', 'peers', 'log'],
   tpm: ['tcti'],
   libvirt: ['uri', 'migrationUri'],
   listen: ['address', 'port'],
@@ -129,8 +132,25 @@ export function parseConfig(text: string, file = 'configuration'): AgentConfig {
       ima: string(part('logs')['ima'], 'logs.ima', `${securityFs}/${imaListPath}`),
     },
     ledger: ledgerOf(part('ledger')),
+    peers: peersOf(root['peers']),
     log: { level: level(part('log')['level']) },
   };
+}
+
+function peersOf(value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  const fits =
+    Array.isArray(value) && value.length <= limits.attestPeersMax && new Set(value).size === value.length;
+  if (!fits || !value.every(isAddress))
+    throw invalid('peers', `at most ${limits.attestPeersMax} different texts of the form HOST:PORT`);
+  return value;
+}
+
+/** HOST:PORT or [IPv6]:PORT. */
+function isAddress(value: unknown): value is string {
+  return (
+    typeof value === 'string' && /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}$/.test(value)
+  );
 }
 
 const etcdEndpointsMax = 16;

@@ -9,6 +9,7 @@ import { adopt, adoptMemory } from '../migration/adoption.ts';
 import { Attestations } from '../migration/attestation.ts';
 import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
+import { peerStandings } from '../migration/peer-standing.ts';
 import { protect, unprotect } from '../migration/protection.ts';
 import type { RestingKeys } from '../migration/resting-keys.ts';
 import type { Services } from '../migration/services.ts';
@@ -131,7 +132,11 @@ function status({ config, services, revocations }: MethodParts): unknown {
     ledger: services.ledgerNews.status(),
     rollback: services.anchor.status(),
     escrow: services.escrow.status(),
-    trust: services.selfAppraisal.status(),
+    trust: {
+      ...services.selfAppraisal.status(),
+      attested: services.peerAttestations.status(),
+      peers: peerStandings(host),
+    },
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };

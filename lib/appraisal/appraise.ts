@@ -126,10 +126,15 @@ export function appraisePeer(input: AppraisalInput): TrustedPeer | Refusal {
   });
 }
 
-/** What a host's own evidence is worth by its own policy (SPEC 16): all checks of a target. It trusts nobody. */
+/** What a host's evidence is worth by all checks of a target (SPEC 16), where no VM is about to move: a verdict, and no trust. */
+export function appraiseHost(input: Omit<AppraisalInput, 'role'>): Verdict {
+  const as = { ...input, role: 'target' } as const;
+  return verdictOf(as, checkPeer(as).checks);
+}
+
+/** What a host's own evidence is worth by its own policy. */
 export function appraiseSelf(input: Omit<AppraisalInput, 'role' | 'selfName'>): Verdict {
-  const own = { ...input, role: 'target', selfName: '' } as const;
-  return verdictOf(own, checkPeer(own).checks);
+  return appraiseHost({ ...input, selfName: '' });
 }
 
 function verdictOf(input: AppraisalInput, checks: readonly Check[]): Verdict {

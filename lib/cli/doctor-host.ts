@@ -58,6 +58,7 @@ export async function agentFindings(
     ledgerFinding(status.ledger),
     rollbackFinding(status.rollback),
     trustFinding(status.trust),
+    ...peerFindings(status.trust),
     migrations.length === 0
       ? good('hand-overs', 'none is unfinished')
       : warning(
@@ -115,6 +116,42 @@ function trustFinding({ rule, appraised, problem, quarantine }: TrustStatus): Fi
   if (problem !== '') return bad('trust', `this host cannot appraise itself: ${problem}`, START);
   const last = appraised === null ? 'not yet' : timeText(appraised);
   return good('trust', `this host satisfies its policy (looked at ${last})`);
+}
+
+/** What the peers of this host found of it, and it of them (SPEC 16.4). */
+function peerFindings({ attested, peers }: TrustStatus): readonly Finding[] {
+  const refusing = attested.filter(({ outcome }) => outcome === 'refused');
+  const silent = attested.filter(({ outcome, problem }) => outcome !== 'refused' && problem !== '');
+  const refused = peers.filter(({ outcome }) => outcome === 'refused');
+  const names = (list: TrustStatus['attested']): string =>
+    list.map(({ address, peer }) => peer ?? address).join(', ');
+  return [
+    ...(refusing.length === 0
+      ? []
+      : [
+          bad(
+            'attested',
+            `refused by ${names(refusing)}`,
+            'tvmmp explain there says why; they send no VM here',
+          ),
+        ]),
+    ...(silent.length === 0
+      ? []
+      : [
+          warning(
+            'attested',
+            silent.map(({ address, problem }) => `${address}: ${problem}`).join('; '),
+            'see that their agents run, and that "peers" in the configuration names them',
+          ),
+        ]),
+    ...refused.map(({ host, since, reason }) =>
+      warning(
+        'peer',
+        `${host} is refused since ${timeText(since)}: ${reason}`,
+        `look at ${host}: tvmmp doctor there`,
+      ),
+    ),
+  ];
 }
 
 function nodeFinding(): Finding {

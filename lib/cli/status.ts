@@ -3,7 +3,7 @@ import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
-import { fields, paint, print, printJson, short, table } from './output.ts';
+import { fields, paint, print, printJson, short, table, timeText } from './output.ts';
 
 /** How the agent and the ledger get on. */
 export interface LedgerStatus {
@@ -40,6 +40,20 @@ export interface TrustStatus {
     readonly reason: string;
     readonly failed: readonly string[];
   } | null;
+  /** What became of attesting this host to its peers. */
+  readonly attested: readonly {
+    readonly address: string;
+    readonly peer: string | null;
+    readonly outcome: 'accepted' | 'refused' | null;
+    readonly problem: string;
+  }[];
+  /** What this host found of hosts that attested themselves to it. */
+  readonly peers: readonly {
+    readonly host: string;
+    readonly outcome: 'accepted' | 'refused';
+    readonly since: number;
+    readonly reason: string;
+  }[];
 }
 
 /** What the agent tells of itself. */
@@ -114,6 +128,7 @@ function statusText({
     ['counter', rollbackText(rollback)],
     ['escrow', escrowText(escrow)],
     ['trust', trustText(trust)],
+    ...peerFields(trust),
     ['VMs', vms.length === 0 ? 'none is protected (tvmmp vm protect)' : String(vms.length)],
     ['migrations', migrations.length === 0 ? 'none under way' : String(migrations.length)],
   ]);
@@ -164,6 +179,22 @@ function rollbackText({ counter, rolledBack, vms }: RollbackStatus): string {
 function escrowText(escrow: Status['escrow']): string {
   if (escrow === null) return 'off: a VM whose host loses its TPM is lost';
   return `on: the authority can open the keys of ${escrow.length} ${escrow.length === 1 ? 'VM' : 'VMs'} of this host`;
+}
+
+/** What hosts have found of each other; nothing where none attests itself. */
+function peerFields({ attested, peers }: TrustStatus): readonly (readonly [string, string])[] {
+  const to = attested.map(({ address, peer, outcome, problem }): readonly [string, string] => {
+    if (outcome === 'refused') return ['attested to', paint('red', `${peer ?? address} REFUSES THIS HOST`)];
+    if (problem !== '') return ['attested to', paint('red', `${peer ?? address} cannot be told: ${problem}`)];
+    return ['attested to', `${peer ?? address} (${outcome ?? 'not yet'})`];
+  });
+  const from = peers.map(({ host, outcome, since, reason }): readonly [string, string] => [
+    'peer',
+    outcome === 'accepted'
+      ? `${host} satisfies the policy`
+      : paint('red', `${host} REFUSED since ${timeText(since)}: ${reason}`),
+  ]);
+  return [...to, ...from];
 }
 
 function trustText({ rule, appraised, problem, quarantine }: TrustStatus): string {

@@ -311,6 +311,16 @@ export class Journal {
     return row?.value ?? null;
   }
 
+  /** Values of all settings whose names begin so, by name. */
+  settings(prefix: string): readonly string[] {
+    return this.#statements
+      .prepare<[string, string], { value: string }>(
+        'SELECT value FROM setting WHERE substr(key, 1, length(?)) = ? ORDER BY key',
+      )
+      .all(prefix, prefix)
+      .map(({ value }) => value);
+  }
+
   putSetting(key: string, value: string): void {
     this.#statements.prepare('INSERT OR REPLACE INTO setting VALUES (?, ?)').run(key, value);
   }

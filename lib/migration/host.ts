@@ -57,6 +57,8 @@ export interface HostSettings {
   readonly libvirtUri: string;
   /** HOST:PORT that goes into the metadata of VMs held here. */
   readonly advertise: string;
+  /** HOST:PORT of the agents that this host attests itself to (SPEC 16.4). */
+  readonly peers: readonly string[];
 }
 
 /** Everything that a move of a VM needs of its host, given to it rather than reached for. */

@@ -14,7 +14,12 @@ import { ProtocolViolation, requireSession } from '../protocol/step.ts';
 import type { Host, PolicyInForce } from './host.ts';
 
 /** Checks without which nothing that came of a peer is worth remembering. */
-const ESSENTIAL: readonly string[] = ['peer-name', 'ak-certificate', 'quote-signature', 'quote-binding'];
+export const ESSENTIAL: readonly string[] = [
+  'peer-name',
+  'ak-certificate',
+  'quote-signature',
+  'quote-binding',
+];
 
 interface Snapshot {
   readonly known: KnownLogs | null;

@@ -17,6 +17,19 @@ interface OwnEvidence {
   readonly send: (message: Message) => Promise<void>;
 }
 
+/** What a host shows of itself: a quote of a statement, after the logs that are wanted. */
+export async function ownClaim(
+  services: Pick<Services, 'host' | 'quotes' | 'platform'>,
+  wanted: LogsWanted | null | undefined,
+  shown: OwnEvidence,
+): Promise<Claim> {
+  if (wanted != null) return claimWithLogs(services, wanted, shown);
+  const { host, quotes, platform } = services;
+  const signed = await quotes.sign(host.policy().policy.selection, [], [shown.statement]);
+  const { attest, signature, statementPaths } = signed;
+  return { attest, signature, path: statementPaths[0] ?? [], pcrs: await platform.claimedPcrs(attest) };
+}
+
 /**
  * Quotes a statement for a peer that wants logs, and sends it those that it lacks (SPEC 6.11). They are read after the quote: what is
  * in a PCR by then is in its log.

@@ -7,11 +7,11 @@ import type { Verdict } from '../appraisal/verdict.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import { hex } from '../encoding/hex.ts';
-import type { Claim } from '../evidence/claim.ts';
 import { selfStatement } from '../evidence/statement.ts';
 import { limits } from '../limits.ts';
+import { noVm } from '../protocol/hello.ts';
 import { ownHello, verdictJson } from './hello.ts';
-import { claimWithLogs } from './own-evidence.ts';
+import { ownClaim } from './own-evidence.ts';
 import { readQuarantine, writeQuarantine } from './quarantine.ts';
 import type { QuarantineNote } from './quarantine.ts';
 import { noteRefusal, Refused } from './refused.ts';
@@ -32,8 +32,6 @@ export interface SelfAppraisalStatus {
   readonly quarantine: QuarantineNote | null;
 }
 
-/** No VM: what a host appraises itself for. */
-const noVm = '00000000-0000-0000-0000-000000000000';
 /** The next appraisal is due after this part of the time that the policy gives, and the rest at most: hosts do not keep step. */
 const jitterFrom = 0.75;
 const pcrOfIma = 10;
@@ -55,8 +53,10 @@ export class SelfAppraisal {
   #judgedBy: Uint8Array = new Uint8Array();
   #appraised: number | null = null;
   #problem = '';
-  /** Called after each look. */
-  onLooked: () => Promise<void> = () => Promise.resolve();
+  /** Appraisals that this agent has made. */
+  #count = 0;
+  /** Called after each look, with the number of appraisals that were made; 0 where the policy asks for none. */
+  onLooked: (appraisals: number) => Promise<void> = () => Promise.resolve();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -97,7 +97,7 @@ export class SelfAppraisal {
     const rule = host.policy().policy.quarantine;
     if (rule === undefined) this.#lift();
     else if (await this.#isDue()) await this.#appraise(rule);
-    await this.onLooked();
+    await this.onLooked(rule === undefined ? 0 : this.#count);
   }
 
   async #isDue(): Promise<boolean> {
@@ -122,6 +122,7 @@ export class SelfAppraisal {
       this.#failures = 0;
       this.#problem = '';
       this.#appraised = host.now();
+      this.#count += 1;
       this.#nextAt = this.#lastAt + randomInt(Math.floor(span * jitterFrom), span);
       if (isAccepted(verdict)) this.#lift();
       else this.#quarantine(verdict);
@@ -165,18 +166,15 @@ export class SelfAppraisal {
     const wanted = appraisals.wantedOf(name);
     const exchange = wanted === null ? null : appraisals.begin(name, wanted);
     try {
-      const claim =
-        wanted === null || exchange === null
-          ? await this.#claim(statement)
-          : await claimWithLogs(this.#parts, wanted, {
-              peer: name,
-              session,
-              statement,
-              send: (message) => {
-                if (message.kind !== 'log') throw new TvmmpError('internal', 'a log was to be told');
-                return exchange.received(message, session);
-              },
-            });
+      const claim = await ownClaim(this.#parts, wanted, {
+        peer: name,
+        session,
+        statement,
+        send: async (message) => {
+          if (message.kind !== 'log') throw new TvmmpError('internal', 'a log was to be told');
+          await exchange?.received(message, session);
+        },
+      });
       const logs = (await exchange?.finish(claim)) ?? null;
       const verdict = appraiseSelf({
         vm: noVm,
@@ -197,12 +195,5 @@ export class SelfAppraisal {
     } finally {
       exchange?.end();
     }
-  }
-
-  async #claim(statement: Uint8Array): Promise<Claim> {
-    const { host, quotes, platform } = this.#parts;
-    const signed = await quotes.sign(host.policy().policy.selection, [], [statement]);
-    const { attest, signature, statementPaths } = signed;
-    return { attest, signature, path: statementPaths[0] ?? [], pcrs: await platform.claimedPcrs(attest) };
   }
 }

@@ -10,6 +10,7 @@ import type { Host } from './host.ts';
 import { LedgerNews } from './ledger-news.ts';
 import { LedgerView } from './ledger-view.ts';
 import { LogAppraisals } from './log-appraisals.ts';
+import { PeerAttestations } from './peer-attestations.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
 import { SelfAppraisal } from './self-appraisal.ts';
@@ -33,6 +34,8 @@ export interface Services {
   readonly logs: LogAppraisals;
   /** Whether this host satisfies its own policy. */
   readonly selfAppraisal: SelfAppraisal;
+  /** Whether it does by what its peers find, and what it finds of them. */
+  readonly peerAttestations: PeerAttestations;
   readonly vtpmStates: VtpmStates;
   /** Sources that will open a key, and sign *departing*: together, where the TPM is slow. */
   readonly openings: Gathering;
@@ -80,6 +83,7 @@ export function servicesOf(host: Host): Services {
     platform,
     escrow: new Escrow(host, platform, chains),
     selfAppraisal: new SelfAppraisal({ host, quotes, logs, platform }),
+    peerAttestations: new PeerAttestations({ host, quotes, logs, platform }),
     openings,
     commitments,
     arrivals: gathering(1),

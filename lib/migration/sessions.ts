@@ -4,6 +4,7 @@ import { TvmmpError } from '../errors.ts';
 import type { SessionRecord, SessionRole, VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
+import { noVm } from '../protocol/hello.ts';
 import type { Arrived, Hello, Message, Question } from '../protocol/messages.ts';
 import { recordArrival } from './arrival.ts';
 import { disclaim, requireMemory } from './disclaimers.ts';
@@ -268,7 +269,8 @@ export class Sessions {
   async #dispatch(channel: Channel, message: Message): Promise<void> {
     if (message.kind === 'hello') {
       this.#requirePace(channel);
-      await this.#answer(channel, message);
+      if (message.vm === noVm) await this.#services.peerAttestations.answer(channel, message);
+      else await this.#answer(channel, message);
       return;
     }
     const key = hex(message.session);

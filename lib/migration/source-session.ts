@@ -14,6 +14,7 @@ import { requireDisclaimer } from './disclaimers.ts';
 import { SessionDriver } from './driver.ts';
 import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { claimWithLogs } from './own-evidence.ts';
+import { requireMayReceiveAt } from './peer-standing.ts';
 import { noteTrouble } from './problem.ts';
 import { noteRefusal, Refused } from './refused.ts';
 import { noteContradiction } from './past-sessions.ts';
@@ -246,6 +247,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   async #appraise(own: Hello, peer: Hello, evidence: EvidenceMessage): Promise<TrustedPeer> {
     const { host, chains } = this.#services;
     const channel = requireChannel(this.channel);
+    requireMayReceiveAt(host, channel.peerName);
     const trusted = await trustPeer(host, {
       channel,
       peer,

@@ -16,7 +16,8 @@ import { cameHere } from './incoming-definition.ts';
 import { acceptProof, checkDeparting, claimedPolicyVersion } from './offered-proof.ts';
 import type { AcceptedProof } from './offered-proof.ts';
 import { noteTrouble } from './problem.ts';
-import { claimWithLogs } from './own-evidence.ts';
+import { ownClaim } from './own-evidence.ts';
+import { requireMayLeaveFrom } from './peer-standing.ts';
 import { requireMayReceive } from './quarantine.ts';
 import { hintTexts, noteRefusal, Refused } from './refused.ts';
 import { giveUpCopy } from './resolution.ts';
@@ -228,20 +229,13 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
 
   /** SPEC 6.3: this host's statement, quoted, after the logs that the source asks for. */
   async #attest(own: Hello, peer: Hello): Promise<EvidenceMessage> {
-    const { host, quotes, platform } = this.#services;
+    const { host } = this.#services;
     requireMayReceive(host);
     await this.#services.custody.requireAnswer();
     const statement = statements(requireChannel(this.channel), own, peer).target;
-    if (peer.wanted !== undefined) {
-      const send = this.send.bind(this);
-      const shown = { peer: peer.host, session: this.session, statement, send };
-      const claim = await claimWithLogs(this.#services, peer.wanted, shown);
-      return { kind: 'evidence', session: this.session, claim };
-    }
-    const signed = await quotes.sign(host.policy().policy.selection, [], [statement]);
-    const { attest, signature } = signed;
-    const pcrs = await platform.claimedPcrs(attest);
-    const claim = { attest, signature, path: signed.statementPaths[0] ?? [], pcrs };
+    const send = this.send.bind(this);
+    const shown = { peer: peer.host, session: this.session, statement, send };
+    const claim = await ownClaim(this.#services, peer.wanted, shown);
     return { kind: 'evidence', session: this.session, claim };
   }
 
@@ -262,6 +256,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const offerer = { name, akName, certificate: certificate.digest };
     const accepted = acceptProof(this.#services, this.uuid, proof, offerer);
     checkDeparting(host, this, accepted.verified.head, trusted);
+    requireMayLeaveFrom(host, name, accepted.verified.head);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
     if (policy.id !== ours.id || policy.version > ours.version) {

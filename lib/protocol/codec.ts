@@ -132,6 +132,7 @@ const shapes: { readonly [K in MessageKind]: Shape<Extract<Message, { kind: K }>
   query: question('query'),
   revocations,
   log,
+  attested: record({ kind: literal('attested'), session: hash }),
   refused,
 };
 

@@ -131,6 +131,12 @@ export interface Aborted {
   readonly policies: readonly string[];
 }
 
+/** The host that attested itself without a VM satisfies the speaker's policy (SPEC 16.4). */
+export interface AttestedMessage {
+  readonly kind: 'attested';
+  readonly session: Uint8Array;
+}
+
 /** Everything that agents say to each other. */
 export type Message =
   | Hello
@@ -143,5 +149,6 @@ export type Message =
   | RefusedMessage
   | RevocationsMessage
   | LogMessage
+  | AttestedMessage
   | Question;
 export type MessageKind = Message['kind'];

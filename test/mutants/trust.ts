@@ -2,6 +2,7 @@
 import { mutantsOf } from './mutant.ts';
 
 const quarantine = 'test/unit/migration/quarantine.test.ts';
+const peers = 'test/unit/migration/peer-attestations.test.ts';
 
 export const trust = [
   ...mutantsOf('lib/migration/target-session.ts', quarantine, [
@@ -36,6 +37,45 @@ export const trust = [
       find: '  requireMayLeave(host, record.name);\n',
       replace: '',
       title: 'keeps its VMs where the policy lets none leave',
+    },
+  ]),
+  ...mutantsOf('lib/migration/source-session.ts', peers, [
+    {
+      name: 'peers/sends-nothing',
+      defence: 'A host that was refused gets no VM, whatever it shows in a session',
+      spec: '16.4',
+      find: '    requireMayReceiveAt(host, channel.peerName);\n',
+      replace: '',
+      title:
+        'gets no VM from a peer that refused it, though it boots well for the session and hides its quarantine',
+    },
+  ]),
+  ...mutantsOf('lib/migration/peer-standing.ts', peers, [
+    {
+      name: 'peers/hidden-quarantine',
+      defence: 'VMs come from a host that was refused only with its quarantine in their proofs',
+      spec: '16.4',
+      find: '  if (!quarantined)\n',
+      replace: '  if (!quarantined && standing.host === "")\n',
+      title: 'keeps its VMs, too, where their proofs do not say that it is quarantined',
+    },
+    {
+      name: 'peers/leave',
+      defence: 'VMs come from a host that was refused only where our own policy lets them',
+      spec: '16.4',
+      find: "  if (quarantine?.leave !== 'trusted')\n",
+      replace: '  if (quarantine === undefined)\n',
+      title: 'does not get rid of them where the policy of the peer lets none leave',
+    },
+  ]),
+  ...mutantsOf('lib/migration/peer-attestations.ts', peers, [
+    {
+      name: 'peers/genuine',
+      defence: 'Nobody speaks ill of a host but by its own TPM',
+      spec: '16.4',
+      find: '      if (genuine) noteStanding(host, verdict);\n',
+      replace: '      if (genuine || verdict.checks.length > 0) noteStanding(host, verdict);\n',
+      title: 'is not spoken ill of by evidence that is not its TPM’s',
     },
   ]),
   ...mutantsOf('lib/proof/verify.ts', 'test/vectors/proof.test.ts', [

@@ -147,7 +147,10 @@ export class SimulatedHost {
     });
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();
-    services.selfAppraisal.onLooked = () => tellInProofs(services);
+    services.selfAppraisal.onLooked = async (appraisal) => {
+      services.peerAttestations.attest(appraisal);
+      await tellInProofs(services);
+    };
     services.selfAppraisal.begin();
     life.onEnd(() => {
       services.selfAppraisal.end();
@@ -262,7 +265,7 @@ export class SimulatedHost {
       learnRevocations: (envelope) => {
         this.revocations.learn(envelope);
       },
-      settings: { tcti: 'simulation', libvirtUri: 'simulation:///', advertise: this.address },
+      settings: { tcti: 'simulation', libvirtUri: 'simulation:///', advertise: this.address, peers: [] },
       tpm: tpmOf(tpm, this.tpm, life),
       hypervisor: hypervisorOf(this.machine, life, (uuid, destination) =>
         migrate(network, this.machine, uuid, this.#around.host(destination).machine),

@@ -32,6 +32,7 @@ const reads = new Set([
   'ledgerRow',
   'refusals',
   'setting',
+  'settings',
   'vtpmState',
   'wasVtpmState',
 ]);

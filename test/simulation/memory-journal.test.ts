@@ -169,7 +169,7 @@ function contents(journal: AnyJournal): unknown {
     sessions: [journal.sessions(), journal.unfinishedSessions(), journal.unfinishedSessions('target')],
     each: ids.map((id) => [journal.session(id), journal.sessionSteps(id), journal.setAside(id)]),
     refusals: journal.refusals(9),
-    settings: [journal.setting('key 0'), journal.setting('key 1')],
+    settings: [journal.setting('key 0'), journal.setting('key 1'), ...journal.settings('key ')],
   });
 }
 

@@ -258,6 +258,13 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
     return this.#settings.get(key) ?? null;
   }
 
+  settings(prefix: string): readonly string[] {
+    return [...this.#settings]
+      .filter(([key]) => key.startsWith(prefix))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, value]) => value);
+  }
+
   putSetting(key: string, value: string): void {
     this.set(this.#settings, key, value);
   }

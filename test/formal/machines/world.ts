@@ -47,8 +47,8 @@ export const toTarget: readonly MessageName[] = names.filter((name) => !toSource
 /** Which message a send effect puts into the channel. */
 export function nameOf(message: Message, role: 'source' | 'target'): MessageName {
   if (message.kind === 'hello' || message.kind === 'refused') return `${message.kind}-${role}`;
-  if (message.kind === 'revocations' || message.kind === 'log')
-    throw new Error('lists and logs are not part of the state machines');
+  if (message.kind === 'revocations' || message.kind === 'log' || message.kind === 'attested')
+    throw new Error('lists, logs and attestations are not part of the state machines');
   return message.kind;
 }
 

@@ -77,6 +77,7 @@ function messagesFrom(role: 'source' | 'target'): readonly Message[] {
     query,
     revocations: { kind: 'revocations', session, list: '{}' },
     log: { kind: 'log', session, log: 'event-log', from: 0, data: Uint8Array.of(0) },
+    attested: { kind: 'attested', session },
   };
   return Object.values(each);
 }

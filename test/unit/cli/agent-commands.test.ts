@@ -25,7 +25,7 @@ const status = {
   revocations: { version: 4, ownReason: null },
   rollback: { counter: '41', rolledBack: null, vms: [] },
   escrow: null,
-  trust: { rule: null, appraised: null, problem: '', quarantine: null },
+  trust: { rule: null, appraised: null, problem: '', quarantine: null, attested: [], peers: [] },
   ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
   vms: [vm],
   migrations: [
