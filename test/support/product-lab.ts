@@ -73,6 +73,7 @@ export interface AgentStatus {
   readonly trust: {
     readonly appraised: number | null;
     readonly quarantine: { readonly reason: string; readonly failed: readonly string[] } | null;
+    readonly peers: readonly { readonly host: string; readonly outcome: string }[];
   };
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { assertRefused, withLab } from '../support/product-lab.ts';
 import type { Guest, ProductLab } from '../support/product-lab.ts';
 
@@ -22,7 +23,9 @@ describe('a host that goes bad between migrations', function () {
     guest = await lab.guest('alpha', 'traveller');
     resident = await lab.guest('beta', 'resident');
     await rule('never');
+    await attestsTo('beta', 'alpha:16515');
     for (const host of ['alpha', 'beta']) await trusted(host);
+    await found('accepted');
   });
 
   /** A policy of all approved states, under which hosts appraise themselves every ten seconds, in force on both hosts. */
@@ -46,6 +49,22 @@ describe('a host that goes bad between migrations', function () {
     });
   }
 
+  /** The agent of a host runs again, and attests itself to these. */
+  async function attestsTo(host: string, ...peers: readonly string[]): Promise<void> {
+    await lab.must('stop-agent', host);
+    const file = join(lab.hostDirectory(host), 'fs/etc-tvmmp/tvmmpd.json');
+    writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(file, 'utf8')) as object), peers }));
+    await lab.must('start-agent', host);
+  }
+
+  /** Waits until alpha has found this about beta. */
+  async function found(outcome: 'accepted' | 'refused'): Promise<void> {
+    await lab.eventually(`beta is ${outcome} by alpha`, async () => {
+      const { peers } = (await lab.agentStatus('alpha')).trust;
+      return peers.find(({ host }) => host === 'beta')?.outcome === outcome ? true : null;
+    });
+  }
+
   /** Waits until a host is quarantined for just these checks. */
   async function quarantined(host: string, ...checks: readonly string[]): Promise<void> {
     await lab.eventually(`${host} is quarantined for ${checks.join()}`, async () => {
@@ -66,6 +85,7 @@ describe('a host that goes bad between migrations', function () {
     assert.match(row.reason, /^host-quarantined: pcr-state: PCR 4 /);
     const doctor = await lab.exec('beta', 'tvmmp', 'doctor');
     assert.match(doctor.stdout, /^bad +trust +quarantined since .* pcr-state: /m);
+    await found('refused');
     await trusted('alpha');
   });
 
@@ -83,9 +103,25 @@ describe('a host that goes bad between migrations', function () {
     await rule('never');
   });
 
-  it('is trusted again after the good boot, and the proof of its VM says since when', async () => {
+  it('is still refused by its peer when root boots it well, and hides that it was quarantined', async () => {
     await lab.must('reboot', '--hard', 'beta');
-    await lab.must('start-agent', 'beta');
+    const journal = new Database(join(lab.hostDirectory('beta'), 'fs/var-lib-tvmmp/journal.sqlite'));
+    assert.equal(journal.prepare("DELETE FROM setting WHERE key = 'quarantine'").run().changes, 1);
+    journal.close();
+    await attestsTo('beta');
+    await trusted('beta');
+    assertRefused(await lab.migrate('alpha', 'beta', guest), /alpha does not trust beta with this VM/);
+    const [row] = JSON.parse(await lab.on('alpha', 'tvmmp', 'explain', '--json')) as { reason: string }[];
+    assert.match(
+      row?.reason ?? '',
+      /^host-quarantined: beta attested itself here, and was refused since .* \(pcr-state\)/,
+    );
+    await lab.ticksOn('alpha', guest, 1);
+  });
+
+  it('is trusted again when it has attested itself well, and the proof of its VM says since when', async () => {
+    await attestsTo('beta', 'alpha:16515');
+    await found('accepted');
     await trusted('beta');
     await lab.endsWith('beta', resident, 'quarantined', 'stopped', 'released');
     await lab.moved('alpha', 'beta', guest);

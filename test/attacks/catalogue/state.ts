@@ -129,6 +129,29 @@ export const state: readonly Attack[] = [
   },
   {
     row: 11,
+    attack:
+      'Insider: a host that was found bad is booted well for a moment, and hides that it was quarantined',
+    dimensions: ['access control', 'non-repudiation'],
+    defence:
+      'Peers that refused its evidence remember it on disk until it attests itself well; its VMs come only with its quarantine in their proofs',
+    spec: '16.2, 16.3, 16.4',
+    tests: [
+      tests(
+        'test/system/quarantine.test.ts',
+        'is still refused by its peer when root boots it well, and hides that it was quarantined',
+      ),
+      tests(
+        'test/unit/migration/peer-attestations.test.ts',
+        'gets no VM from a peer that refused it, though it boots well for the session and hides its quarantine',
+        'keeps its VMs, too, where their proofs do not say that it is quarantined',
+        'is not spoken ill of by evidence that is not its TPM’s',
+      ),
+    ],
+    limit:
+      'Not defended where the policy has no quarantine, or the host attested itself to nobody while it was bad: then its next session decides alone.',
+  },
+  {
+    row: 11,
     attack: 'Insider: the disk of a host is read or carried away',
     dimensions: ['data confidentiality'],
     defence: 'vTPM state is encrypted; its key is on disk only sealed to this TPM, in this context',
