@@ -1,16 +1,18 @@
 /**
- * `scripts/bench --slow-tpm`: VMs leave one host together while each TPM command takes 200 ms, as on hardware. What each pays for trust before it moves: the
- * time from the request until libvirt may move it, and the time that the target's hook holds libvirt. Beside it what follows when it runs there already
- * (*arrived*, *departed*), and what quoting one by one would cost the last: two quotes a VM.
+ * `scripts/bench --slow-tpm`: VMs leave one host together while each TPM command takes 200 ms, as on hardware. What each pays for trust: the time from
+ * the request until its agent lets libvirt move it, and the time that hooks of the target hold libvirt: a plain migration has neither. Its turn among those
+ * that libvirt begins at once is no part of it, nor what follows when it runs there already (*arrived*, *departed*), which is told beside it.
+ * One by one: what the last one would pay if each waited for the one before; a VM that moves alone is measured first.
  */
 import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../lab.d/lab.ts';
-import { median } from './figures.ts';
+import { median, quantile } from './figures.ts';
 import { here, hosts, machine, note, positive, settled, statistics } from './many.ts';
 import type { Host } from './many.ts';
+import { commandsOf, toldCommands } from './tpm-log.ts';
 
 /** What leave-together.mjs prints of a VM. */
 interface Left {
@@ -30,30 +32,37 @@ interface Cost {
 
 class SlowTpms {
   readonly #lab = new Lab();
+  readonly #running: boolean;
+
+  /** `running`: guests run while they move, each idle but for a line a second; otherwise their CPUs are stopped. */
+  constructor(running: boolean) {
+    this.#running = running;
+  }
 
   close(): Promise<void> {
     return this.#lab.close();
   }
 
-  /** Guests are paused: 32 that run would have the processors to themselves, and no TPM waits for them. */
-  async prepare(vms: number, delayMs: number): Promise<readonly string[]> {
-    note(`a lab with ${vms} guests, paused, so that they leave the processors alone (minutes)`);
+  /** With the guests, what one of them pays that moves alone. */
+  async prepare(vms: number, delayMs: number) {
+    note(`a lab with ${vms} guests, ${this.#running ? 'running' : 'paused'} (minutes)`);
     await this.#lab.must('up', '--tpm-delay', '0');
     await this.#lab.must('install', ...hosts);
     const names = Array.from({ length: vms }, (_, index) => `guest${index}`);
     for (const name of names) {
       await this.#lab.must('guest-define', 'alpha', name);
       await this.#lab.on('alpha', 'tvmmp', 'vm', 'protect', name);
-      await this.#lab.on('alpha', 'virsh', '-q', 'start', '--paused', name);
+      await this.#lab.on('alpha', 'virsh', '-q', 'start', ...(this.#running ? [] : ['--paused']), name);
+      if (this.#running) await this.#lab.ticked(name, 'alpha', 1);
     }
     while ((await statistics(this.#lab, 'alpha')).keyEnvelopes > 1) await sleep(500);
     // As on a host that has run for a while: the agents know how fast their TPM is.
     for (const host of hosts) await this.#lab.must('tpm', host, 'delay', String(delayMs));
     const [first = ''] = names;
     await this.leave('alpha', 'beta', [first]);
-    await this.leave('beta', 'alpha', [first]);
+    const alone = await this.leave('beta', 'alpha', [first]);
     while ((await statistics(this.#lab, 'alpha')).keyEnvelopes > 1) await sleep(500);
-    return names;
+    return { names, alone };
   }
 
   async leave(from: Host, to: Host, vms: readonly string[]) {
@@ -68,13 +77,15 @@ class SlowTpms {
       target: (await statistics(this.#lab, to)).quotes - there.quotes,
     };
     const tpmCommands = { source: this.#asked(from), target: this.#asked(to) };
-    const hooks = new Map(this.#hooks(to).slice(logged));
+    const hooks = new Map<string, number>();
+    for (const [vm, ms] of this.#hooks(to).slice(logged)) hooks.set(vm, (hooks.get(vm) ?? 0) + ms);
     for (const { vm, error } of left) if (error !== null) note(`${vm} stays: ${error}`);
     const moved = left.filter(({ error }) => error === null);
-    await this.#refresh(
-      to,
-      moved.map(({ vm }) => vm),
-    );
+    if (!this.#running)
+      await this.#refresh(
+        to,
+        moved.map(({ vm }) => vm),
+      );
     const costs: readonly Cost[] = moved.map(({ vm, times }) => ({
       agreed: times.move - times.asked,
       hook: hooks.get(vm) ?? NaN,
@@ -103,16 +114,16 @@ class SlowTpms {
   }
 
   /** TPM commands since the log was emptied. */
-  #asked(host: Host): number {
-    return readFileSync(this.#tpmLog(host), 'utf8').split('\n').length - 1;
+  #asked(host: Host) {
+    return commandsOf(readFileSync(this.#tpmLog(host), 'utf8'));
   }
 
-  /** How long the host's hook held each VM that came in so far. */
+  /** How long each hook of a host held libvirt so far, and for which VM. */
   #hooks(host: Host): readonly (readonly [string, number])[] {
     const log = join(this.#lab.directory, 'hosts', host, 'fs/var-log-tvmmp/tvmmpd.log');
     return readFileSync(log, 'utf8')
       .split('\n')
-      .filter((line) => line.includes('"migrate begin"') && line.includes('hook: allowed'))
+      .filter((line) => line.includes('hook: allowed'))
       .map((line) => {
         const { vm, ms } = JSON.parse(line) as { readonly vm: string; readonly ms: number };
         return [vm, ms];
@@ -120,9 +131,13 @@ class SlowTpms {
   }
 }
 
-/** Median and maximum. */
-function both(values: readonly number[]) {
-  return { median: Math.round(median(values)), max: Math.round(Math.max(...values)) };
+/** How times lie, milliseconds. */
+function spread(values: readonly number[]) {
+  return {
+    median: Math.round(median(values)),
+    quartiles: [0.25, 0.75].map((part) => Math.round(quantile(values, part))),
+    max: Math.round(Math.max(...values)),
+  };
 }
 
 const { values } = parseArgs({
@@ -130,6 +145,7 @@ const { values } = parseArgs({
     vms: { type: 'string', default: '32' },
     delay: { type: 'string', default: '200' },
     rounds: { type: 'string', default: '2' },
+    running: { type: 'boolean' },
     json: { type: 'boolean' },
   },
 });
@@ -137,19 +153,21 @@ const [vms = 0, delayMs = 0, rounds = 0] = positive(
   ['--vms', '--delay (milliseconds)', '--rounds'],
   [values.vms, values.delay, values.rounds],
 );
-const bench = new SlowTpms();
+const running = values.running === true;
+const guests = running ? 'running' : 'paused';
+const bench = new SlowTpms(running);
 try {
-  const names = await bench.prepare(vms, delayMs);
+  const { names, alone } = await bench.prepare(vms, delayMs);
   const measured = [];
   for (let round = 0; round < rounds; round += 1) {
     const [from, to] = round % 2 === 0 ? (['alpha', 'beta'] as const) : (['beta', 'alpha'] as const);
     const { costs, quotes, tpmCommands, moved } = await bench.leave(from, to, names);
     const found = {
       moved,
-      trustMs: both(costs.map(({ agreed, hook }) => agreed + hook)),
-      agreedMs: both(costs.map(({ agreed }) => agreed)),
-      hookMs: both(costs.map(({ hook }) => hook)),
-      afterMs: both(costs.map(({ after }) => after)),
+      trustMs: spread(costs.map(({ agreed, hook }) => agreed + hook)),
+      agreedMs: spread(costs.map(({ agreed }) => agreed)),
+      hookMs: spread(costs.map(({ hook }) => hook)),
+      afterMs: spread(costs.map(({ after }) => after)),
       quotes,
       tpmCommands,
       machine: machine(),
@@ -158,23 +176,32 @@ try {
     note(`round ${round + 1}/${rounds}, ${from} -> ${to}: ${JSON.stringify(found)}`);
     if (moved < vms) break;
   }
+  const aloneMs = Math.round(median(alone.costs.map(({ agreed, hook }) => agreed + hook)));
+  const oneByOneMs = { quotes: 2 * vms * delayMs, measuredAlone: vms * aloneMs };
   const best = [...measured].sort((a, b) => a.trustMs.median - b.trustMs.median)[0];
-  note(`\nmachine: ${machine()}; software TPMs, each command held for ${delayMs} ms; guests paused`);
+  note(`\nmachine: ${machine()}; software TPMs, each command held for ${delayMs} ms; guests ${guests}`);
   if (best !== undefined) {
+    const { trustMs, agreedMs, hookMs, afterMs, tpmCommands, quotes } = best;
     note(
-      `${best.moved} of ${vms} VMs together: trust before the move ${best.trustMs.median} ms (median), ${best.trustMs.max} ms (longest)`,
+      `${best.moved} of ${vms} VMs together: each pays for trust ${trustMs.median} ms (median; quartiles ${trustMs.quartiles.join(' and ')}), ` +
+        `${trustMs.max} ms (longest)`,
     );
     note(
-      `  of this until libvirt may move it ${best.agreedMs.median} ms, in the target's hook ${best.hookMs.median} ms (medians)`,
+      `  of this until libvirt may move it ${agreedMs.median} ms, in the target's hooks ${hookMs.median} ms (medians)`,
     );
     note(
-      `  when the VM runs there: arrived and departed ${best.afterMs.median} ms (median), ${best.afterMs.max} ms (longest)`,
+      `  when the VM runs there: arrived and departed ${afterMs.median} ms (median), ${afterMs.max} ms (longest)`,
     );
-    note(`  two quotes a VM one by one would take the last ${2 * vms * delayMs} ms`);
+    note(`  TPM of the source, ${quotes.source} quotes: ${toldCommands(tpmCommands.source)}`);
+    note(`  TPM of the target, ${quotes.target} quotes: ${toldCommands(tpmCommands.target)}`);
+    note(`one that moves alone pays ${aloneMs} ms; one by one, computed from this, the last of ${vms} would`);
+    note(
+      `  pay ${oneByOneMs.measuredAlone} ms, and ${oneByOneMs.quotes} ms if it paid for nothing but two quotes a VM`,
+    );
   }
   if (values.json === true)
     process.stdout.write(
-      `${JSON.stringify({ vms, delayMs, guests: 'paused', oneByOneQuotesMs: 2 * vms * delayMs, rounds: measured })}\n`,
+      `${JSON.stringify({ vms, delayMs, guests, aloneMs, oneByOneMs, rounds: measured })}\n`,
     );
 } finally {
   await bench.close();
