@@ -42,7 +42,8 @@ ReceiveKeyUse TakeReceiveKeyUse(const Napi::Object& from) {
 }
 
 OwnKey TakeOwnKey(const Napi::Object& from) {
-  return {TakeReceiveKeyUse(from), GetBytes(from, "blob", 0, kSealedBytesMax), GetBytes(from, "context", 1, kContextBytesMax)};
+  return {TakeReceiveKeyUse(from), GetBytes(from, "blob", 0, kSealedBytesMax), GetBytes(from, "context", 1, kContextBytesMax),
+          from.Has("hold") ? GetUint32(from, "hold") : 0};
 }
 
 template <typename Container>
@@ -150,6 +151,25 @@ Napi::Value UnprepareReceiveKey(const Napi::CallbackInfo& info) {
   return RunOperation<uint32_t>(info.Env(), "tvmmp:unprepareReceiveKey", work, CommandsOnly);
 }
 
+Napi::Value HoldKeys(const Napi::CallbackInfo& info) {
+  Napi::Object options = RequireObject(info, "holdKeys({own, lifeMs})");
+  auto work = [own = TakeOwnKey(GetObject(options, "own")), life = std::chrono::milliseconds(GetUint32(options, "lifeMs"))]() {
+    return Hold(own, life);
+  };
+  return RunOperation<Held>(info.Env(), "tvmmp:holdKeys", work, [](Napi::Env env, const Held& held) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    result["hold"] = Napi::Number::New(env, held.hold);
+    result["tpmCommands"] = Napi::Number::New(env, held.tpm_commands);
+    return result;
+  });
+}
+
+// On JavaScript's own thread: the TPM is not asked.
+Napi::Value ReleaseKeys(const Napi::CallbackInfo& info) {
+  Release(GetUint32(RequireObject(info, "releaseKeys({hold})"), "hold"));
+  return info.Env().Undefined();
+}
+
 Napi::Value GatherSealedKeys(const Napi::CallbackInfo& info) {
   Napi::Object options = RequireObject(info, "gatherSealedKeys({own, others: [{blob, context}]})");
   Napi::Value list = options.Get("others");
@@ -251,6 +271,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports["resealFromEscrow"] = Napi::Function::New(env, ResealFromEscrow, "resealFromEscrow");
   exports["prepareReceiveKey"] = Napi::Function::New(env, PrepareReceiveKey, "prepareReceiveKey");
   exports["unprepareReceiveKey"] = Napi::Function::New(env, UnprepareReceiveKey, "unprepareReceiveKey");
+  exports["holdKeys"] = Napi::Function::New(env, HoldKeys, "holdKeys");
+  exports["releaseKeys"] = Napi::Function::New(env, ReleaseKeys, "releaseKeys");
   exports["gatherSealedKeys"] = Napi::Function::New(env, GatherSealedKeys, "gatherSealedKeys");
   exports["convertVtpmState"] = Napi::Function::New(env, ConvertVtpm, "convertVtpmState");
   exports["manufactureVtpm"] = Napi::Function::New(env, Manufacture, "manufactureVtpm");

@@ -278,11 +278,16 @@ WaitingUses& Waiting() {
   return *waiting;
 }
 
+// What a use of the receive key is for: the envelope, and all that the use depends on.
+std::string PurposeOf(const OwnKey& own) {
+  const auto point = EphemeralPoint(own.sealed);
+  return IdentityOf(own.use) + std::string(point.begin(), point.end());
+}
+
 std::shared_ptr<Opened> OpenTogether(const OwnKey& own, const Parsed& parsed, uint32_t& commands) {
   const TPM2B_ECC_POINT ephemeral = PointOf(own.sealed);
   const auto identity = IdentityOf(own.use);
-  const auto point = EphemeralPoint(own.sealed);
-  const auto what = identity + std::string(point.begin(), point.end());
+  const auto what = PurposeOf(own);
 
   WaitingUses& waiting = Waiting();
   std::promise<std::shared_ptr<Opened>> promise;
@@ -310,6 +315,38 @@ std::shared_ptr<Opened> OpenTogether(const OwnKey& own, const Parsed& parsed, ui
   }
 }
 
+// Uses that operations on their way are expected to share, by the number that they name.
+struct HeldUse {
+  std::string what;
+  std::chrono::steady_clock::time_point until;
+  std::shared_ptr<Opened> opened;
+};
+struct HeldUses {
+  std::mutex mutex;
+  uint32_t last = 0;
+  std::map<uint32_t, HeldUse> uses;
+
+  // What is over is gone before anybody looks.
+  void Sweep() {
+    const auto now = std::chrono::steady_clock::now();
+    std::erase_if(uses, [now](const auto& use) { return use.second.until <= now; });
+  }
+};
+HeldUses& AllHeld() {
+  static auto* held = new HeldUses;
+  return *held;
+}
+
+// Null where the hold is over, or is for another envelope.
+std::shared_ptr<Opened> FindHeld(const OwnKey& own) {
+  if (own.hold == 0) return nullptr;
+  HeldUses& held = AllHeld();
+  std::lock_guard lock(held.mutex);
+  held.Sweep();
+  const auto found = held.uses.find(own.hold);
+  return found != held.uses.end() && found->second.what == PurposeOf(own) ? found->second.opened : nullptr;
+}
+
 }  // namespace
 
 SealedKey Opened::SealFor(const ReceiveKey& destination, const SecretBuffer& raw_key, std::span<const uint8_t> context) {
@@ -323,7 +360,8 @@ SealedKey Opened::SealFor(const ReceiveKey& destination, const SecretBuffer& raw
 Unsealed Unseal(const OwnKey& own) {
   Parsed parsed = Parse(own.use);
   uint32_t commands = 0;
-  auto opened = OpenTogether(own, parsed, commands);
+  auto opened = FindHeld(own);
+  if (!opened) opened = OpenTogether(own, parsed, commands);
   return {Open(own.sealed, opened->z(), parsed.key, own.context), commands, opened};
 }
 
@@ -352,13 +390,34 @@ void Unprepare() {
   Ready().reset();
 }
 
+Held Hold(const OwnKey& own, std::chrono::milliseconds life) {
+  Parsed parsed = Parse(own.use);
+  uint32_t commands = 0;
+  auto opened = OpenTogether(own, parsed, commands);
+  // A key that does not open is no reason to keep anything.
+  Open(own.sealed, opened->z(), parsed.key, own.context);
+  HeldUses& held = AllHeld();
+  std::lock_guard lock(held.mutex);
+  held.Sweep();
+  const uint32_t number = ++held.last;
+  held.uses.emplace(number, HeldUse{PurposeOf(own), std::chrono::steady_clock::now() + life, std::move(opened)});
+  return {number, commands};
+}
+
+void Release(uint32_t hold) {
+  HeldUses& held = AllHeld();
+  std::lock_guard lock(held.mutex);
+  held.uses.erase(hold);
+  held.Sweep();
+}
+
 Gathered Gather(const OwnKey& own, const std::vector<std::pair<std::vector<uint8_t>, std::vector<uint8_t>>>& others) {
   Unsealed first = Unseal(own);
   Gathered gathered{{}, first.tpm_commands};
   Parsed parsed = Parse(own.use);
   Envelope envelope = Envelope::Of(own.sealed, first.opened->z(), parsed.key);
   for (const auto& [sealed, context] : others) {
-    Unsealed other = Unseal({own.use, sealed, context});
+    Unsealed other = Unseal({.use = own.use, .sealed = sealed, .context = context});
     SealedKey sealed_anew = Seal(other.raw_key, envelope, context);
     // What does not open would be lost for good.
     SecretBuffer again = Open(sealed_anew, first.opened->z(), parsed.key, context);

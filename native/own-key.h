@@ -1,6 +1,7 @@
 // Unsealing on this host: the TPM's receive key, used in a session that the authority's policy allows (SPEC 5.2, 5.3).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -37,9 +38,10 @@ struct OwnKey {
   ReceiveKeyUse use;
   std::vector<uint8_t> sealed;
   std::vector<uint8_t> context;
+  uint32_t hold = 0;  // number of a `Hold`, 0 for none
 };
 
-// What one use of the receive key brought: shared by the operations that waited for it, gone with the last of them.
+// What one use of the receive key brought: shared by the operations that waited for it, or are expected by a `Hold`, gone with the last of them.
 class Opened {
  public:
   explicit Opened(SecretBuffer z) : z_(std::move(z)) {}
@@ -60,7 +62,7 @@ struct Unsealed {
 };
 
 // Four TPM commands: StartAuthSession, PolicyPCR, PolicyAuthorize, ECDH_ZGen; the last one alone where `Prepare` was in time.
-// Operations that wait for their turn and whose keys are under one envelope share them: those that did not send any count none.
+// None where the key's `hold` is there. Operations that wait for their turn and whose keys are under one envelope share them: those that did not send any count none.
 // Errors: "seal-refused" when the TPM refuses the state this host is in, "seal-invalid", "tpm-structure-invalid", "tpm-unreachable",
 // "tpm-call-failed".
 Unsealed Unseal(const OwnKey& own);
@@ -72,6 +74,17 @@ uint32_t Prepare(const ReceiveKeyUse& use);
 
 // Ends the session of `Prepare`, if there is one.
 void Unprepare();
+
+// Uses the receive key ahead of operations that will name the number, for keys under the same envelope: they then send no command. For so long as
+// `life` says and nobody says `Release`; whoever comes later has the TPM asked.
+struct Held {
+  uint32_t hold;
+  uint32_t tpm_commands;
+};
+Held Hold(const OwnKey& own, std::chrono::milliseconds life);
+
+// Ends a `Hold`, if it is there.
+void Release(uint32_t hold);
 
 // Puts keys of this host under the envelope of one of them, so that they are opened together. All of them are opened first.
 struct Gathered {

@@ -53,8 +53,9 @@ export class Admission {
     if (promised !== null) {
       const named = { ...record, name: domain.name, secret: domain.secret };
       host.journal.putVm(named);
-      await this.#services.arrivals.join(session.session);
-      await giveKeyToLibvirt(this.#services, named);
+      await promised.anchored();
+      await giveKeyToLibvirt(this.#services, named, session.session);
+      this.#services.keys.forget(session.session);
     }
     if (session.state.tag !== 'staged')
       throw new Refused(`the migration of ${domain.name} was given up meanwhile; start it again`);

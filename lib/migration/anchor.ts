@@ -86,6 +86,11 @@ export class Anchor {
     });
   }
 
+  /** Whether the TPM is asked for an increment now. */
+  get busy(): boolean {
+    return this.#round !== null;
+  }
+
   end(): void {
     this.#timer?.stop();
   }

@@ -1,8 +1,8 @@
 import { limits } from '../limits.ts';
 import type { Timer, Timers } from './timers.ts';
 
-/** A faster TPM is not worth waiting for company. */
-const slowMs = 20;
+/** A TPM that takes less for a command is not worth waiting for company, milliseconds. */
+export const slowMs = 20;
 
 interface Group {
   readonly ready: Promise<void>;

@@ -21,6 +21,8 @@ export interface Incoming {
   readonly session: Uint8Array;
   /** Null where the source opened the session: the hook brings the domain later and must find the promised facts. */
   readonly domain: IncomingDomain | null;
+  /** Resolves once what was staged is behind the TPM's counter (SPEC 8.8). */
+  anchored(): Promise<void>;
 }
 
 /** The XML that libvirt was given must be the VM that the source's *departing* entry speaks of. Throws `Refused`. */
@@ -51,14 +53,22 @@ export async function forgetSecret(
 
 /**
  * Opens a VM's sealed key in the TPM, straight into libvirt's secret: defined ephemeral and private a moment before, gone as soon
- * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
+ * as swtpm has started (SPEC 8.3). `session`: the one in which the VM comes. Leaves no secret behind when the TPM refuses.
  */
-export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promise<void> {
+export async function giveKeyToLibvirt(
+  services: Services,
+  vm: VmRecord,
+  session: Uint8Array | null = null,
+): Promise<void> {
   if (vm.secret === '') throw new TvmmpError('internal', `VM ${vm.name} has no secret`);
-  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm));
+  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm, session));
 }
 
-async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Promise<void> {
+async function unsealIntoLibvirt(
+  { host, platform, keys }: Services,
+  vm: VmRecord,
+  session: Uint8Array | null,
+): Promise<void> {
   await host.hypervisor.defineSecret({
     uuid: vm.secret,
     usageType: 'vtpm',
@@ -68,8 +78,11 @@ async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Pr
     description: `vTPM key of ${vm.name}, managed by tvmmp`,
   });
   try {
-    await platform.withKey(vm, (own) =>
-      host.bridge.unsealIntoLibvirt({ ...own, libvirtUri: host.settings.libvirtUri, secretUuid: vm.secret }),
+    const { libvirtUri } = host.settings;
+    await platform.withKey(
+      vm,
+      (own) => host.bridge.unsealIntoLibvirt({ ...own, libvirtUri, secretUuid: vm.secret }),
+      session === null ? null : await keys.of(session, vm),
     );
   } catch (error) {
     await forgetSecret(host.hypervisor, vm);

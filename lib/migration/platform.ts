@@ -4,7 +4,6 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { keyOfSpki } from '../certificates/public-key.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ClaimedPcr } from '../evidence/claim.ts';
-import type { VmRecord } from '../ledger/records.ts';
 import type { OwnSealedKey, ReceiveKeyApproval, ReceiveKeyUse, TpmCost } from '../native/bridge.ts';
 import { RECEIVE_KEY_HANDLE } from '../tpm/handles.ts';
 import { formatPcrSelection } from '../tpm/pcr-selection.ts';
@@ -12,6 +11,7 @@ import { policyKeyPublicArea, pcrDigest } from '../tpm/policy.ts';
 import { ecdsaFromP1363, formatSignature } from '../tpm/signature.ts';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
+import type { Opener, Sealed } from './held-keys.ts';
 import type { Timer } from './timers.ts';
 
 /** After a key was opened, until the next opening is prepared: what the hand-over wants of the TPM comes first. */
@@ -26,7 +26,7 @@ interface Cached {
  * This host's own platform state: which of the policy's approved states it is in, and the TPM's ticket that lets the
  * receive key be used in it (SPEC 5.2). The ticket is asked for once per policy, not once per migration.
  */
-export class Platform {
+export class Platform implements Opener {
   readonly #host: Host;
   /** Whether a hand-over that is being made wants the TPM, now or in a moment. */
   readonly #isWanted: () => boolean;
@@ -74,7 +74,7 @@ export class Platform {
   }
 
   /** Everything that the bridge needs to open a VM's sealed key. Throws `Refused` in an unapproved state. */
-  async ownKey(vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>): Promise<OwnSealedKey> {
+  async ownKey(vm: Sealed): Promise<OwnSealedKey> {
     if (vm.sealed === null || vm.context === null) {
       throw new Refused(`this host does not hold the vTPM key of ${vm.name}`);
     }
@@ -90,24 +90,35 @@ export class Platform {
     };
   }
 
-  /** Runs an operation with a VM's key; once more after a look at the PCRs when the TPM refused (an approved update). */
+  /**
+   * Runs an operation with a VM's key; once more after a look at the PCRs when the TPM refused (an approved update). `hold`: of a use of the TPM that
+   * this one was expected by.
+   */
   async withKey<T extends TpmCost>(
-    vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
+    vm: Sealed,
     use: (own: OwnSealedKey) => Promise<T>,
+    hold: number | null = null,
   ): Promise<T> {
     this.#opening += 1;
     try {
-      return await this.#withKey(vm, use);
+      return await this.#withKey(vm, (own) => use(hold === null ? own : { ...own, hold }));
     } finally {
       this.#opening -= 1;
       this.prepare();
     }
   }
 
-  async #withKey<T extends TpmCost>(
-    vm: Pick<VmRecord, 'name' | 'sealed' | 'context'>,
-    use: (own: OwnSealedKey) => Promise<T>,
-  ): Promise<T> {
+  /** Has the TPM open the envelope of a VM's key for operations to come, which name the number. */
+  async hold(vm: Sealed, lifeMs: number): Promise<number> {
+    const { hold } = await this.withKey(vm, (own) => this.#host.bridge.holdKeys({ own, lifeMs }));
+    return hold;
+  }
+
+  release(hold: number): void {
+    this.#host.bridge.releaseKeys({ hold });
+  }
+
+  async #withKey<T extends TpmCost>(vm: Sealed, use: (own: OwnSealedKey) => Promise<T>): Promise<T> {
     return this.whenApproved(async () => this.#counted(await use(await this.ownKey(vm))));
   }
 

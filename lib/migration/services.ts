@@ -3,9 +3,11 @@ import { Anchor } from './anchor.ts';
 import { limits } from '../limits.ts';
 import { Chains } from './chains.ts';
 import { Escrow } from './escrow.ts';
+import { Company } from './company.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
 import { GivenKeys } from './given-keys.ts';
+import { HeldKeys } from './held-keys.ts';
 import type { Host } from './host.ts';
 import { LedgerNews } from './ledger-news.ts';
 import { LedgerView } from './ledger-view.ts';
@@ -37,13 +39,15 @@ export interface Services {
   /** Whether it does by what its peers find, and what it finds of them. */
   readonly peerAttestations: PeerAttestations;
   readonly vtpmStates: VtpmStates;
-  /** Sources that will open a key, and sign *departing*: together, where the TPM is slow. */
-  readonly openings: Gathering;
+  /** Keys of VMs that leave, and of VMs that come: opened ahead, and together. */
+  readonly keys: HeldKeys;
+  /** Sources that will sign *departing*: together, where the TPM is slow. */
   readonly commitments: Gathering;
+  /** Targets that will attest themselves, and that have staged a VM: they come when their sources let them. */
+  readonly attesting: Company;
+  readonly staging: Company;
   /** What decisions wait for, so that they do not go back with the disk. */
   readonly anchor: Anchor;
-  /** Targets whose hook will open a key. */
-  readonly arrivals: Gathering;
   /** Moves that this host's operator asked for and whose memory does not travel yet. */
   readonly starts: Slots;
   /**
@@ -68,11 +72,13 @@ export function servicesOf(host: Host): Services {
     ledgerNews.noted(state);
   };
   const anchor = new Anchor(host);
-  const gathering = (commands: number): Gathering =>
-    new Gathering(host.timers, () => quotes.lastMs, commands);
   const logs = new LogAppraisals(host);
-  const [openings, commitments] = [gathering(2), gathering(2)];
-  const platform = new Platform(host, () => quotes.busy || commitments.pending);
+  const commitments = new Gathering(host.timers, () => quotes.lastMs, 2);
+  const platform: Platform = new Platform(
+    host,
+    () => quotes.busy || anchor.busy || commitments.pending || keys.pending,
+  );
+  const keys = new HeldKeys(platform, host.timers);
   return {
     host,
     quotes,
@@ -84,9 +90,10 @@ export function servicesOf(host: Host): Services {
     escrow: new Escrow(host, platform, chains),
     selfAppraisal: new SelfAppraisal({ host, quotes, logs, platform }),
     peerAttestations: new PeerAttestations({ host, quotes, logs, platform }),
-    openings,
+    keys,
     commitments,
-    arrivals: gathering(1),
+    attesting: new Company(host.timers, () => quotes.lastMs),
+    staging: new Company(host.timers, () => quotes.lastMs),
     starts: new Slots(limits.startsMax),
     vtpmStates: new VtpmStates({
       journal: host.journal,

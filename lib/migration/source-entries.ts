@@ -30,18 +30,21 @@ export async function signDeparting(
   logged: Claim | null,
 ): Promise<{ readonly head: Uint8Array; readonly offer: Offer }> {
   const { host, chains, platform } = services;
-  await services.openings.join(session);
-  const { blob } = await platform.withKey(vm, (key) =>
-    host.bridge.resealForDestination({
-      own: key,
-      destinationPublic: trusted.receivePublic,
-      destinationContext: keyContext({
-        vm: vm.uuid,
-        epoch: vm.epoch,
-        session,
-        recipient: trusted.receiveKeyName,
+  const hold = await services.keys.of(session, vm);
+  const { blob } = await platform.withKey(
+    vm,
+    (key) =>
+      host.bridge.resealForDestination({
+        own: key,
+        destinationPublic: trusted.receivePublic,
+        destinationContext: keyContext({
+          vm: vm.uuid,
+          epoch: vm.epoch,
+          session,
+          recipient: trusted.receiveKeyName,
+        }),
       }),
-    }),
+    hold,
   );
   await services.commitments.join(session);
   const appended = await chains.append(

@@ -101,13 +101,13 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.released = this.#release.promise;
     this.finished = this.#finish.promise;
     if (!this.inTheMaking) return;
-    services.openings.expect(session);
     services.commitments.expect(session);
   }
 
   /** Opens the session over a fresh connection (`tvmmp migrate`). */
   async open(channel: Channel): Promise<void> {
     this.channel = channel;
+    this.#services.keys.expect(this.session, this.vm);
     await this.input({
       kind: 'open',
       own: this.#hello(channel),
@@ -133,6 +133,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
       }
       return;
     }
+    this.#services.keys.expect(this.session, this.vm);
     const own = this.#hello(channel);
     await this.input({ kind: 'answer', own, peer });
     void this.listen();
@@ -188,7 +189,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.vm.uuid, role: 'source', state: state.tag, target: this.target }, 'session');
     if (!this.inTheMaking) {
-      this.#services.openings.forget(this.session);
+      this.#services.keys.forget(this.session);
       this.#services.commitments.forget(this.session);
     }
     if (state.tag === 'refused') this.#conclude();

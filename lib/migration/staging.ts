@@ -23,7 +23,10 @@ import type { AcceptedProof } from './offered-proof.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 
-/** One durable write of proof, sealed key and permit; then the TPM opens the key into libvirt. Returns the chain's head. Throws `Refused`. */
+/**
+ * One durable write of proof, sealed key and permit; then the TPM opens the key into libvirt, now or, where the hook is still to come, by then. Returns the
+ * chain's head. Throws `Refused`.
+ */
 export async function stage(
   services: Services,
   incoming: Incoming,
@@ -57,8 +60,15 @@ export async function stage(
     services.ledgerNews.noted(head);
   });
   services.chains.adopt(head);
-  await services.anchor.settle();
-  if (domain !== null) await giveKeyToLibvirt(services, record);
+  services.keys.expect(session, record);
+  const anchored = incoming.anchored();
+  if (domain === null) {
+    // The hook waits for it, and hears what is wrong with it.
+    anchored.catch(() => undefined);
+  } else {
+    await anchored;
+    await giveKeyToLibvirt(services, record, session);
+  }
   return head.head;
 }
 

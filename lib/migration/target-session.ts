@@ -59,6 +59,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   /** When *arrived* was signed, milliseconds since 1970. */
   arrivedAt: number | null = null;
   #accepted: AcceptedProof | null = null;
+  #anchored: Promise<void> | null = null;
   #source: string | null = null;
 
   constructor(
@@ -115,6 +116,20 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     }
   }
 
+  /** Resolves once what was staged is behind the counter (SPEC 8.8); rejects where the TPM fails, and may be asked again. */
+  anchored(): Promise<void> {
+    this.#anchored ??= this.#anchor().catch((error: unknown) => {
+      this.#anchored = null;
+      throw error;
+    });
+    return this.#anchored;
+  }
+
+  async #anchor(): Promise<void> {
+    await this.#services.staging.join();
+    await this.#services.anchor.settle();
+  }
+
   protected step(state: TargetState, input: TargetInput) {
     return stepTarget(state, input);
   }
@@ -132,8 +147,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   protected entered(state: TargetState): void {
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
-    if (state.tag === 'staged' && this.domain === null) this.#services.arrivals.expect(this.session);
-    else this.#services.arrivals.forget(this.session);
+    if (state.tag !== 'staged' || this.domain !== null) this.#services.keys.forget(this.session);
     if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
@@ -233,6 +247,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     requireMayReceive(host);
     await this.#services.custody.requireAnswer();
     const statement = statements(requireChannel(this.channel), own, peer).target;
+    await this.#services.attesting.join();
     const send = this.send.bind(this);
     const shown = { peer: peer.host, session: this.session, statement, send };
     const claim = await ownClaim(this.#services, peer.wanted, shown);

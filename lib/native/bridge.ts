@@ -30,11 +30,13 @@ export interface OwnSealedKey extends ReceiveKeyUse {
   readonly blob: Uint8Array;
   /** The key-context it was sealed with (SPEC 5.3). */
   readonly context: Uint8Array;
+  /** Number of a `holdKeys` that this operation was expected by; where it is over, or for another envelope, the TPM is asked. */
+  readonly hold?: number;
 }
 
 /**
  * How many commands an operation has sent to the TPM. To open a key: four, or one after `prepareReceiveKey`, unless PCRs changed meanwhile; none where keys
- * under one envelope waited for the TPM together, and another operation sent them.
+ * under one envelope waited for the TPM together, and another operation sent them, or `holdKeys` did before.
  */
 export interface TpmCost {
   readonly tpmCommands: number;
@@ -79,6 +81,13 @@ export interface Bridge {
   prepareReceiveKey(options: ReceiveKeyUse): Promise<TpmCost>;
   /** Ends what `prepareReceiveKey` began, so that nothing stays behind in the TPM. */
   unprepareReceiveKey(): Promise<TpmCost>;
+  /**
+   * Has the TPM open an envelope ahead of the operations that will name the number: keys under it then open without a command (SPEC 5.2). What the TPM told
+   * stays in locked memory of the addon, for `lifeMs` at most and until `releaseKeys`.
+   */
+  holdKeys(options: { own: OwnSealedKey; lifeMs: number }): Promise<TpmCost & { hold: number }>;
+  /** Ends what `holdKeys` began; a number that is over is none. */
+  releaseKeys(options: { hold: number }): void;
   /**
    * Seals keys of this host anew under the envelope of one of them (SPEC 5.3), each in its own context: one use of the TPM then opens all of them. The blobs
    * are in the order of `others`, and were opened again before they are given out.
@@ -178,6 +187,8 @@ interface BridgeAddon {
   createSealedKey(options: object): Promise<Uint8Array>;
   prepareReceiveKey(options: object): Promise<TpmCost>;
   unprepareReceiveKey(): Promise<TpmCost>;
+  holdKeys(options: object): Promise<TpmCost & { hold: number }>;
+  releaseKeys(options: object): void;
   gatherSealedKeys(options: object): Promise<TpmCost & { blobs: readonly Uint8Array[] }>;
   unsealIntoLibvirt(options: object): Promise<TpmCost>;
   resealForDestination(options: object): Promise<TpmCost & { blob: Uint8Array }>;
@@ -198,6 +209,10 @@ export function loadBridge(): Bridge {
     createSealedKey: (options) => callNative(() => addon.createSealedKey(options)),
     prepareReceiveKey: (options) => callNative(() => addon.prepareReceiveKey(options)),
     unprepareReceiveKey: () => callNative(() => addon.unprepareReceiveKey()),
+    holdKeys: (options) => callNative(() => addon.holdKeys(options)),
+    releaseKeys: (options) => {
+      addon.releaseKeys(options);
+    },
     gatherSealedKeys: (options) => callNative(() => addon.gatherSealedKeys(options)),
     unsealIntoLibvirt: (options) => callNative(() => addon.unsealIntoLibvirt(options)),
     resealForDestination: (options) => callNative(() => addon.resealForDestination(options)),

@@ -92,11 +92,21 @@ export const rollback = [
   ...mutantsOf('lib/migration/staging.ts', rolledBack, [
     {
       name: 'anchor/before-staged',
-      defence: 'A VM is let in after an increment',
+      defence: 'A VM is let in by the hook that opened the session after an increment',
       spec: '8.8',
-      find: '  await services.anchor.settle();\n',
+      find: '    await anchored;\n',
+      replace: '    anchored.catch(() => undefined);\n',
+      title: 'the hook that lets a VM in: without it the VM is refused, whoever opened the session',
+    },
+  ]),
+  ...mutantsOf('lib/migration/admission.ts', rolledBack, [
+    {
+      name: 'anchor/before-admitted',
+      defence: 'A VM that its source announced is let in after an increment',
+      spec: '8.8',
+      find: '      await promised.anchored();\n',
       replace: '',
-      title: 'staged: without it the VM is refused',
+      title: 'the hook that lets a VM in: without it the VM is refused, whoever opened the session',
     },
   ]),
   ...mutantsOf('lib/migration/target-session.ts', rolledBack, [

@@ -374,6 +374,75 @@ describe('sealed key: opened by a TPM into libvirt', function () {
     assert.equal(results.length, 4);
   });
 
+  describe('held', () => {
+    const heldMs = 60_000;
+
+    it('opens keys under the envelope without a command for whoever names the hold, until it is released', async () => {
+      const { approval, contexts, values, blobs } = await gathered(3);
+      const owns = blobs.map((blob, index) => host.own(blob, contexts[index]!, approval));
+      const { hold, tpmCommands } = await bridge.holdKeys({ own: owns[0]!, lifeMs: heldMs });
+      assert.equal(tpmCommands, 4);
+      for (const [index, own] of owns.entries()) {
+        assert.deepEqual(await bridge.unsealIntoLibvirt({ ...own, hold, ...target() }), { tpmCommands: 0 });
+        assert.equal(secretValue(), values[index]);
+      }
+      assert.deepEqual(await bridge.unsealIntoLibvirt({ ...owns[1]!, ...target() }), { tpmCommands: 4 });
+      bridge.releaseKeys({ hold });
+      bridge.releaseKeys({ hold });
+      assert.deepEqual(await bridge.unsealIntoLibvirt({ ...owns[1]!, hold, ...target() }), {
+        tpmCommands: 4,
+      });
+    });
+
+    it('seals what it opens under one envelope for a destination, which opens it by one use', async () => {
+      const { approval, contexts, blobs } = await gathered(3);
+      const own = (index: number) => host.own(blobs[index]!, contexts[index]!, approval);
+      const { hold } = await bridge.holdKeys({ own: own(0), lifeMs: heldMs });
+      const points = new Set<string>();
+      for (const index of [0, 1, 2]) {
+        const { blob, tpmCommands } = await bridge.resealForDestination({
+          own: { ...own(index), hold },
+          destinationPublic: other.receivePublic,
+          destinationContext: context,
+        });
+        assert.equal(tpmCommands, 0);
+        points.add(pointOf(blob));
+      }
+      assert.equal(points.size, 1);
+      bridge.releaseKeys({ hold });
+    });
+
+    it('is of no use for a key of another envelope, in another context, under another approval, or once it is over', async () => {
+      const { approval, contexts, blobs } = await gathered(2);
+      const own = host.own(blobs[0]!, contexts[0]!, approval);
+      const { hold } = await bridge.holdKeys({ own, lifeMs: heldMs });
+      const blob = await bridge.createSealedKey({ recipientPublic: host.receivePublic, context });
+      const stranger = host.own(blob, context, approval);
+      assert.deepEqual(await bridge.unsealIntoLibvirt({ ...stranger, hold, ...target() }), {
+        tpmCommands: 4,
+      });
+      const elsewhere = host.own(blobs[1]!, contexts[0]!, approval);
+      await refuses(bridge.unsealIntoLibvirt({ ...elsewhere, hold, ...target() }), 'seal-invalid');
+      const wrong = { ...own, approval: { ...approval, approvedPolicy: Buffer.alloc(32) } };
+      await refuses(bridge.unsealIntoLibvirt({ ...wrong, hold, ...target() }), 'seal-refused');
+      bridge.releaseKeys({ hold });
+      const { hold: over } = await bridge.holdKeys({ own, lifeMs: 0 });
+      assert.notEqual(over, hold);
+      assert.deepEqual(await bridge.unsealIntoLibvirt({ ...own, hold: over, ...target() }), {
+        tpmCommands: 4,
+      });
+    });
+
+    it('begins only where the TPM and the key allow it', async () => {
+      const { approval, contexts, blobs } = await gathered(2);
+      const elsewhere = host.own(blobs[1]!, contexts[0]!, approval);
+      await refuses(bridge.holdKeys({ own: elsewhere, lifeMs: heldMs }), 'seal-invalid');
+      host.extendPcr();
+      const own = host.own(blobs[0]!, contexts[0]!, approval);
+      await refuses(bridge.holdKeys({ own, lifeMs: heldMs }), 'seal-refused');
+    });
+  });
+
   describe('prepared', () => {
     afterEach(async () => {
       await bridge.unprepareReceiveKey();

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { bytesEqual } from '../../lib/bytes/compare.ts';
 import { TvmmpError } from '../../lib/errors.ts';
+import { envelopeOf } from '../../lib/migration/key-context.ts';
 import type { Bridge, OwnSealedKey } from '../../lib/native/bridge.ts';
 import type { PcrBank, Tpm } from '../../lib/tpm/port.ts';
 import { nameOf } from '../../lib/tpm/public-area.ts';
@@ -117,6 +118,13 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
       if (!mood.approved) throw new TvmmpError('seal-refused', 'TPM_RC_POLICY_FAIL');
       return work();
     });
+  /** Envelopes that were opened ahead, until when in virtual time: what is under them opens whatever the TPM and its PCRs have come to. */
+  const holds: { readonly envelope: string; until: number }[] = [];
+  const opened = <T>(own: OwnSealedKey, work: () => T): Promise<T> => {
+    const hold = own.hold === undefined ? undefined : holds[own.hold - 1];
+    const isHeld = hold?.envelope === hex(envelopeOf(own.blob)) && life.kernel.time < hold.until;
+    return isHeld ? life.guard((async () => work())()) : opening(work);
+  };
   const cost = { tpmCommands: 4 };
   return {
     createSealedKey: ({ recipientPublic, context }) =>
@@ -124,7 +132,7 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         seals.put({ key: randomBytes(8).toString('hex'), recipient: nameOf(recipientPublic), context }),
       ),
     resealForDestination: ({ own, destinationPublic, destinationContext }) =>
-      opening(() => ({
+      opened(own, () => ({
         ...cost,
         blob: seals.put({
           key: seals.open(own),
@@ -148,6 +156,16 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
       ),
     prepareReceiveKey: () => command(() => ({ tpmCommands: 3 })),
     unprepareReceiveKey: () => opening(() => ({ tpmCommands: 0 })),
+    holdKeys: ({ own, lifeMs }) =>
+      opening(() => {
+        seals.open(own);
+        const until = life.kernel.time + lifeMs;
+        return { ...cost, hold: holds.push({ envelope: hex(envelopeOf(own.blob)), until }) };
+      }),
+    releaseKeys: ({ hold }) => {
+      const held = holds[hold - 1];
+      if (held !== undefined) held.until = 0;
+    },
     gatherSealedKeys: ({ own, others }) =>
       opening(() => {
         seals.open(own);
@@ -158,7 +176,7 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
         return { tpmCommands: 4 * (1 + others.length), blobs };
       }),
     unsealIntoLibvirt: (options) =>
-      opening(() => {
+      opened(options, () => {
         const key = seals.open(options);
         const secret = machine.secrets.get(options.secretUuid);
         if (!machine.isUp() || secret === undefined)

@@ -1,44 +1,9 @@
 /** Uses of a slow TPM wait for each other, for a bounded time (SPEC 5.2). */
 import assert from 'node:assert/strict';
 import { limits } from '../../../lib/limits.ts';
+import { Company } from '../../../lib/migration/company.ts';
 import { Gathering } from '../../../lib/migration/gathering.ts';
-import type { Timers } from '../../../lib/migration/timers.ts';
-
-/** Time that passes when a test says so. */
-class HandTimers implements Timers {
-  #now = 0;
-  #due: { at: number; work: () => void }[] = [];
-
-  elapsed(): number {
-    return this.#now;
-  }
-  sleep(span: number): Promise<void> {
-    return new Promise((resolve) => void this.after(span, resolve));
-  }
-  after(span: number, work: () => void) {
-    const entry = { at: this.#now + span, work };
-    this.#due.push(entry);
-    return { stop: () => void (this.#due = this.#due.filter((one) => one !== entry)) };
-  }
-  every(): never {
-    throw new Error('not used here');
-  }
-  soon(work: () => void): void {
-    this.after(0, work);
-  }
-  async pass(span: number): Promise<void> {
-    this.#now += span;
-    const due = this.#due.filter(({ at }) => at <= this.#now);
-    this.#due = this.#due.filter(({ at }) => at > this.#now);
-    for (const { work } of due) work();
-    await settle();
-  }
-  get waiting(): number {
-    return this.#due.length;
-  }
-}
-
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+import { HandTimers, settle } from '../../support/hand-timers.ts';
 
 describe('gathering for a slow TPM', () => {
   const commandMs = 200;
@@ -109,5 +74,56 @@ describe('gathering for a slow TPM', () => {
     void fast.join(alpha).then(() => gone.push('alpha'));
     await timers.pass(0);
     assert.deepEqual(gone, ['alpha']);
+  });
+});
+
+describe('company at a slow TPM', () => {
+  const commandMs = 200;
+  let timers: HandTimers;
+  let gone: string[];
+  beforeEach(() => {
+    timers = new HandTimers();
+    gone = [];
+  });
+  const join = (company: Company, name: string) => void company.join().then(() => gone.push(name));
+
+  it('lets those go together who come one shortly after the other', async () => {
+    const company = new Company(timers, () => commandMs);
+    join(company, 'alpha');
+    await timers.pass(20);
+    join(company, 'beta');
+    await timers.pass(20);
+    assert.deepEqual(gone, []);
+    await timers.pass(5);
+    assert.deepEqual(gone, ['alpha', 'beta']);
+    assert.equal(timers.waiting, 0);
+  });
+
+  it('waits for half a command at most, however many come', async () => {
+    const company = new Company(timers, () => commandMs);
+    for (let ms = 0; ms < 100; ms += 10) {
+      join(company, `${ms}`);
+      await timers.pass(10);
+      assert.equal(gone.length === 0, ms < 90);
+    }
+    assert.equal(gone.length, 10);
+    join(company, 'later');
+    await timers.pass(24);
+    assert.equal(gone.length, 10);
+    await timers.pass(1);
+    assert.equal(gone.length, 11);
+  });
+
+  it('waits no longer than its bound where a command takes seconds, and for nobody where the TPM is fast', async () => {
+    const slow = new Company(timers, () => 10_000);
+    for (let ms = 0; ms < limits.gatheringMs; ms += 100) {
+      join(slow, 'slow');
+      await timers.pass(100);
+    }
+    assert.equal(gone.length, limits.gatheringMs / 100);
+    join(new Company(timers, () => 1), 'fast');
+    await settle();
+    assert.equal(gone.at(-1), 'fast');
+    assert.equal(timers.waiting, 0);
   });
 });

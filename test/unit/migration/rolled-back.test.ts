@@ -159,27 +159,32 @@ describe('a host whose disk was put back (SPEC 8.8)', () => {
       await stage.until(stage.alpha.machine.start(vm.uuid));
     });
 
-    /** A VM of alpha's that could not move to beta while one of them had no counter. */
-    async function stayed(without: 'alpha' | 'beta'): Promise<VmTruth> {
-      stage = await Stage.open({ [without]: failing(() => broken) });
-      const vm = await stage.vm(stage.alpha);
+    /** Alpha's VM cannot move to beta while one of them has no counter. */
+    async function stays(vm: VmTruth, move: () => Promise<unknown>): Promise<void> {
       broken = true;
-      await assert.rejects(stage.until(stage.alpha.depart(vm.uuid, stage.beta)));
+      await assert.rejects(stage.until(move()));
       broken = false;
       await stage.pass(60_000);
       assert.equal(stage.record(stage.alpha, vm).state, 'running');
-      return vm;
     }
 
     it('an offer: without it the VM stays', async () => {
-      const vm = await stayed('alpha');
+      stage = await Stage.open({ alpha: failing(() => broken) });
+      const vm = await stage.vm(stage.alpha);
+      await stays(vm, () => stage.alpha.depart(vm.uuid, stage.beta));
       assert.equal(stage.beta.journal.vm(vm.uuid), null);
       await stage.until(stage.alpha.depart(vm.uuid, stage.beta));
     });
 
-    it('staged: without it the VM is refused', async () => {
-      const vm = await stayed('beta');
-      assert.equal(stage.record(stage.beta, vm).sealed, null);
+    it('the hook that lets a VM in: without it the VM is refused, whoever opened the session', async () => {
+      stage = await Stage.open({ beta: failing(() => broken) });
+      const vm = await stage.vm(stage.alpha);
+      const { alpha, beta } = stage;
+      for (const move of [() => alpha.depart(vm.uuid, beta), () => stage.virsh(vm, alpha, beta)]) {
+        await stays(vm, move);
+        assert.equal(beta.machine.secrets.size, 0);
+        assert.equal(stage.record(beta, vm).sealed, null);
+      }
     });
 
     it('arrived, which is said when there is one', async () => {

@@ -115,17 +115,25 @@ describe('a session that could not go on at the time', () => {
 
   it('ends where it was staged and then refused, which a full disk kept out of the journal: libvirt is asked what came of it', async () => {
     const { beta } = stage;
-    const attested = await liar.attested(beta);
-    const { session, chain } = attested;
+    const chain = liar.chain();
+    const vm = { uuid: chain.vm, name: 'vm', latest: 0, doubled: new Set<string>() };
+    chain.facts = factsHash(domainXml(vm));
+    const secret = '8f0c9b1e-4d0e-4a86-9a43-6d6b0f5c7c11';
+    const incoming = { name: vm.name, facts: chain.facts, secret };
+    const coming = beta.agent?.sessions.come(vm.uuid, incoming, 'gamma.test:16515');
+    coming?.catch(() => undefined);
+    const channel = await liar.accept();
     beta.tpm.delayMs = 8_000;
-    const answered = liar.offer(attested, liar.depart(attested).bytes()).catch(() => null);
+    const answered = liar.answerAsSource(channel, chain).catch(() => null);
+    await stage.pass(1);
+    const session = beta.journal.sessions(vm.uuid)[0]?.id ?? new Uint8Array();
     for (let waited = 0; beta.journal.session(session)?.state !== 'staged'; waited += 1) {
       assert.ok(waited < 10_000, 'it was not staged');
       await stage.pass(1);
     }
     beta.tpm.failing = true;
     beta.disk.full = true;
-    await stage.pass(10_000);
+    await stage.pass(30_000);
     assert.equal(stage.hasLogged(beta, /a refusal could not be written down/), true);
     assert.equal(beta.journal.session(session)?.state, 'staged');
     Object.assign(beta.tpm, { failing: false, delayMs: 5 });
