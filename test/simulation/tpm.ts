@@ -123,7 +123,7 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
   const opened = <T>(own: OwnSealedKey, work: () => T): Promise<T> => {
     const hold = own.hold === undefined ? undefined : holds[own.hold - 1];
     const isHeld = hold?.envelope === hex(envelopeOf(own.blob)) && life.kernel.time < hold.until;
-    return isHeld ? life.guard((async () => work())()) : opening(work);
+    return isHeld ? life.guard(Promise.resolve().then(work)) : opening(work);
   };
   const cost = { tpmCommands: 4 };
   return {
