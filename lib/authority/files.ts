@@ -60,7 +60,8 @@ function writeDurably(path: string, file: NewFile): void {
   }
 }
 
-function syncDirectory(path: string): void {
+/** Makes durable that files were moved into a directory, or taken out of it. */
+export function syncDirectory(path: string): void {
   const descriptor = openSync(path, 'r');
   try {
     fsyncSync(descriptor);

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import type { DepartureSummary } from '../migration/departure.ts';
 import { AgentDown, askAgent } from './agent-client.ts';
 import { collect, leaf, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { evacuate } from './evacuation.ts';
 import type { Evacuated, Leaving } from './evacuation.ts';
 import { CliError, codeOf, exitCodeOf, refused, usageError } from './exit.ts';
-import type { Departure } from './migrate.ts';
 import type { Migration } from './migration.ts';
 import { bytesText, durationText, paint, print, printJson, table } from './output.ts';
 import type { Status } from './status.ts';
@@ -86,7 +86,7 @@ function mover(options: EvacuateOptions) {
   const { bandwidth } = options;
   return {
     move: async ({ uuid }: Leaving, to: string) =>
-      (await askAgent(options, 'migrate', { vm: uuid, destination: to, bandwidth })) as Departure,
+      (await askAgent(options, 'migrate', { vm: uuid, destination: to, bandwidth })) as DepartureSummary,
     settled: async ({ uuid }: Leaving): Promise<boolean> => {
       for (;;) {
         const { host, vms } = (await askAgent(options, 'status')) as Status;
@@ -104,7 +104,7 @@ function mover(options: EvacuateOptions) {
       busy: error instanceof Error && /refused: busy: /.test(error.message),
     }),
     pause: () => sleep(busyMs),
-    report: (result: Evacuated<Departure>, done: number, all: number): void => {
+    report: (result: Evacuated<DepartureSummary>, done: number, all: number): void => {
       if (options.json !== true) process.stderr.write(`[${done}/${all}] ${outcomeText(result)}\n`);
     },
   };
@@ -117,7 +117,7 @@ async function knownHosts(options: EvacuateOptions): Promise<readonly string[]> 
   return [...new Set([...done].sort((a, b) => b.started - a.started).map(({ peer }) => peer))];
 }
 
-function outcomeText(result: Evacuated<Departure>): string {
+function outcomeText(result: Evacuated<DepartureSummary>): string {
   const { name } = result.vm;
   switch (result.outcome) {
     case 'moved':
@@ -133,8 +133,12 @@ function outcomeText(result: Evacuated<Departure>): string {
 
 type Staying = readonly { readonly name: string; readonly uuid: string; readonly state: string }[];
 
-function evacuationJson(host: string, results: readonly Evacuated<Departure>[], stay: Staying): unknown {
-  const of = (outcome: Evacuated<Departure>['outcome']) =>
+function evacuationJson(
+  host: string,
+  results: readonly Evacuated<DepartureSummary>[],
+  stay: Staying,
+): unknown {
+  const of = (outcome: Evacuated<DepartureSummary>['outcome']) =>
     results.filter((result) => result.outcome === outcome);
   return {
     host,
@@ -150,7 +154,7 @@ function evacuationJson(host: string, results: readonly Evacuated<Departure>[], 
 
 function evacuationText(
   host: string,
-  results: readonly Evacuated<Departure>[],
+  results: readonly Evacuated<DepartureSummary>[],
   stay: Staying,
 ): readonly string[] {
   const rows = results.map((result) =>
@@ -175,7 +179,7 @@ function evacuationText(
 }
 
 /** The worst of what happened decides the exit code: a fault before a refusal. */
-function conclude(results: readonly Evacuated<Departure>[]): void {
+function conclude(results: readonly Evacuated<DepartureSummary>[]): void {
   const last = results.flatMap(({ outcome, attempts }) => (outcome === 'failed' ? attempts.slice(-1) : []));
   const faults = last.filter(({ code, message }) => exitCodeOf(new CliError(code, message)) !== 1);
   const [worst] = [...faults, ...last];

@@ -1,19 +1,10 @@
 import type { Command } from 'commander';
 import type { Check } from '../appraisal/verdict.ts';
+import type { RefusalRecord } from '../ledger/records.ts';
 import { askAgent } from './agent-client.ts';
 import { leaf, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { paint, print, printJson, timeText } from './output.ts';
-
-interface RefusalRow {
-  readonly time: number;
-  readonly vm: string | null;
-  readonly peer: string | null;
-  readonly operation: string;
-  readonly reason: string;
-  /** JSON text. */
-  readonly verdict: string | null;
-}
 
 /** What of a verdict is shown. */
 interface ShownVerdict {
@@ -44,7 +35,7 @@ export function addExplain(program: Command): void {
     .option('--count <number>', 'how many', positiveInteger, 1)
     .option('--vm <uuid>', 'only those about this VM')
     .action(async (options: ExplainOptions) => {
-      const all = (await askAgent(options, 'refusals')) as readonly RefusalRow[];
+      const all = (await askAgent(options, 'refusals')) as readonly RefusalRecord[];
       const shown = all
         .filter(({ vm }) => options.vm === undefined || vm === options.vm)
         .slice(0, options.count)
@@ -60,7 +51,7 @@ function parseVerdict(text: string | null): ShownVerdict | null {
 }
 
 function refusalText(
-  row: Omit<RefusalRow, 'verdict'> & { readonly verdict: ShownVerdict | null },
+  row: Omit<RefusalRecord, 'verdict'> & { readonly verdict: ShownVerdict | null },
 ): readonly string[] {
   const about = [row.vm === null ? '' : `of VM ${row.vm}`, row.peer === null ? '' : `with ${row.peer}`];
   const head = [timeText(row.time), row.operation, ...about].filter((part) => part !== '').join(' ');

@@ -3,18 +3,16 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
-  closeSync,
   existsSync,
-  fsyncSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { syncDirectory } from '../authority/files.ts';
 import { TvmmpError } from '../errors.ts';
 import { nativePath } from '../native/load.ts';
 import { usageError } from './exit.ts';
@@ -117,14 +115,5 @@ function isInstalled(entry: string, digest: string): boolean {
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
     throw usageError(`cannot read ${entry}: ${reason(error)}`, error);
-  }
-}
-
-function syncDirectory(path: string): void {
-  const descriptor = openSync(path, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { DepartureSummary } from '../migration/departure.ts';
 import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
 import { leaf, positiveInteger } from './command.ts';
@@ -11,17 +12,6 @@ interface MigrateOptions extends CommonOptions {
   readonly uri?: string;
   readonly migrateUri?: string;
   readonly bandwidth?: number;
-}
-
-/** What came of a migration (lib/migration/departure.ts). */
-export interface Departure {
-  readonly vm: string;
-  readonly from: string;
-  readonly to: string;
-  readonly totalMs: number;
-  readonly downtimeMs: number;
-  readonly dataBytes: number;
-  readonly departed: boolean;
 }
 
 /** `tvmmp migrate`. */
@@ -64,7 +54,7 @@ async function migrate(vm: string, destination: string, options: MigrateOptions)
     const params = { vm, destination, agent, uri, migrateUri, bandwidth };
     const moved = (await askAgent(options, 'migrate', params, (progress) => {
       view.show(progress);
-    })) as Departure;
+    })) as DepartureSummary;
     view.end();
     const vms = (await askAgent(options, 'vm.list')) as readonly VmSummary[];
     const known = vms.find(({ name, uuid }) => name === moved.vm || uuid === vm);
@@ -78,7 +68,7 @@ async function migrate(vm: string, destination: string, options: MigrateOptions)
   }
 }
 
-function summaryText(moved: Departure, known: VmSummary | undefined): readonly string[] {
+function summaryText(moved: DepartureSummary, known: VmSummary | undefined): readonly string[] {
   const proof =
     known === undefined
       ? 'tvmmp proof show'

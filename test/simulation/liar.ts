@@ -24,6 +24,7 @@ import type { Disclaimed } from '../../lib/proof/disclaimer.ts';
 import { arrivedAfter } from '../support/forged-arrival.ts';
 import { ChainBuilder, freshSession, worldStart } from '../support/proof-world.ts';
 import type { WorldHost, WorldPolicy } from '../support/proof-world.ts';
+import { quoted } from '../support/quoted-statement.ts';
 import type { SimulatedHost } from './host.ts';
 import { Life } from './kernel.ts';
 import type { Stage } from './stage.ts';
@@ -207,16 +208,14 @@ export class Liar {
 
   /** *aborted*: signed by this host's TPM for a departure in a session. */
   aborted(departure: Disclaimed): Aborted {
-    const { id, tpm, certificate } = this.host;
+    const { id, certificate } = this.host;
     const time = worldStart + Math.floor(this.stage.kernel.time);
     const stated = { host: id, policy: this.policy.id, time };
-    const batch = prepareBatch([], [disclaimerStatement(departure, stated)]);
-    const { attest, signature } = tpm.quote(batch.qualifyingData, this.policy.policy.selection);
-    const path = batch.finish(attest, signature).statementPaths[0] ?? [];
+    const quote = quoted(disclaimerStatement(departure, stated), this, {});
     return {
       kind: 'aborted',
       session: departure.session,
-      disclaimer: { ...stated, path, attest, signature },
+      disclaimer: { ...stated, ...quote },
       certificates: [certificate, this.stage.world.authority.policySigner],
       policies: [this.policy.text],
     };
