@@ -200,11 +200,22 @@ export abstract class SessionDriver<
         { role: this.role, from: this.#state.tag, input: nameOf(input), to: step.state.tag },
         'step',
       );
-      this.#state = step.state;
-      if (changed) this.entered(step.state);
+      if (changed) this.#enter(step.state);
       input = await this.#effects(step.effects);
     }
     if (this.over(this.#state)) this.disconnect();
+  }
+
+  /** A committed session is over when its end is written down: where that fails it stays where it was (SPEC 6.8), and is met again. */
+  #enter(next: State): void {
+    const before = this.#state;
+    this.#state = next;
+    try {
+      this.entered(next);
+    } catch (error) {
+      if (this.over(next) && this.committed(before)) this.#state = before;
+      throw error;
+    }
   }
 
   /** Does what has to be done; the last effect's result is the next input. */

@@ -148,11 +148,11 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
     if (state.tag !== 'staged' || this.domain !== null) this.#services.keys.forget(this.session);
-    if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
+    if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
   }
 
   troubled(error: unknown): void {

@@ -177,6 +177,33 @@ export const resolutions = [
       title: 'stands against what the target said before, where it is stated again',
     },
   ]),
+  ...mutantsOf('lib/migration/driver.ts', resolution, [
+    {
+      name: 'session/over-when-written',
+      defence: 'A committed session is over when its end is written down, and is met again until it is',
+      spec: '6.8',
+      find: 'if (this.over(next) && this.committed(before)) this.#state = before;',
+      replace: 'if (this.over(next) && !this.committed(next)) this.#state = next;',
+      title: 'is over at a source when that is written down, however full the disk was at first',
+    },
+  ]),
+  ...mutantsOf('lib/migration/target-session.ts', resolution, [
+    {
+      name: 'session/over-at-target-when-written',
+      defence: 'Nobody at a target takes a session for over before its end is written down',
+      spec: '6.8',
+      find: "    if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);\n",
+      replace: '',
+      and: [
+        {
+          find: "    if (state.tag === 'refused') void this.#conclude();\n",
+          replace:
+            "    if (state.tag === 'refused') void this.#conclude();\n    if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);\n",
+        },
+      ],
+      title: 'is over at a target when that is written down, however full the disk was at first',
+    },
+  ]),
   ...mutantsOf('lib/migration/past-sessions.ts', resolution, [
     {
       name: 'conflict/verified',

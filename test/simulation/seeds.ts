@@ -75,4 +75,9 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'what a target said against a word that the TPM had still to sign was not heard, and the VM started at the source',
   },
+  {
+    seed: 70_001_103,
+    actions: 200,
+    what: 'a session whose end a full disk kept out of the journal, when its VM was given up, was over for the agent and not for the journal',
+  },
 ];

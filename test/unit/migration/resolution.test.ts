@@ -112,7 +112,7 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
     async function contradictedBeforeSigned(): Promise<void> {
       const liar = new Liar(stage);
       const offered = await abortingWith(liar);
-      await stopAtAlpha();
+      await stopAt(stage.alpha);
       stage.alpha.tpm.failing = true;
       assert.equal((await state(stage.alpha, 'keep')).state, 'aborting');
       const forged = await liar.connect(stage.alpha);
@@ -157,12 +157,30 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
   describe('give up', () => {
     it('destroys what is here, durably decided first', async () => {
       await aborting();
-      await stopAtAlpha();
+      await stopAt(stage.alpha);
       assert.equal((await state(stage.alpha, 'give-up')).state, 'given-up');
       assert.equal(stage.alpha.machine.vtpms.has(vm.uuid), false);
       const record = stage.record(stage.alpha, vm);
       assert.deepEqual([record.state, record.holder, record.sealed], ['gone', 'beta.test', null]);
     });
+
+    for (const role of ['source', 'target'] as const)
+      it(`is over at a ${role} when that is written down, however full the disk was at first`, async () => {
+        const host = role === 'source' ? stage.alpha : stage.beta;
+        await (role === 'source' ? aborting() : arrived());
+        await stopAt(host);
+        const { services, sessions } = host.agent!;
+        const given = resolve(services, sessions, sessionAt(host), 'give-up');
+        for (let n = 0; n < 200_000 && stage.record(host, vm).sealed !== null; n += 1) await stage.pass(0.1);
+        host.disk.full = true;
+        assert.equal((await stage.until(given)).state, 'giving-up');
+        await stage.pass(5_000);
+        assert.equal(sessionAt(host).state, 'giving-up');
+        host.disk.full = false;
+        await stage.pass(5_000);
+        assert.equal(sessionAt(host).state, 'given-up');
+        assert.deepEqual(host.journal.unfinishedSessions(), []);
+      });
 
     it('is refused while libvirt has the VM active', async () => {
       await aborting();
@@ -172,7 +190,7 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
 
     it('is refused where the VM has moved on since', async () => {
       await aborting();
-      await stopAtAlpha();
+      await stopAt(stage.alpha);
       const record = stage.record(stage.alpha, vm);
       for (const change of [{ epoch: 5 }, { holder: 'gamma.test' }, { sealed: null }]) {
         stage.alpha.journal.putVm({ ...record, ...change });
@@ -194,7 +212,7 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
     it('is followed by departed where the VM did arrive, and not where it has come back since', async () => {
       const liar = new Liar(stage);
       const offered = await abortingWith(liar);
-      await stopAtAlpha();
+      await stopAt(stage.alpha);
       assert.equal((await state(stage.alpha, 'give-up')).state, 'given-up');
       const record = stage.record(stage.alpha, vm);
       stage.alpha.journal.putVm({ ...record, state: 'stopped' });
@@ -275,8 +293,8 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
     return offered;
   }
 
-  async function stopAtAlpha(): Promise<void> {
-    await stage.until(stage.alpha.machine.stop(vm.uuid, 'shutdown'));
+  async function stopAt({ machine }: SimulatedHost): Promise<void> {
+    await stage.until(machine.stop(vm.uuid, 'shutdown'));
     await stage.pass(1_000);
   }
 });
