@@ -70,6 +70,7 @@ export class Machine {
   powerOn(): void {
     this.power = new Life(this.kernel);
     this.libvirtd = new Life(this.kernel);
+    this.#forgetTransient();
   }
 
   /** libvirtd ends; its guests run on, without it. */
@@ -87,7 +88,14 @@ export class Machine {
       domain.lock = Promise.resolve();
       if (domain.running?.incoming === true) this.#die(domain, 'failed');
     }
+    this.#forgetTransient();
     this.emit({ kind: 'reconnected' });
+  }
+
+  /** What has no definition on disk is known to no libvirtd that did not see its QEMU end. */
+  #forgetTransient(): void {
+    for (const [uuid, domain] of this.domains)
+      if (!domain.persistent && !domain.isActive()) this.domains.delete(uuid);
   }
 
   // Guests
