@@ -73,6 +73,8 @@ export interface PeerClaim {
   readonly statement: Uint8Array;
   readonly claim: Claim;
   readonly requiredPolicyVersion: number;
+  /** Whether the proof that it offers says that it is quarantined. */
+  readonly quarantined?: boolean;
   /** Its logs, where our hello asked for them. */
   readonly logs: LogExchange | null;
 }
@@ -80,7 +82,7 @@ export interface PeerClaim {
 /** Appraises the peer of a session by our policy; throws `Refused` with every reason, journalled by the caller. */
 export async function trustPeer(
   host: Host,
-  { channel, peer, statement, claim, requiredPolicyVersion, logs }: PeerClaim,
+  { channel, peer, statement, claim, requiredPolicyVersion, quarantined = false, logs }: PeerClaim,
 ): Promise<TrustedPeer> {
   const findings = (await logs?.finish(claim)) ?? null;
   const outcome: TrustedPeer | Refusal = appraisePeer({
@@ -93,6 +95,7 @@ export async function trustPeer(
     revocations: host.revocations()?.list ?? null,
     selfName: host.identity.id.name,
     requiredPolicyVersion,
+    quarantined,
     tlsPeerName: channel.peerName,
     statement,
     hello: peer,

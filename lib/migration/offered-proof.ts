@@ -32,6 +32,16 @@ export function claimedPolicyVersion(proof: Proof): number {
   return last === undefined ? 0 : decodeEntry(last.entry).policy.version;
 }
 
+/**
+ * Whether the offered proof says that its holder is quarantined: what the appraisal of that holder may then let pass (SPEC 16.3). Of the
+ * same entries that are verified after it.
+ */
+export function claimedQuarantine({ entries }: Proof): boolean {
+  const kinds = entries.map(({ entry }) => decodeEntry(entry).kind);
+  const last = kinds.findLast((kind) => kind === 'quarantined' || kind === 'released' || kind === 'arrived');
+  return last === 'quarantined';
+}
+
 /** Verifies the proof that `offerer` brings of a VM. Throws `Refused`. */
 export function acceptProof(
   { host, chains }: Services,

@@ -13,7 +13,7 @@ import { ownHello, requireChannel, statements, trustPeer } from './hello.ts';
 import { discardIncoming } from './incoming.ts';
 import type { Incoming, IncomingDomain } from './incoming.ts';
 import { cameHere } from './incoming-definition.ts';
-import { acceptProof, checkDeparting, claimedPolicyVersion } from './offered-proof.ts';
+import { acceptProof, checkDeparting, claimedPolicyVersion, claimedQuarantine } from './offered-proof.ts';
 import type { AcceptedProof } from './offered-proof.ts';
 import { noteTrouble } from './problem.ts';
 import { ownClaim } from './own-evidence.ts';
@@ -265,6 +265,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
       claim: offer.claim,
       statement: statements(channel, own, peer).source(evidence),
       requiredPolicyVersion: claimedPolicyVersion(proof),
+      quarantined: claimedQuarantine(proof),
       logs: this.peerLogs,
     });
     const { name, akName, certificate } = trusted;

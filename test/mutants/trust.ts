@@ -50,6 +50,24 @@ export const trust = [
         'gets no VM from a peer that refused it, though it boots well for the session and hides its quarantine',
     },
   ]),
+  ...mutantsOf('lib/appraisal/peer-checks.ts', quarantine, [
+    {
+      name: 'quarantine/rescue-says-so',
+      defence: 'Files that ran at a source are let pass only where the proof says that it is quarantined',
+      spec: '16.2',
+      find: "role === 'source' && quarantined === true && ownPolicy",
+      replace: "role === 'source' && quarantined !== null && ownPolicy",
+      title: 'does not where it hides that it is quarantined',
+    },
+    {
+      name: 'quarantine/rescue-files-alone',
+      defence: 'Nothing but files that ran at a source is let pass',
+      spec: '16.2',
+      find: "(one.name !== 'ima-files' && one.name !== 'ima-violations')",
+      replace: "one.name === 'policy-version'",
+      title: 'does not where it booted otherwise than the policy says',
+    },
+  ]),
   ...mutantsOf('lib/migration/peer-standing.ts', peers, [
     {
       name: 'peers/hidden-quarantine',

@@ -255,17 +255,25 @@ describe('a host that appraises itself (SPEC 16)', () => {
 
   describe('under rules about logs', () => {
     let booted: Booted;
+    let other: Booted;
+    let good: Parameters<typeof rule>[1];
 
     beforeEach(async () => {
       booted = new Booted();
+      other = new Booted();
       stage.alpha.logs = booted.files;
-      stage.alpha.killAgent();
-      stage.alpha.startAgent();
+      stage.beta.logs = other.files;
+      for (const host of [stage.alpha, stage.beta]) {
+        host.killAgent();
+        host.startAgent();
+      }
       await stage.pass(2_000);
       const pcrs = new Map([0, 7].map((pcr) => [pcr, booted.pcrs.get(pcr) ?? new Uint8Array(32)]));
       stage.world.alpha.tpm.pcrs = booted.pcrs;
+      stage.world.beta.tpm.pcrs = other.pcrs;
       const rules = { eventLog: secureBoot.eventLogRules(), ima: secureBoot.imaRules() };
-      await rule('never', { pcrs: [0, 7], states: [{ name: 'good', pcrs }], rules });
+      good = { pcrs: [0, 7], states: [{ name: 'good', pcrs }], rules };
+      await rule('never', good);
       assert.equal(failed(stage.alpha), null);
     });
 
@@ -275,6 +283,68 @@ describe('a host that appraises itself (SPEC 16)', () => {
       await stage.pass(20_000);
       assert.deepEqual(failed(stage.alpha), ['ima-files']);
       assert.match(trust(stage.alpha).quarantine?.reason ?? '', /\/usr\/bin\/evil is not listed/);
+    });
+
+    /** A file runs at alpha that the policy does not know. */
+    async function tainted(): Promise<void> {
+      booted.run('/usr/bin/evil', 'evil');
+      stage.world.alpha.tpm.pcrs = booted.pcrs;
+      await stage.pass(20_000);
+      assert.deepEqual(failed(stage.alpha), ['ima-files']);
+    }
+
+    it('gives its VMs to a trusted host though files ran on it, where the policy lets them leave', async () => {
+      await rule('trusted', good);
+      const vm = await stage.vm(stage.alpha);
+      await tainted();
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      assert.equal(stage.record(stage.beta, vm).state, 'running');
+      assert.deepEqual(proof(stage.beta, vm).kinds, ['quarantined', 'departing', 'arrived']);
+    });
+
+    it('does not where it hides that it is quarantined', async () => {
+      await rule('trusted', good);
+      const vm = await stage.vm(stage.alpha);
+      stage.alpha.agent!.services.selfAppraisal.end();
+      booted.run('/usr/bin/evil', 'evil');
+      stage.world.alpha.tpm.pcrs = booted.pcrs;
+      await assert.rejects(
+        stage.virsh(vm, stage.alpha, stage.beta),
+        /ima-files: .*\/usr\/bin\/evil is not listed/,
+      );
+      await stage.pass(60_000);
+      assert.equal(stage.record(stage.alpha, vm).state, 'running');
+    });
+
+    it('does not where more than files is wrong: its list does not lead to its quote', async () => {
+      await rule('trusted', good);
+      const vm = await stage.vm(stage.alpha);
+      await tainted();
+      booted.ima = booted.ima?.subarray(0, -1) ?? null;
+      await assert.rejects(stage.virsh(vm, stage.alpha, stage.beta), /ima-list|pcr-values/);
+      await stage.pass(60_000);
+      assert.equal(stage.record(stage.alpha, vm).state, 'running');
+    });
+
+    it('does not where it booted otherwise than the policy says', async () => {
+      await rule('trusted', good);
+      const vm = await stage.vm(stage.alpha);
+      const line = (text: string): string => text.replace('\0', ' init=/bin/sh\0');
+      booted.measuring(secureBoot.eventLogRemeasured('kernel_cmdline: ', line));
+      stage.world.alpha.tpm.pcrs = booted.pcrs;
+      stage.world.alpha.tpm.resetCount = 2;
+      await stage.pass(everySeconds * 1000);
+      assert.deepEqual(failed(stage.alpha), ['command-lines', 'ima-boot-aggregate']);
+      await assert.rejects(stage.virsh(vm, stage.alpha, stage.beta), /command-lines: /);
+      await stage.pass(60_000);
+      assert.equal(stage.record(stage.alpha, vm).state, 'running');
+    });
+
+    it('does not receive any either', async () => {
+      await rule('trusted', good);
+      const vm = await stage.vm(stage.beta);
+      await tainted();
+      await assert.rejects(stage.virsh(vm, stage.beta, stage.alpha), /host-quarantined: alpha\.test/);
     });
 
     it('does not quote all the time where the list grows all the time', async () => {
