@@ -50,7 +50,8 @@ export class PeerAttestations {
   readonly #parts: Parts;
   readonly #due = new Map<string, Due>();
   readonly #status = new Map<string, AttestedTo>();
-  #answering = 0;
+  /** Names of hosts that attest themselves here now. */
+  readonly #answering = new Set<string>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -132,12 +133,13 @@ export class PeerAttestations {
   /** Answers a host that attests itself: appraises it as a target, keeps the verdict, and tells whether it was accepted. */
   async answer(channel: Channel, peer: Hello): Promise<void> {
     const { host, logs } = this.#parts;
-    if (this.#answering >= limits.peerAttestationsAtOnceMax)
+    const name = channel.peerName;
+    if (this.#answering.has(name) || this.#answering.size >= limits.peerAttestationsAtOnceMax)
       throw new TvmmpError(
         'limit-exceeded',
-        `${channel.peerName}: ${this.#answering} hosts attest themselves`,
+        `${name} attests itself, and others do: ${this.#answering.size}`,
       );
-    this.#answering += 1;
+    this.#answering.add(name);
     const { session } = peer;
     const talk = new Talk(host, channel, session);
     let exchange: LogExchange | null = null;
@@ -159,7 +161,7 @@ export class PeerAttestations {
         isAccepted(verdict) ? { kind: 'attested', session } : { kind: 'refused', session, hint: null },
       );
     } finally {
-      this.#answering -= 1;
+      this.#answering.delete(name);
       exchange?.end();
       channel.close();
     }

@@ -4,6 +4,7 @@ import type { QuarantineLeave } from '../../../lib/appraisal/quarantine-rule.ts'
 import type { Host } from '../../../lib/migration/host.ts';
 import { peerStandings } from '../../../lib/migration/peer-standing.ts';
 import type { PeerStanding } from '../../../lib/migration/peer-standing.ts';
+import { PeerAttestations } from '../../../lib/migration/peer-attestations.ts';
 import type { AttestedTo } from '../../../lib/migration/peer-attestations.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
 import { revocationsOf } from '../../simulation/revocation.ts';
@@ -195,6 +196,25 @@ describe('a host that attests itself to its peers (SPEC 16.4)', () => {
     stage.alpha.startAgent();
     await stage.pass(later);
     assert.deepEqual([told()?.problem, told()?.outcome], ['', 'accepted']);
+  });
+
+  it('is heard once at a time', async () => {
+    await open();
+    const { peerAttestations } = stage.beta.agent!.services;
+    const { alpha } = stage;
+    const begun = stage.logged.length;
+    // Two at the same moment: another look comes to the same conclusion.
+    const other = new PeerAttestations(stage.beta.agent!.services);
+    other.attest(7);
+    peerAttestations.attest(7);
+    await stage.pass(5_000);
+    const refused = stage.logged
+      .slice(begun)
+      .filter(
+        (line) => line.host === alpha.name && /limit-exceeded|attests itself, and others do/.test(line.text),
+      );
+    assert.equal(refused.length, 1);
+    assert.equal([other.status()[0], told()].filter((one) => one?.problem === '').length, 1);
   });
 
   it('brings a revocation list that its peer does not have, and is refused when it is in it', async () => {

@@ -203,7 +203,7 @@ describe('SPEC 11', () => {
     permit: `${seconds(limits.permitLifeMs)} from *staged*`,
     TrustedPeer: seconds(limits.trustedPeerLifeMs),
     'appraisals of a host by itself (16)': `${limits.selfAppraisalSecondsMin} s to ${number(limits.selfAppraisalSecondsMax)} s apart; for a longer IMA list, looked for every ${seconds(limits.selfAppraisalTickMs)}, at least ${seconds(limits.selfAppraisalPauseMs)} apart`,
-    'attestations to peers (16.4)': `to ${limits.attestPeersMax} peers; of ${limits.peerAttestationsAtOnceMax} hosts at once; ${seconds(limits.attestBackOffMs)} between two attempts at most`,
+    'attestations to peers (16.4)': `to ${limits.attestPeersMax} peers; of ${limits.peerAttestationsAtOnceMax} hosts at once, each once; ${seconds(limits.attestBackOffMs)} between two attempts at most`,
     'domain XML': bytes(limits.domainXmlBytesMax),
     'event log': `${bytes(limits.eventLogBytesMax)}, ${number(limits.eventsMax)} events, ${bytes(limits.eventDataBytesMax)} of data an event`,
     'IMA list': `${bytes(limits.imaListBytesMax)}, ${number(limits.imaEntriesMax)} entries, ${bytes(limits.imaEntryBytesMax)} of data an entry`,
