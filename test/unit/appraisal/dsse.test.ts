@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { keyIdOf, parseEnvelope, signEnvelope, verifyEnvelope } from '../../../lib/appraisal/dsse.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
+import type { PolicyReason } from '../../../lib/appraisal/policy-error.ts';
 import { limits } from '../../../lib/limits.ts';
+import { failsWith } from '../../support/failures.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 
 const keys = testKeyPair();
@@ -11,10 +12,7 @@ const text = signEnvelope('application/x', payload, keys);
 const parts = (): { payloadType: string; payload: string; signatures: { keyid: string; sig: string }[] } =>
   JSON.parse(text) as ReturnType<typeof parts>;
 
-function refused(reason: string): (error: unknown) => boolean {
-  return (error) =>
-    error instanceof TvmmpError && error.code === 'policy-invalid' && error.details['reason'] === reason;
-}
+const refused = (reason: PolicyReason) => failsWith('policy-invalid', reason);
 
 describe('DSSE envelopes', () => {
   it('what was signed verifies, and is what the DSSE protocol says', () => {

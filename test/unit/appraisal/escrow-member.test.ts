@@ -5,15 +5,12 @@ import { signTenantPolicy, verifyTenantPolicy } from '../../../lib/appraisal/ten
 import { signEnvelope } from '../../../lib/appraisal/dsse.ts';
 import { spkiOf } from '../../../lib/certificates/public-key.ts';
 import { base64 } from '../../../lib/encoding/base64.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
+import { failsWith } from '../../support/failures.ts';
 import { pcrsOf, worldVm } from '../../support/proof-world.ts';
 import { makeTestAuthority, testKeyPair, testValidity } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
 
-const refused =
-  (reason: PolicyReason, says = /./) =>
-  (error: unknown) =>
-    error instanceof TvmmpError && error.details['reason'] === reason && says.test(error.message);
+const refused = (reason: PolicyReason, says?: RegExp) => failsWith('policy-invalid', reason, says);
 
 describe('escrow in a policy (SPEC 15.1)', () => {
   let authority: TestAuthority;

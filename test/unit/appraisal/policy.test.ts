@@ -14,8 +14,8 @@ import {
 } from '../../../lib/appraisal/policy.ts';
 import type { Policy, PolicyDraft } from '../../../lib/appraisal/policy.ts';
 import { H } from '../../../lib/encoding/hash.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
 import { limits } from '../../../lib/limits.ts';
+import { failsWith } from '../../support/failures.ts';
 import { makeTestAuthority, testKeyPair } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
 
@@ -34,14 +34,7 @@ function draftOf(version = 1, states = 2): PolicyDraft {
   };
 }
 
-function refused(reason: PolicyReason): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.equal(error.code, 'policy-invalid');
-    assert.equal(error.details['reason'], reason, error.message);
-    return true;
-  };
-}
+const refused = (reason: PolicyReason) => failsWith('policy-invalid', reason);
 
 describe('signed policies', () => {
   let authority: TestAuthority;

@@ -16,8 +16,8 @@ import {
   verifyReference,
 } from '../../../lib/appraisal/reference.ts';
 import type { Reference } from '../../../lib/appraisal/reference.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
 import { BootEvidence } from '../../support/boot-evidence.ts';
+import { failsWith } from '../../support/failures.ts';
 import { makeTestAuthority } from '../../support/test-authority.ts';
 
 const time = new Date('2026-11-23T17:00:00.000Z');
@@ -74,14 +74,7 @@ function failed(
   return checks.filter(({ outcome }) => outcome === 'fail').map(({ name, found }) => `${name}: ${found}`);
 }
 
-const refusedBecause =
-  (reason: PolicyReason, text: RegExp) =>
-  (error: unknown): boolean => {
-    assert.ok(error instanceof TvmmpError && error.code === 'policy-invalid', String(error));
-    assert.equal(error.details['reason'], reason);
-    assert.match(error.message, text);
-    return true;
-  };
+const refusedBecause = (reason: PolicyReason, says: RegExp) => failsWith('policy-invalid', reason, says);
 
 describe('reference values (SPEC 10.4)', () => {
   it('captured from a recorded boot make a policy that accepts that boot', () => {

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { signEnvelope } from '../../../lib/appraisal/dsse.ts';
+import type { PolicyReason } from '../../../lib/appraisal/policy-error.ts';
 import {
   REVOCATIONS_PAYLOAD_TYPE,
   compareRevocations,
@@ -9,8 +10,8 @@ import {
 } from '../../../lib/appraisal/revocation.ts';
 import type { Revocation, RevocationDocument } from '../../../lib/appraisal/revocation.ts';
 import { formatRevocations } from '../../../lib/appraisal/revocation-text.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
 import { limits } from '../../../lib/limits.ts';
+import { failsWith } from '../../support/failures.ts';
 import { makeTestAuthority } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
 
@@ -24,13 +25,7 @@ const revoked = (last: number, change: Partial<Revocation> = {}): Revocation => 
   ...change,
 });
 
-function refuses(reason: string): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.deepEqual([error.code, error.details['reason']], ['policy-invalid', reason], error.message);
-    return true;
-  };
-}
+const refuses = (reason: PolicyReason) => failsWith('policy-invalid', reason);
 
 describe('revocation lists (SPEC 1.3)', () => {
   let authority: TestAuthority;
@@ -89,7 +84,7 @@ describe('revocation lists (SPEC 1.3)', () => {
 
   it('written otherwise than SPEC 1.3 says are refused, each by its reason', () => {
     const text = formatRevocations(document());
-    const cases: readonly (readonly [reason: string, text: string])[] = [
+    const cases: readonly (readonly [reason: PolicyReason, text: string])[] = [
       ['malformed', '{'],
       ['malformed', '[]'],
       ['malformed', text.replace('"version":2', '"version":0')],

@@ -14,6 +14,7 @@ import type { TenantDocument } from '../../../lib/appraisal/tenant-policy.ts';
 import { spkiDigest } from '../../../lib/certificates/public-key.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { limits } from '../../../lib/limits.ts';
+import { failsWith } from '../../support/failures.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 
 const keys = testKeyPair();
@@ -31,14 +32,7 @@ function resigned(change: (payload: string) => string, by = keys, type = TENANT_
   return signEnvelope(type, Buffer.from(change(Buffer.from(payload, 'base64').toString())), by);
 }
 
-const refused =
-  (reason: PolicyReason, text = /./) =>
-  (error: unknown): boolean => {
-    assert.ok(error instanceof TvmmpError && error.code === 'policy-invalid', String(error));
-    assert.equal(error.details['reason'], reason, error.message);
-    assert.match(error.message, text);
-    return true;
-  };
+const refused = (reason: PolicyReason, says?: RegExp) => failsWith('policy-invalid', reason, says);
 
 describe('tenant policies (SPEC 10.5)', () => {
   it('come out as they were signed, with the key that signed them', () => {

@@ -29,19 +29,10 @@ import { decodeRevocations } from '../../../lib/appraisal/revocation.ts';
 import { LineChannel } from '../../../lib/authority/line-channel.ts';
 import type { Enrolment } from '../../../lib/authority/registry.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
 import { limits } from '../../../lib/limits.ts';
+import { failsWith as failed } from '../../support/failures.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 import { policyText } from './policy-fixture.ts';
-
-function failed(code: string, reason?: string): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.equal(error.code, code, error.message);
-    assert.equal(error.details['reason'], reason, error.message);
-    return true;
-  };
-}
 
 const tpmName = (): Uint8Array => Uint8Array.from([0, 11, ...randomBytes(32)]);
 const enrolmentOf = (name: string, ekName: Uint8Array = tpmName()): Enrolment => ({

@@ -13,6 +13,7 @@ import type { KeyPair } from '../../../lib/certificates/issue.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
 import { x509 } from '../../../lib/certificates/x509-library.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
+import { failsWith } from '../../support/failures.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 
 const at = new Date('2027-01-01T00:00:00Z');
@@ -68,13 +69,7 @@ async function make(issuer: Made | null, recipe: Recipe = {}): Promise<Made> {
   return { der: new Uint8Array(certificate.rawData), subject, keys };
 }
 
-function refused(reason: CertificateReason): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.equal(error.details['reason'], reason, error.message);
-    return true;
-  };
-}
+const refused = (reason: CertificateReason) => failsWith('certificate-invalid', reason);
 
 describe('certificates of endorsement keys', () => {
   let directory: string;

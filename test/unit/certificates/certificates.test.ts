@@ -25,6 +25,7 @@ import { verifyPolicySignerCertificate } from '../../../lib/certificates/policy-
 import { parseRootCertificate } from '../../../lib/certificates/root-certificate.ts';
 import { x509 } from '../../../lib/certificates/x509-library.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
+import { failsWith } from '../../support/failures.ts';
 import { makeTestAuthority, testKeyPair, testValidity } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
 
@@ -38,14 +39,7 @@ const hostOf = (
   receiveKeyName: tpmName(),
 });
 
-function refused(reason: CertificateReason): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.equal(error.code, 'certificate-invalid');
-    assert.equal(error.details['reason'], reason, error.message);
-    return true;
-  };
-}
+const refused = (reason: CertificateReason) => failsWith('certificate-invalid', reason);
 
 /** A self-signed certificate on a curve. */
 async function selfSigned(

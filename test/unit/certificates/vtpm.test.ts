@@ -21,7 +21,7 @@ import type { VtpmChain } from '../../../lib/certificates/vtpm-chain.ts';
 import { verifyVtpmCa } from '../../../lib/certificates/vtpm-ca.ts';
 import { issueVtpmCertificate } from '../../../lib/certificates/vtpm-certificate.ts';
 import { parseVtpmRoot } from '../../../lib/certificates/vtpm-root.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
+import { failsWith } from '../../support/failures.ts';
 import { makeTestAuthority, testKeyPair, testValidity } from '../../support/test-authority.ts';
 import type { TestAuthority } from '../../support/test-authority.ts';
 import {
@@ -35,15 +35,7 @@ import type { TestVtpmRoot } from '../../support/vtpm-chain.ts';
 
 const tpmName = (): Uint8Array => Uint8Array.of(0, 11, ...randomBytes(32));
 
-function refused(reason: CertificateReason, message?: RegExp): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof TvmmpError, String(error));
-    assert.equal(error.code, 'certificate-invalid');
-    assert.equal(error.details['reason'], reason, error.message);
-    if (message !== undefined) assert.match(error.message, message);
-    return true;
-  };
-}
+const refused = (reason: CertificateReason, says?: RegExp) => failsWith('certificate-invalid', reason, says);
 
 describe("the certificate of a vTPM's endorsement key (SPEC 1.1)", () => {
   const uuid = randomUUID();

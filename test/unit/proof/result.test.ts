@@ -1,12 +1,12 @@
 import { strict as assert } from 'node:assert';
 import { signEnvelope } from '../../../lib/appraisal/dsse.ts';
 import type { PolicyReason } from '../../../lib/appraisal/policy-error.ts';
-import { TvmmpError } from '../../../lib/errors.ts';
 import { formatOpening, openResult, parseOpening } from '../../../lib/proof/result-opening.ts';
 import { RESULT_PAYLOAD_TYPE, resultOf, signResult, verifyResult } from '../../../lib/proof/result.ts';
 import type { DraftResult } from '../../../lib/proof/result.ts';
 import { verifyProof } from '../../../lib/proof/verify.ts';
 import type { VerifiedProof } from '../../../lib/proof/verify.ts';
+import { failsWith } from '../../support/failures.ts';
 import { ChainBuilder, Tenant, makeWorld, worldStart } from '../../support/proof-world.ts';
 import type { World, WorldHost } from '../../support/proof-world.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
@@ -18,14 +18,7 @@ const EU = new Map<string, string | number>([
   ['region', 'eu'],
 ]);
 
-const refused =
-  (reason: PolicyReason, text = /./) =>
-  (error: unknown): boolean => {
-    assert.ok(error instanceof TvmmpError && error.code === 'policy-invalid', String(error));
-    assert.equal(error.details['reason'], reason, error.message);
-    assert.match(error.message, text);
-    return true;
-  };
+const refused = (reason: PolicyReason, says?: RegExp) => failsWith('policy-invalid', reason, says);
 
 describe('attestation results (SPEC 4.2)', () => {
   let world: World;
