@@ -20,6 +20,7 @@ interface VerifyOptions extends CommonOptions {
   readonly vtpmQuote?: string;
   readonly vtpmSignature?: string;
   readonly vtpmAk?: string;
+  readonly vtpmCertificate?: string;
 }
 
 /** `tvmmp proof verify`. */
@@ -39,7 +40,8 @@ export function addVerify(proof: Command): void {
       'With --tenant: the VM is bound to a policy of that tenant, and every host that took it satisfied the one in force.\n' +
       'With --attestation and the nonce that it was asked for with (tvmmp vm attest): that the last holder holds the VM now, in an ' +
       'approved state, and that the proof was not cut off. With --challenge and --vtpm-quote as well (deep attestation): that the ' +
-      'vTPM of the proof answers in the guest, and with which PCRs.',
+      'vTPM of the proof answers in the guest, and with which PCRs.\n' +
+      'With --vtpm-certificate (tvmmp vm certificate): that the vTPM was made at a host of the authority, in an approved state, for this VM.',
     examples: [
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem --tenant tenant.pem', 'As its tenant.'],
       ['tvmmp proof verify web.tvmmp-proof --authority root.pem', 'As an auditor or a tenant.'],
@@ -74,6 +76,10 @@ export function addVerify(proof: Command): void {
       '--vtpm-ak <file>',
       'without a challenge: the attestation key of the guest (PEM), which you know to be in this vTPM',
     )
+    .option(
+      '--vtpm-certificate <file>',
+      'certificate of the vTPM with its chain, in PEM (tvmmp vm certificate)',
+    )
     .action(verify);
 }
 
@@ -81,6 +87,7 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
   const { proofText } = await import('./proof-report.ts');
   const { revocationJson, revocationText, revocationsOf } = await import('./proof-revocation.ts');
   const { revocationFault, revokedSigners } = await import('../proof/revocation.ts');
+  const { vtpmBirthJson, vtpmBirthOf, vtpmBirthText } = await import('./proof-vtpm.ts');
   const attestations = await import('./proof-attestation.ts');
   attestations.checkAttestationOptions(options);
   const bytes = readInput(file, limits.proofBytesMax);
@@ -95,17 +102,23 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
       : await revocationsOf(bytes, options.authority, options.revocations);
   const signers = list === null ? null : revokedSigners(judged, list);
   const attested = await attestations.attestedBy(judged, options, list);
+  const born = await vtpmBirthOf(judged, options, list);
   const refusal = attestations.attestationFault(attested);
   const fault = firstFault([
     ['the proof', 'tenant', await tenantFaultOf(judged, options.tenant)],
     ['the proof', 'revocation', signers === null ? null : revocationFault(signers)],
     [refusal?.what ?? '', refusal?.fault.check ?? '', refusal === null ? null : faultText(refusal.fault)],
+    [
+      "the vTPM's certificate",
+      ...(born?.outcome === 'fault' ? ([born.check, faultText(born)] as const) : (['', null] as const)),
+    ],
   ]);
   if (options.json === true)
     printJson({
       ...(await judgement(judged)),
       ...(signers === null ? {} : { revoked: signers.map(revocationJson) }),
       ...(attested === null ? {} : { attestation: attestations.attestationJson(attested) }),
+      ...(born === null ? {} : { vtpmCertificate: vtpmBirthJson(born) }),
       ...(fault === null ? {} : { outcome: 'fault', check: fault.check, message: fault.message }),
     });
   else if (fault === null)
@@ -113,6 +126,7 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
       ...proofText(judged),
       ...(signers ?? []).flatMap(revocationText),
       ...(attested === null ? [] : attestations.attestationText(attested)),
+      ...vtpmBirthText(born),
     );
   if (fault !== null) throw refused(`${fault.what} does not hold: ${fault.message}`);
 }

@@ -30,7 +30,7 @@ export const proofChecks = [
 ] as const;
 export type ProofCheck = (typeof proofChecks)[number];
 
-/** What an attestation (SPEC 4.3) and a quote from inside the guest (SPEC 4.4) can fail beside these. */
+/** What an attestation (SPEC 4.3), a quote from inside the guest (SPEC 4.4) and the vTPM's certificate (SPEC 4.5) can fail beside these. */
 export const attestationChecks = [
   'nonce',
   'head',
@@ -40,6 +40,10 @@ export const attestationChecks = [
   'vtpm-signature',
   'vtpm-type',
   'vtpm-nonce',
+  'vtpm-chain',
+  'vtpm-vm',
+  'vtpm-key',
+  'vtpm-issuer',
 ] as const;
 export type AttestationCheck = (typeof attestationChecks)[number];
 

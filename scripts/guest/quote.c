@@ -5,6 +5,7 @@
  *                                 made, and of an attestation key: always the same, a primary of the endorsement hierarchy
  *   quote <nonce> <credential>    activates the credential (TPM2B_ID_OBJECT, TPM2B_ENCRYPTED_SECRET) and prints `quote attest=<hex>
  *                                 signature=<hex>`: PCR 11, over SHA-256(nonce || secret); or `quote ERROR <response code>`
+ *   certificate <index>           prints `certificate <index>=<hex>`: what lies in this NV index (eight hexadecimal digits), read with its own authorization
  */
 #include "quote.h"
 
@@ -15,8 +16,10 @@
 #include "tpm-wire.h"
 
 #define TPM_CC_ACTIVATE_CREDENTIAL 0x147
+#define TPM_CC_NV_READ 0x14e
 #define TPM_CC_POLICY_SECRET 0x151
 #define TPM_CC_QUOTE 0x158
+#define TPM_CC_NV_READ_PUBLIC 0x169
 #define TPM_CC_READ_PUBLIC 0x173
 #define TPM_CC_START_AUTH_SESSION 0x176
 #define TPM_RH_NULL 0x40000007
@@ -24,6 +27,8 @@
 #define TPM_ALG_NULL 0x0010
 #define EK_HANDLE 0x81010001u
 #define NONCE_BYTES 32
+#define NV_CHUNK 512
+#define CERTIFICATE_BYTES_MAX 2048
 
 static void print_bytes(const char *name, const uint8_t *bytes, size_t count) {
   printf("%s", name);
@@ -171,9 +176,60 @@ static uint32_t quote(uint32_t ak, const char *text) {
   return print_quote(ak, qualifying_data);
 }
 
+static uint32_t nv_size(uint32_t index, size_t *size) {
+  struct wire w;
+  uint32_t rc;
+  begin(&w, TPM_ST_NO_SESSIONS, TPM_CC_NV_READ_PUBLIC);
+  put(&w, index, 4);
+  if ((rc = transact(&w)) != 0) return rc;
+  w.at += 2 + 4 + 2 + 4; /* size, index, name algorithm, attributes */
+  w.at += get(&w, 2);    /* policy */
+  *size = get(&w, 2);
+  return wire_ok(&w) && *size <= CERTIFICATE_BYTES_MAX ? 0 : RC_DEVICE;
+}
+
+static uint32_t nv_read(uint32_t index, uint8_t *out, size_t size) {
+  struct wire w;
+  uint32_t rc;
+  size_t done, count;
+  for (done = 0; done < size; done += count) {
+    count = size - done < NV_CHUNK ? size - done : NV_CHUNK;
+    begin(&w, TPM_ST_SESSIONS, TPM_CC_NV_READ);
+    put(&w, index, 4);
+    put(&w, index, 4);
+    put_password(&w);
+    put(&w, count, 2);
+    put(&w, done, 2);
+    if ((rc = transact(&w)) != 0) return rc;
+    get(&w, 4);
+    if (get(&w, 2) != count || w.at + count > w.end) return RC_DEVICE;
+    memcpy(out + done, w.bytes + w.at, count);
+  }
+  return 0;
+}
+
+static void answer_certificate(const char *text) {
+  static uint8_t certificate[CERTIFICATE_BYTES_MAX];
+  unsigned index = 0;
+  size_t size = 0;
+  uint32_t rc = sscanf(text, "%8x", &index) == 1 ? nv_size(index, &size) : RC_DEVICE;
+  if (rc == 0) rc = nv_read(index, certificate, size);
+  if (rc != 0) {
+    printf("certificate ERROR 0x%x\n", rc);
+    return;
+  }
+  printf("certificate %08x", index);
+  print_bytes("=", certificate, size);
+  printf("\n");
+}
+
 static void answer(const char *line) {
   const int asks_keys = strcmp(line, "keys") == 0;
   uint32_t rc, ak;
+  if (strncmp(line, "certificate ", 12) == 0) {
+    answer_certificate(line + 12);
+    return;
+  }
   if (!asks_keys && strncmp(line, "quote ", 6) != 0) return;
   rc = attestation_key(&ak);
   if (rc == 0) {

@@ -16,6 +16,7 @@ import { rollback } from './rollback.ts';
 import { rules } from './rules.ts';
 import { sessions } from './sessions.ts';
 import { trust } from './trust.ts';
+import { vtpms } from './vtpm.ts';
 
 export const mutants: readonly Mutant[] = [
   ...appraisal,
@@ -34,4 +35,5 @@ export const mutants: readonly Mutant[] = [
   ...attestations,
   ...escrow,
   ...trust,
+  ...vtpms,
 ];

@@ -3,17 +3,19 @@
  * quotes its vTPM when it is asked over its serial console.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import type { CommandResult } from '../../scripts/lab.d/lab.ts';
+import { certificatesFromPem } from '../../lib/certificates/pem.ts';
 import { withLab } from '../support/product-lab.ts';
 import type { Guest, ProductLab } from '../support/product-lab.ts';
 
 const program = new URL('../../scripts/lab.d/bin/tvmmp', import.meta.url).pathname;
 /** What tpm2-tools put before a credential. */
 const credentialHead = 8;
+const hexOf = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
 
 describe('a tenant who asks', function () {
   this.timeout(300_000);
@@ -132,6 +134,15 @@ describe('a tenant who asks', function () {
 
   it('is given the certificate of the vTPM, which is of the key that the guest tells', async () => {
     const file = at('ek.pem');
+    const inNv = async (index: string): Promise<string> => {
+      const said = await ask(
+        'beta',
+        `certificate ${index}`,
+        new RegExp(`^certificate ${index}=([0-9a-f]+)\\r?$`),
+      );
+      return said[1] ?? '';
+    };
+    const inGuest = { ek: await inNv('01c00002'), ca: await inNv('01c00100') };
     const inUse = await lab.exec('beta', 'tvmmp', 'vm', 'certificate', guest.name, '-o', file);
     assert.equal(inUse.status, 1, inUse.stderr);
     assert.match(inUse.stderr, /is in use, and this host has not read its certificate yet/);
@@ -142,5 +153,32 @@ describe('a tenant who asks', function () {
     const told = ['--vtpm-ek', file, '--vtpm-ak', at('asked-beta.ak'), '-o', at('certified')];
     tenant('proof', 'challenge', at('stopped.tvmmp-proof'), '--authority', at('authority/root.pem'), ...told);
     assert.ok(existsSync(at('certified.credential')));
+    // It was made at alpha, and its chain came along in the vTPM.
+    const chain = ['--authority', at('authority/root.pem'), '--vtpm-certificate', file];
+    const report = tenant('proof', 'verify', at('stopped.tvmmp-proof'), ...chain);
+    assert.match(
+      report,
+      /^the vTPM was made at alpha, for this VM, and has a certificate of the authority$/m,
+    );
+    assert.match(report, /that host signed the first entry of the proof/);
+    const [ek, ca] = certificatesFromPem(readFileSync(file, 'utf8'));
+    assert.deepEqual([inGuest.ek, inGuest.ca], [hexOf(ek), hexOf(ca)]);
+  });
+
+  it('has a certificate of the vTPM that OpenSSL verifies by the root of vTPMs, and no TLS software takes for a server’s', () => {
+    const root = at('vtpm-root.pem');
+    tenant('authority', 'vtpm-root', at('authority'), '-o', root);
+    const verify = (...more: readonly string[]): number | null =>
+      spawnSync('openssl', ['verify', '-x509_strict', ...more, '-untrusted', at('ek.pem'), at('ek.pem')])
+        .status;
+    assert.equal(verify('-CAfile', root), 0);
+    assert.notEqual(verify('-CAfile', root, '-purpose', 'sslserver'), 0);
+    assert.notEqual(verify('-CAfile', root, '-purpose', 'sslclient'), 0);
+    // What QEMU's TLS trusts is the authority's own root.
+    assert.notEqual(verify('-CAfile', at('authority/root.pem')), 0);
+    const text = execFileSync('openssl', ['x509', '-in', at('ek.pem'), '-noout', '-text'], {
+      encoding: 'utf8',
+    });
+    assert.match(text, new RegExp(`URI:urn:uuid:${guest.uuid}`));
   });
 });
