@@ -98,6 +98,7 @@ describe('revocation lists (SPEC 1.3)', () => {
       ['malformed', text.replace('"since":"2026-06-01', '"since":"2026-13-01')],
       ['malformed', text.replace(Buffer.from(key(2)).toString('hex'), Buffer.from(key(1)).toString('hex'))],
       ['malformed', text.replace(Buffer.from(key(2)).toString('hex'), 'aa')],
+      ['malformed', text.replace(Buffer.from(key(2)).toString('hex'), `000c${'00'.repeat(31)}02`)],
       ['not-canonical', text.replace('{"format"', '{ "format"')],
       ['not-canonical', `${text}\n`],
       ['not-canonical', text.replace(/"hosts":\[(\{.*?\}),(\{.*?\})\]/, '"hosts":[$2,$1]')],
