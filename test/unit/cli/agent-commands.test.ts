@@ -122,6 +122,30 @@ describe('tvmmp and the agent', () => {
       assert.match((await run('status')).stdout, shown);
     });
 
+  it('says what hosts found of each other', async () => {
+    const attested = [
+      { address: 'beta:16515', peer: 'beta', outcome: 'refused', time: 0, problem: '' },
+      { address: 'gamma:16515', peer: null, outcome: null, time: null, problem: 'no answer' },
+      { address: 'delta:16515', peer: 'delta', outcome: 'accepted', time: 0, problem: '' },
+    ];
+    const peers = [
+      { host: 'delta', outcome: 'accepted', since: 0, time: 0, reason: '', failed: [] },
+      { host: 'evil', outcome: 'refused', since: 0, time: 0, reason: 'ima-files: x', failed: ['ima-files'] },
+    ];
+    await agent.listen({
+      status: [{ result: { ...status, trust: { ...status.trust, attested, peers } } }],
+    });
+    const { stdout } = await run('status');
+    for (const line of [
+      /^attested to {2}beta REFUSES THIS HOST$/m,
+      /^attested to {2}gamma:16515 cannot be told: no answer$/m,
+      /^attested to {2}delta \(accepted\)$/m,
+      /^peer {9}delta satisfies the policy$/m,
+      /^peer {9}evil REFUSED since 1970-01-01 00:00:00Z: ima-files: x$/m,
+    ])
+      assert.match(stdout, line);
+  });
+
   it('prints exactly what the agent knows as one line of JSON', async () => {
     await agent.listen({ status: [{ result: status }], 'vm.list': [{ result: [vm] }] });
     const result = await run('status', '--json');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { signRevocations } from '../../../lib/appraisal/revocation.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
-import { ChainBuilder, makeWorld, worldVm } from '../../support/proof-world.ts';
+import { ChainBuilder, makeWorld, pcrsOf, worldVm } from '../../support/proof-world.ts';
 import type { World } from '../../support/proof-world.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 import { ScriptedAgent } from './scripted-agent.ts';
@@ -46,6 +46,24 @@ describe('tvmmp proof', () => {
       .migrate(world.beta)
       .departing(world.gamma)
       .arrived(world.gamma);
+
+  it('tells when a holder said that it does not satisfy its policy, and whether that is over', async () => {
+    const verdict = new Uint8Array(32);
+    const chain = new ChainBuilder(world)
+      .live('created', 'started')
+      .add('quarantined', { verdict }, { quote: { pcrs: pcrsOf('rootkit') } });
+    const said = /^entry 2: alpha\.test says at .* that it does not satisfy its policy any more$/m;
+    const still = /^alpha\.test is quarantined since$/m;
+    const verify = (bytes: Uint8Array, ...more: string[]): ReturnType<typeof tvmmp> =>
+      tvmmp(['proof', 'verify', write('q.tvmmp-proof', bytes), '--authority', root, ...more]);
+    const during = await verify(chain.bytes());
+    assert.match(during.stdout, said);
+    assert.match(during.stdout, still);
+    assert.equal((json(await verify(chain.bytes(), '--json')) as { quarantined: boolean }).quarantined, true);
+    const after = await verify(chain.live('released').bytes());
+    assert.match(after.stdout, said);
+    assert.doesNotMatch(after.stdout, still);
+  });
 
   it('tells of hosts that were revoked later, and refuses what a revoked host signed', async () => {
     const file = write('revoked.tvmmp-proof', travelled().bytes());
