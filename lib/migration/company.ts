@@ -12,7 +12,7 @@ interface Group {
 
 /**
  * Has those who come to a slow TPM one shortly after the other come together (SPEC 5.2), where nobody knows how many they are: until nobody has come for an
- * eighth of a command, and half a command at most. Where the TPM is fast, nobody waits.
+ * eighth of a command, and two commands at most, as whoever comes late waits for two. Where the TPM is fast, nobody waits.
  */
 export class Company {
   readonly #timers: Timers;
@@ -29,11 +29,11 @@ export class Company {
   async join(): Promise<void> {
     const commandMs = this.#commandMs();
     if (commandMs < slowMs) return;
-    const longest = Math.min(commandMs / 2, limits.gatheringMs);
+    const longest = Math.min(2 * commandMs, limits.gatheringMs);
     const group = (this.#group ??= this.#open(longest));
     group.timer.stop();
     const left = Math.max(0, group.latest - this.#timers.elapsed());
-    group.timer = this.#timers.after(Math.min(longest / 4, left), () => {
+    group.timer = this.#timers.after(Math.min(longest / 16, left), () => {
       this.#group = null;
       group.go();
     });

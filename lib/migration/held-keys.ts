@@ -36,11 +36,6 @@ export class HeldKeys {
     this.#timers = timers;
   }
 
-  /** Whether somebody is expected, who may want the TPM at any moment. */
-  get pending(): boolean {
-    return this.#expected.size > 0;
-  }
-
   /** Somebody will want the key of a VM, or end before (`forget`). The TPM is asked now, where it was not yet. */
   expect(who: object, vm: Sealed): void {
     if (vm.sealed === null) return;

@@ -74,10 +74,7 @@ export function servicesOf(host: Host): Services {
   const anchor = new Anchor(host);
   const logs = new LogAppraisals(host);
   const commitments = new Gathering(host.timers, () => quotes.lastMs, 2);
-  const platform: Platform = new Platform(
-    host,
-    () => quotes.busy || anchor.busy || commitments.pending || keys.pending,
-  );
+  const platform = new Platform(host, () => quotes.busy || anchor.busy || commitments.pending);
   const keys = new HeldKeys(platform, host.timers);
   return {
     host,
