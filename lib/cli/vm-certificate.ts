@@ -19,8 +19,8 @@ export function addCertificate(vm: Command): void {
       'Prints it in PEM, as the manufacture of the vTPM left it in its NV memory, and below it what it chains to: the vTPM CA of the host ' +
       'where the vTPM was made, the root of vTPMs of the authority, and the voucher by which the authority says that this root is its own. ' +
       'Its key is the one that the proof of the VM names: this host has compared them. Of a vTPM that was made before there were such ' +
-      'CAs, or by libvirt, it is the certificate alone, whose issuer nobody vouches for. Where this host has not read it yet, as after a ' +
-      'move, the VM has to be off.',
+      'CAs, or by libvirt, it is the certificate alone, whose issuer nobody vouches for. Where this host has not read it ' +
+      'yet, as after a move, it is read now: that the vTPM which came is the one of the proof.',
     examples: [
       ['tvmmp vm certificate web', 'PEM to standard output.'],
       [

@@ -7,7 +7,7 @@ import { base64 } from '../encoding/base64.ts';
 import { hex } from '../encoding/hex.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { VmRecord } from '../ledger/records.ts';
-import type { ReadEndorsement } from '../native/bridge.ts';
+import type { ReadEndorsement, TpmCost } from '../native/bridge.ts';
 import { keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
@@ -23,7 +23,7 @@ export interface ExportedCertificate {
 }
 
 /**
- * The certificate of a VM that this host holds: as it was kept, or read now where the VM is off. Throws `Refused` where it cannot be
+ * The certificate of a VM that this host holds: as it was kept, or read now. Throws `Refused` where it cannot be
  * read, or where what lies there is not of the endorsement key that the proof names.
  */
 export async function vtpmCertificate(services: Services, vm: VmRecord): Promise<ExportedCertificate> {
@@ -32,13 +32,20 @@ export async function vtpmCertificate(services: Services, vm: VmRecord): Promise
     throw new Refused(`${vm.name} is held by ${vm.holder}: ask there for the certificate of its vTPM`);
   const kept = keptCertificate(host.journal, vm);
   if (kept !== null) return exported(services, vm, kept);
-  if (isActive(await lookAt(host.hypervisor, vm.uuid)))
-    throw new Refused(
-      `the vTPM of ${vm.name} is in use, and this host has not read its certificate yet: shut the VM down, or read it in the guest (tpm2_getekcertificate)`,
+  // While it runs, as its swtpm wrote it last: when it came here, at the latest.
+  const running = isActive(await lookAt(host.hypervisor, vm.uuid));
+  const readFrom = (from: 'place' | 'seed'): Promise<ReadEndorsement & TpmCost> =>
+    platform.withKey(vm, (own) =>
+      host.bridge.vtpmEndorsementKey({
+        stateDir: host.files.vtpmStateDirectory(vm.uuid),
+        own,
+        from,
+        running,
+      }),
     );
-  const read = await platform.withKey(vm, (own) =>
-    host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(vm.uuid), own }),
-  );
+  let read = await readFrom('place');
+  // A guest may have put another key in its place; what its seed gives is out of its reach.
+  if (!isNamed(read, vm.vtpm)) read = await readFrom('seed');
   const why = certificateFault(read, vm.vtpm);
   if (why !== null) throw new Refused(`the vTPM of ${vm.name} ${why}`);
   keep(host.journal, vm.uuid, read);
@@ -83,13 +90,16 @@ export function keepCertificate(journal: Journal, uuid: string, read: ReadEndors
   if (certificateFault(read, nameOf(read.publicArea)) === null) keep(journal, uuid, read);
 }
 
+function isNamed({ publicArea }: Pick<ReadEndorsement, 'publicArea'>, vtpm: Uint8Array | null): boolean {
+  return vtpm !== null && bytesEqual(nameOf(publicArea), vtpm);
+}
+
 /** Why this is not the certificate of the vTPM with this endorsement key name; null where it is. */
 function certificateFault(
   { publicArea, certificate }: Pick<ReadEndorsement, 'publicArea' | 'certificate'>,
   vtpm: Uint8Array | null,
 ): string | null {
-  if (vtpm === null || !bytesEqual(nameOf(publicArea), vtpm))
-    return 'has another endorsement key than its proof names';
+  if (!isNamed({ publicArea }, vtpm)) return 'has another endorsement key than its proof names';
   if (certificate.byteLength === 0) return 'has no certificate of its endorsement key';
   try {
     const { publicKey } = new X509Certificate(certificate);

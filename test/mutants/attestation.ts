@@ -265,8 +265,8 @@ export const attestations = [
       name: 'vtpm-certificate/vtpm',
       defence: 'The certificate is of the endorsement key that the proof names',
       spec: '4.5',
-      find: 'if (vtpm === null || !bytesEqual(nameOf(publicArea), vtpm))',
-      replace: 'if (vtpm === null || bytesEqual(nameOf(publicArea), new Uint8Array()))',
+      find: 'return vtpm !== null && bytesEqual(nameOf(publicArea), vtpm);',
+      replace: 'return vtpm !== null && !bytesEqual(nameOf(publicArea), new Uint8Array());',
       title: 'is not handed out where what lies there is another vTPM than the proof names',
     },
     {
@@ -283,7 +283,7 @@ export const attestations = [
       spec: '4.5',
       find: "if (vm.holder !== host.identity.id.name || vm.sealed === null || vm.state === 'staged')",
       replace: "if (vm.state === 'staged')",
-      title: 'is read anew where the VM came to, once it is off, and refused before and where it was',
+      title: 'is read anew where the VM came to, while it runs too, and refused where it was',
     },
   ]),
 ];

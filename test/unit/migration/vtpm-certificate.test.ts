@@ -15,6 +15,9 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
   /** What lies in the vTPM, and how often it was looked at. */
   let inNv: Uint8Array;
   let reads: number;
+  /** Whether the VM was said to run when it was looked at last, and the key in the place of its endorsement key. */
+  let running: boolean | null;
+  let inPlace: Uint8Array;
   stageBeforeEach(async (opened) => {
     stage = opened;
     const { alpha, gamma, authority } = stage.world;
@@ -30,6 +33,8 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
     other = await certify(gamma.tpm.receivePublic);
     inNv = good;
     reads = 0;
+    running = null;
+    inPlace = alpha.tpm.receivePublic;
     for (const host of [stage.alpha, stage.beta]) {
       host.killAgent();
       host.alter = (one) => ({
@@ -38,9 +43,11 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
           ...one.bridge,
           vtpmEndorsementKey: (options) => {
             reads += 1;
+            running = options.running ?? null;
+            const publicArea = options.from === 'seed' ? alpha.tpm.receivePublic : inPlace;
             return one.bridge
               .vtpmEndorsementKey(options)
-              .then((read) => ({ ...read, publicArea: alpha.tpm.receivePublic, certificate: inNv }));
+              .then((read) => ({ ...read, publicArea, certificate: inNv }));
           },
         },
       });
@@ -65,10 +72,12 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
     assert.equal(reads, before);
   });
 
-  it('is read anew where the VM came to, once it is off, and refused before and where it was', async () => {
+  it('is read anew where the VM came to, while it runs too, and refused where it was', async () => {
     const vm = await stage.vm(stage.alpha);
     await stage.virsh(vm, stage.alpha, stage.beta);
-    await assert.rejects(ask(vm, stage.beta), /in use, and this host has not read its certificate yet/);
+    const asked = reads;
+    assert.deepEqual(await ask(vm, stage.beta), good);
+    assert.deepEqual([reads, running], [asked + 1, true]);
     await assert.rejects(ask(vm, stage.alpha), /vm is held by beta\.test: ask there/);
     await stop(vm, stage.beta);
     assert.deepEqual(await ask(vm, stage.beta), good);
@@ -85,10 +94,21 @@ describe("the certificate of a VM's vTPM (SPEC 4.5)", () => {
     ] as const) {
       inNv = bytes;
       const vm = await stage.vm(stage.alpha);
-      await assert.rejects(ask(vm), /in use, and this host has not read/);
+      await assert.rejects(ask(vm), why);
+      assert.equal(running, true);
       await stop(vm);
       await assert.rejects(ask(vm), why);
+      assert.equal(running, false);
     }
+  });
+
+  it('is of the key that the seed of the vTPM gives, where a guest has put another one in its place', async () => {
+    const vm = await stage.vm(stage.alpha);
+    await stage.virsh(vm, stage.alpha, stage.beta);
+    inPlace = stage.world.gamma.tpm.receivePublic;
+    const asked = reads;
+    assert.deepEqual(await ask(vm, stage.beta), good);
+    assert.equal(reads, asked + 2);
   });
 
   it('is not handed out where what lies there is another vTPM than the proof names', async () => {
