@@ -99,10 +99,22 @@ describe('tvmmp vm attest and tvmmp proof verify --attestation', () => {
     try {
       const vm = { uuid: worldVm, name: 'web', state: 'running', holder: '', epoch: 1, entries: 4, head: '' };
       const { der } = world.authority.root;
-      const certificate = Buffer.from(der).toString('base64');
-      await agent.listen({ 'vm.certificate': [{ result: { vm, vtpm: '000b', certificate } }] });
-      const shown = await tvmmp(['vm', 'certificate', 'web', '--config', agent.config]);
-      assert.deepEqual([shown.code, shown.stdout.trim()], [0, certificateToPem(der).trim()], shown.stderr);
+      const result = { vm, vtpm: '000b', pem: certificateToPem(der), unchained: null };
+      const alone = { ...result, unchained: 'it was issued by somebody' };
+      const answers = { 'vm.certificate': [{ result: result as object }] };
+      await agent.listen(answers);
+      const show = (): ReturnType<typeof tvmmp> =>
+        tvmmp(['vm', 'certificate', 'web', '--config', agent.config]);
+      const shown = await show();
+      assert.deepEqual(
+        [shown.code, shown.stdout.trim(), shown.stderr],
+        [0, certificateToPem(der).trim(), ''],
+      );
+      answers['vm.certificate'] = [{ result: alone }];
+      const warned = await show();
+      answers['vm.certificate'] = [{ result }];
+      assert.deepEqual([warned.code, warned.stdout], [0, shown.stdout]);
+      assert.match(warned.stderr, /does not chain to the authority: it was issued by somebody/);
       const output = join(directory, 'ek.pem');
       const told = await tvmmp([
         'vm',
@@ -115,6 +127,7 @@ describe('tvmmp vm attest and tvmmp proof verify --attestation', () => {
         agent.config,
       ]);
       assert.deepEqual([json(told)['vtpm'], json(told)['pem']], ['000b', certificateToPem(der)]);
+      assert.equal(json(told)['chained'], true);
       assert.equal(readFileSync(output, 'utf8'), certificateToPem(der));
     } finally {
       await agent.close();
