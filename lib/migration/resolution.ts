@@ -28,6 +28,10 @@ export async function resolve(
   requireOpen(session, outcome);
   const asked = await askOnce(services, sessions, session);
   requireOpen(asked, outcome);
+  if (asked.state !== session.state && !isConflict(asked))
+    throw new Refused(
+      `this migration has gone on meanwhile, and is ${asked.state} now: look again (tvmmp migration show)`,
+    );
   const record = journal.vm(session.vm);
   if (record === null) throw new TvmmpError('vm-unknown', `VM ${session.vm} is unknown here`);
   const unseen = asked.role === 'target' && asked.state === 'staged';

@@ -87,6 +87,14 @@ export const resolutions = [
   ]),
   ...mutantsOf('lib/migration/resolution.ts', resolution, [
     {
+      name: 'resolution/as-it-was-seen',
+      defence: 'What is stated is about the migration as it was when somebody looked',
+      spec: '6.9',
+      find: '  if (asked.state !== session.state && !isConflict(asked))\n',
+      replace: "  if (session.vm === '')\n",
+      title: 'is not stated where the migration has gone on since somebody looked',
+    },
+    {
       name: 'resolution/unseen-came',
       defence: 'What is stated of a VM that came unseen is about one that came',
       spec: '6.9',

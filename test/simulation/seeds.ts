@@ -81,6 +81,11 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     what: 'a session whose end a full disk kept out of the journal, when its VM was given up, was over for the agent and not for the journal',
   },
   {
+    seed: 70_004_036,
+    actions: 200,
+    what: 'a VM was kept by a word about a move that had not begun, and that was over when the word was taken',
+  },
+  {
     seed: 80_000_157,
     actions: 200,
     what: 'the simulated libvirt had a definition of a VM that had been coming in when it was away, without our metadata, and started it',

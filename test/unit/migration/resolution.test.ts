@@ -90,6 +90,18 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
       assert.equal(stage.record(stage.alpha, vm).state, 'running');
     });
 
+    it('is not stated where the migration has gone on since somebody looked', async () => {
+      const { sessions } = stage.alpha.agent!;
+      const session = await stage.until(sessions.leave(stage.record(stage.alpha, vm), stage.beta.address));
+      await stage.until(session.released);
+      stage.beta.killAgent();
+      assert.equal(sessionAt(stage.alpha).state, 'staged');
+      const stated = state(stage.alpha, 'keep');
+      session.move = 'over';
+      await assert.rejects(stated, /has gone on meanwhile, and is aborting now/);
+      assert.equal((await state(stage.alpha, 'keep')).state, 'resolved');
+    });
+
     it('destroys nothing where the target says arrived after all, tells both, and lets the VM start nowhere', async () => {
       const liar = new Liar(stage);
       const offered = await abortingWith(liar);
