@@ -105,7 +105,10 @@ describe('from authority to enrolled host, by tvmmp', function () {
     const init = ['host', 'init', '--bundle', path('bundle.json'), '--json'];
     const first = json(await onHost(...init));
     const second = json(await onHost(...init));
-    assert.deepEqual([first['created'], second['created']], [['srk', 'ak', 'receive-key'], []]);
+    assert.deepEqual(
+      [first['created'], second['created']],
+      [['srk', 'ak', 'receive-key', 'vtpm-ca-key'], []],
+    );
     assert.equal(first['akName'], second['akName']);
   });
 
