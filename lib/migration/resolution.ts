@@ -34,6 +34,10 @@ export async function resolve(
     );
   const record = journal.vm(session.vm);
   if (record === null) throw new TvmmpError('vm-unknown', `VM ${session.vm} is unknown here`);
+  if (sessions.inTheMaking(record.uuid))
+    throw new Refused(
+      `another migration of ${record.name} is being made here: end it first, or try again in a moment`,
+    );
   const unseen = asked.role === 'target' && asked.state === 'staged';
   if (unseen) await requireUnseen(services, record);
   else await (outcome === 'keep' ? requireKeepable : requireGivable)(services, asked, record);

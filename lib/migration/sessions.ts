@@ -70,6 +70,15 @@ export class Sessions {
     return this.#sources.size + this.#targets.size > 0;
   }
 
+  /** Whether a session of the VM may still commit this host to something. */
+  inTheMaking(uuid: string): boolean {
+    return this.#inTheMaking().some((session) => session.uuid === uuid);
+  }
+
+  #inTheMaking(): readonly (SourceSession | TargetSession)[] {
+    return [...this.#sources.values(), ...this.#targets.values()].filter((one) => one.inTheMaking);
+  }
+
   /** Opens a hand-over to the agent at `address` (`tvmmp migrate`). */
   async leave(vm: VmRecord, address: string): Promise<SourceSession> {
     const id = newId();
@@ -91,7 +100,7 @@ export class Sessions {
   /** A peer's connection: its first message says what it is about. Limits are per peer and in all (SPEC 11). */
   async accept(channel: Channel): Promise<void> {
     const peer = channel.peerName;
-    const making = [...this.#sources.values(), ...this.#targets.values()].filter((one) => one.inTheMaking);
+    const making = this.#inTheMaking();
     const open = (this.#openings.get(peer) ?? 0) + making.filter((one) => one.peerName === peer).length;
     const all = [...this.#openings.values()].reduce((sum, count) => sum + count, making.length);
     if (open >= limits.sessionsPerPeerMax || all >= limits.sessionsMax) {

@@ -104,6 +104,10 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     services.commitments.expect(session);
   }
 
+  get uuid(): string {
+    return this.vm.uuid;
+  }
+
   /** Opens the session over a fresh connection (`tvmmp migrate`). */
   async open(channel: Channel): Promise<void> {
     this.channel = channel;

@@ -87,6 +87,14 @@ export const resolutions = [
   ]),
   ...mutantsOf('lib/migration/resolution.ts', resolution, [
     {
+      name: 'resolution/nothing-else-made',
+      defence: 'Nothing is stated while another migration of the VM is being made',
+      spec: '6.9',
+      find: '  if (sessions.inTheMaking(record.uuid))\n',
+      replace: "  if (record.uuid === '')\n",
+      title: 'is not stated while another migration of the VM is being made',
+    },
+    {
       name: 'resolution/as-it-was-seen',
       defence: 'What is stated is about the migration as it was when somebody looked',
       spec: '6.9',

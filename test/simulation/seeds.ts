@@ -90,4 +90,9 @@ export const found: readonly { readonly seed: number; readonly actions: number; 
     actions: 200,
     what: 'the simulated libvirt had a definition of a VM that had been coming in when it was away, without our metadata, and started it',
   },
+  {
+    seed: 90_002_304,
+    actions: 200,
+    what: 'a VM that ran twice was kept by a word while an evacuation was about to take it, which then moved the second copy on',
+  },
 ];

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { migrationMethods } from '../../../lib/agent/migration-methods.ts';
 import type { SessionRecord } from '../../../lib/ledger/records.ts';
+import { limits } from '../../../lib/limits.ts';
 import { resolve } from '../../../lib/migration/resolution.ts';
 import type { Outcome } from '../../../lib/migration/situation.ts';
 import { decodeEntry, decodeSignedEntry } from '../../../lib/proof/entry.ts';
@@ -100,6 +101,21 @@ describe('what an administrator states of a hand-over (SPEC 6.9)', () => {
       session.move = 'over';
       await assert.rejects(stated, /has gone on meanwhile, and is aborting now/);
       assert.equal((await state(stage.alpha, 'keep')).state, 'resolved');
+    });
+
+    it('is not stated while another migration of the VM is being made', async () => {
+      await aborting();
+      const liar = new Liar(stage);
+      const { services, sessions } = stage.alpha.agent!;
+      const hanging = sessionAt(stage.alpha);
+      const stated = resolve(services, sessions, hanging, 'keep');
+      stated.catch(() => undefined);
+      await stage.pass(limits.resolutionWaitMs - 1_000);
+      const making = sessions.leave(stage.record(stage.alpha, vm), stage.gamma.address);
+      await liar.accept();
+      await assert.rejects(stage.until(stated), /another migration of vm is being made here/);
+      assert.equal(stage.alpha.journal.session(hanging.id)?.state, 'aborting');
+      await stage.until(making);
     });
 
     it('destroys nothing where the target says arrived after all, tells both, and lets the VM start nowhere', async () => {
