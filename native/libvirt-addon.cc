@@ -13,6 +13,9 @@ static Napi::Value SilenceErrors(const Napi::CallbackInfo& info) {
 }
 
 static Napi::Object InitLibvirt(Napi::Env env, Napi::Object exports) {
+  // Here and not on a thread that connects: it sets up libcurl and libssh2, which use Node's OpenSSL, and crashed (seen) where exit took that down
+  // meanwhile. It is done once; that it failed is said again to whoever connects.
+  (void)virInitialize();
   tvmmp::SilenceLibvirtErrors();  // each is reported to the caller, with code and domain
   exports["subscribe"] = Napi::Function::New(env, tvmmp::Subscribe, "subscribe");
   exports["migrate"] = Napi::Function::New(env, tvmmp::Migrate, "migrate");
