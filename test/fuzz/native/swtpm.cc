@@ -52,7 +52,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const tvmmp::SecretBuffer passphrase(64);
   try {
     if (data[0] % 3 == 0) {
-      Check(tvmmp::VtpmEndorsementKey(directory, "/swtpm", passphrase).public_area.size() > 8, "a public area holds attributes");
+      const auto source = data[0] / 3 % 2 == 0 ? tvmmp::EndorsementSource::kPlace : tvmmp::EndorsementSource::kSeed;
+      const bool running = data[0] / 6 % 2 == 1;
+      const auto key = tvmmp::VtpmEndorsementKey(directory, "/swtpm", source, running, passphrase);
+      Check(key.public_area.size() > 8, "a public area holds attributes");
       Check(StateIn(dir) == before, "reading leaves the state as it was");
     } else {
       tvmmp::ConvertVtpmState(data[0] % 3 == 1 ? Conversion::kEncrypt : Conversion::kDecrypt, directory, "/swtpm", passphrase);
