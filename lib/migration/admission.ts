@@ -54,8 +54,7 @@ export class Admission {
       const named = { ...record, name: domain.name, secret: domain.secret };
       host.journal.putVm(named);
       await promised.anchored();
-      await giveKeyToLibvirt(this.#services, named, session.session);
-      this.#services.keys.forget(session.session);
+      await giveKeyToLibvirt(this.#services, named);
     }
     if (session.state.tag !== 'staged')
       throw new Refused(`the migration of ${domain.name} was given up meanwhile; start it again`);

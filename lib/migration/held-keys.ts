@@ -21,8 +21,8 @@ interface Use {
 }
 
 /**
- * Has the TPM open the keys of VMs that leave, or that are to come in a moment, ahead of the moment and together (SPEC 5.2): one use for each envelope, as
- * long as somebody is expected under it, and never longer than `limits.keysHeldMs`.
+ * Has the TPM open the keys of VMs that leave ahead of the moment and together (SPEC 5.2): one use for each envelope, as long as somebody is expected
+ * under it, and never longer than `limits.keysHeldMs`. For a source alone: a quote follows, which is not signed once PCRs have left approved states.
  */
 export class HeldKeys {
   readonly #opener: Opener;

@@ -53,22 +53,14 @@ export async function forgetSecret(
 
 /**
  * Opens a VM's sealed key in the TPM, straight into libvirt's secret: defined ephemeral and private a moment before, gone as soon
- * as swtpm has started (SPEC 8.3). `session`: the one in which the VM comes. Leaves no secret behind when the TPM refuses.
+ * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
  */
-export async function giveKeyToLibvirt(
-  services: Services,
-  vm: VmRecord,
-  session: Uint8Array | null = null,
-): Promise<void> {
+export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promise<void> {
   if (vm.secret === '') throw new TvmmpError('internal', `VM ${vm.name} has no secret`);
-  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm, session));
+  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm));
 }
 
-async function unsealIntoLibvirt(
-  { host, platform, keys }: Services,
-  vm: VmRecord,
-  session: Uint8Array | null,
-): Promise<void> {
+async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Promise<void> {
   await host.hypervisor.defineSecret({
     uuid: vm.secret,
     usageType: 'vtpm',
@@ -79,10 +71,8 @@ async function unsealIntoLibvirt(
   });
   try {
     const { libvirtUri } = host.settings;
-    await platform.withKey(
-      vm,
-      (own) => host.bridge.unsealIntoLibvirt({ ...own, libvirtUri, secretUuid: vm.secret }),
-      session === null ? null : await keys.of(session, vm),
+    await platform.withKey(vm, (own) =>
+      host.bridge.unsealIntoLibvirt({ ...own, libvirtUri, secretUuid: vm.secret }),
     );
   } catch (error) {
     await forgetSecret(host.hypervisor, vm);

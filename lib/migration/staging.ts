@@ -60,14 +60,13 @@ export async function stage(
     services.ledgerNews.noted(head);
   });
   services.chains.adopt(head);
-  services.keys.expect(session, record);
   const anchored = incoming.anchored();
   if (domain === null) {
     // The hook waits for it, and hears what is wrong with it.
     anchored.catch(() => undefined);
   } else {
     await anchored;
-    await giveKeyToLibvirt(services, record, session);
+    await giveKeyToLibvirt(services, record);
   }
   return head.head;
 }

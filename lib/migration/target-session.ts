@@ -147,7 +147,6 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   protected entered(state: TargetState): void {
     const { journal, now, log } = this.#services.host;
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
-    if (state.tag !== 'staged' || this.domain !== null) this.#services.keys.forget(this.session);
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
     const durable = journalled[state.tag];
