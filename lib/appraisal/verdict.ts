@@ -78,12 +78,17 @@ export function verdictDigest(verdict: Verdict): Uint8Array {
   ]);
 }
 
+/** The checks that failed, in order. */
+export function failedChecks({ checks }: Verdict): readonly Check[] {
+  return checks.filter(({ outcome }) => outcome === 'fail');
+}
+
 /**
  * One line for hook messages, journals and the CLI: the first failed check and what was found and expected, how many
  * more failed, and the remedy. For an accepted verdict, that it was accepted.
  */
 export function verdictReason(verdict: Verdict): string {
-  const failed = verdict.checks.filter(({ outcome }) => outcome === 'fail');
+  const failed = failedChecks(verdict);
   const [first] = failed;
   if (first === undefined) return isAccepted(verdict) ? `accepted: ${verdict.peer}` : 'incomplete appraisal';
   const own = failed.filter(({ found }) => !found.startsWith(notChecked));

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { bytesEqual } from '../bytes/compare.ts';
 import { certificateError } from '../certificates/certificate-error.ts';
 import { EK_USAGE, EXTENSION } from '../certificates/identifiers.ts';
+import { assertCritical } from '../certificates/leaf.ts';
 import { certificatesFromPem } from '../certificates/pem.ts';
 import { KEY_USAGE, parseCertificate } from '../certificates/untrusted-certificate.ts';
 import type { UntrustedCertificate } from '../certificates/untrusted-certificate.ts';
@@ -117,15 +118,8 @@ function assertValid({ notBefore, notAfter }: UntrustedCertificate, at: Date): v
     throw certificateError('expired', 'the EK certificate, or one above it, has expired');
 }
 
-function assertCriticalKnown({ extensions }: UntrustedCertificate): void {
-  for (const [oid, { critical }] of extensions) {
-    if (critical && !KNOWN.has(oid)) {
-      throw certificateError(
-        'unknown-critical-extension',
-        `the EK certificate's chain has a critical extension ${oid}`,
-      );
-    }
-  }
+function assertCriticalKnown(certificate: UntrustedCertificate): void {
+  assertCritical(certificate, KNOWN, "EK certificate's chain");
 }
 
 function readDirectory(directory: string): readonly string[] {

@@ -51,19 +51,28 @@ const COMMON_NAME_MAX = 64;
 
 /** Makes the root certificate: DER. */
 export async function issueRoot(name: string, keys: KeyPair, validity: Validity): Promise<Uint8Array> {
+  const { BasicConstraintsExtension, KeyUsagesExtension, KeyUsageFlags } = x509();
+  return selfSigned(name, keys, validity, [
+    new BasicConstraintsExtension(true, 0, true),
+    new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+  ]);
+}
+
+/** A certificate that its own key signs, with these extensions and the identifier of the key: DER. */
+export async function selfSigned(
+  name: string,
+  keys: KeyPair,
+  validity: Validity,
+  extensions: readonly Extension[],
+): Promise<Uint8Array> {
   const library = x509();
-  const { keyCertSign, cRLSign } = library.KeyUsageFlags;
   const certificate = await library.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
     name: [{ CN: [name] }],
     keys: await importKeyPair(keys),
     signingAlgorithm: ALGORITHM,
     ...validity,
-    extensions: [
-      new library.BasicConstraintsExtension(true, 0, true),
-      new library.KeyUsagesExtension(keyCertSign | cRLSign, true),
-      await library.SubjectKeyIdentifierExtension.create(spkiOf(keys.publicKey)),
-    ],
+    extensions: [...extensions, await library.SubjectKeyIdentifierExtension.create(spkiOf(keys.publicKey))],
   });
   return new Uint8Array(certificate.rawData);
 }

@@ -58,11 +58,7 @@ function assertIssued(
   if (certificate.signatureHash !== 'SHA-256' || !certificate.signedBy(root.publicKey)) {
     throw certificateError('bad-signature', `the signature on the ${what} is not the authority's`);
   }
-  for (const [oid, { critical }] of certificate.extensions) {
-    if (critical && !KNOWN.has(oid)) {
-      throw certificateError('unknown-critical-extension', `the ${what} has a critical extension ${oid}`);
-    }
-  }
+  assertCritical(certificate, KNOWN, what);
   const { keyUsage = 0, extendedKeyUsages = [] } = certificate;
   const signsOnly =
     (keyUsage & KEY_USAGE.digitalSignature) !== 0 &&
@@ -70,6 +66,19 @@ function assertIssued(
     certificate.basicConstraints?.ca !== true;
   if (!signsOnly || !sameMembers(extendedKeyUsages, usages)) {
     throw certificateError('wrong-usage', `the ${what} has the key usages of another kind of certificate`);
+  }
+}
+
+/** Refuses an extension that is critical and not among those taken into account (RFC 5280 4.2). */
+export function assertCritical(
+  { extensions }: UntrustedCertificate,
+  known: ReadonlySet<string>,
+  what: string,
+): void {
+  for (const [oid, { critical }] of extensions) {
+    if (critical && !known.has(oid)) {
+      throw certificateError('unknown-critical-extension', `the ${what} has a critical extension ${oid}`);
+    }
   }
 }
 

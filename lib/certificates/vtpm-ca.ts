@@ -8,7 +8,7 @@ import { isHostName } from './host-name.ts';
 import { EK_USAGE, EXTENSION, NAME_CONSTRAINTS, VTPM_CA_EXTENSION } from './identifiers.ts';
 import { ALGORITHM, importKeyPair, serialNumber } from './issue.ts';
 import type { Issuer, Validity } from './issue.ts';
-import { assertValidAt } from './leaf.ts';
+import { assertCritical, assertValidAt } from './leaf.ts';
 import { spkiOf } from './public-key.ts';
 import { KEY_USAGE, parseCertificate } from './untrusted-certificate.ts';
 import type { UntrustedCertificate } from './untrusted-certificate.ts';
@@ -108,18 +108,6 @@ export function verifyVtpmCa(der: Uint8Array, { certificate: root }: VtpmRoot, a
   assertValidAt(root, at, 'vTPM root');
   const { publicKey, subject, notBefore, notAfter } = certificate;
   return { ...ownerOf(certificate), publicKey, subject, notBefore, notAfter, der: certificate.der };
-}
-
-/** Refuses an extension that is critical and not among those taken into account (RFC 5280 4.2). */
-export function assertCritical(
-  { extensions }: UntrustedCertificate,
-  known: ReadonlySet<string>,
-  what: string,
-): void {
-  for (const [oid, { critical }] of extensions) {
-    if (critical && !known.has(oid))
-      throw certificateError('unknown-critical-extension', `the ${what} has a critical extension ${oid}`);
-  }
 }
 
 /** DER SEQUENCE { host UTF8String, akName OCTET STRING }. */

@@ -10,10 +10,9 @@ import { certificateError } from './certificate-error.ts';
 import { DER, lengthAndBytes, tagged } from './der.ts';
 import { DIRECTORY_ATTRIBUTES, EK_USAGE, EXTENSION } from './identifiers.ts';
 import { serialNumber } from './issue.ts';
-import { assertValidAt } from './leaf.ts';
+import { assertCritical, assertValidAt } from './leaf.ts';
 import { spkiOf } from './public-key.ts';
 import { KEY_USAGE, parseCertificate } from './untrusted-certificate.ts';
-import { assertCritical } from './vtpm-ca.ts';
 import type { VtpmCa } from './vtpm-ca.ts';
 import { x509 } from './x509-library.ts';
 

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { bytesEqual } from '../bytes/compare.ts';
 import { certificateError } from './certificate-error.ts';
 import { EK_USAGE, VTPM_ROOT_USAGE } from './identifiers.ts';
-import { ALGORITHM, importKeyPair, serialNumber } from './issue.ts';
+import { selfSigned } from './issue.ts';
 import type { KeyPair, Validity } from './issue.ts';
 import { verifyLeaf } from './leaf.ts';
 import type { LeafProfile } from './leaf.ts';
@@ -27,20 +27,11 @@ const voucher: LeafProfile<KeyObject> = {
 /** Makes the certificate of a root of vTPMs: DER. One level of CAs below it, the hosts', and endorsement keys alone. */
 export async function issueVtpmRoot(name: string, keys: KeyPair, validity: Validity): Promise<Uint8Array> {
   const library = x509();
-  const certificate = await library.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serialNumber(),
-    name: [{ CN: [name] }],
-    keys: await importKeyPair(keys),
-    signingAlgorithm: ALGORITHM,
-    ...validity,
-    extensions: [
-      new library.BasicConstraintsExtension(true, 1, true),
-      new library.KeyUsagesExtension(library.KeyUsageFlags.keyCertSign, true),
-      new library.ExtendedKeyUsageExtension([EK_USAGE], true),
-      await library.SubjectKeyIdentifierExtension.create(spkiOf(keys.publicKey)),
-    ],
-  });
-  return new Uint8Array(certificate.rawData);
+  return selfSigned(name, keys, validity, [
+    new library.BasicConstraintsExtension(true, 1, true),
+    new library.KeyUsagesExtension(library.KeyUsageFlags.keyCertSign, true),
+    new library.ExtendedKeyUsageExtension([EK_USAGE], true),
+  ]);
 }
 
 /** Reads a vTPM root's certificate (DER, or a PEM text with it alone). Throws `certificate-invalid`; its validity is not looked at. */

@@ -49,7 +49,7 @@ export function addEscrow(authority: Command): void {
 }
 
 /** The file that native code reads the passphrase from: it never enters JavaScript. */
-export function escrowPassphrase(file: string | undefined): { readonly passphraseFile?: string } {
+function escrowPassphrase(file: string | undefined): { readonly passphraseFile?: string } {
   if (file === undefined) return {};
   return { passphraseFile: file === '-' ? '/dev/stdin' : file };
 }

@@ -135,8 +135,9 @@ export class Escrow {
   #wanted(record: VmRecord): { readonly key: Uint8Array; readonly context: Uint8Array } | null {
     const { identity, policy } = this.#host;
     const key = policy().policy.escrow;
+    if (key === null || !isHeldBy(record, identity.id.name)) return null;
     const chain = this.#chains.state(record.uuid);
-    if (key === null || chain === null || !isHeldBy(record, identity.id.name)) return null;
+    if (chain === null) return null;
     if (tenantOf(this.#host, chain)?.escrow === 'no') return null;
     const { uuid: vm, epoch } = record;
     return { key, context: escrowContext({ vm, epoch, holder: identity.id.akName, key }) };

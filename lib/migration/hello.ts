@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TvmmpError } from '../errors.ts';
 import { appraisePeer } from '../appraisal/appraise.ts';
 import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
+import type { AppraisalInput } from '../appraisal/peer-checks.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
 import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
 import { hex } from '../encoding/hex.ts';
@@ -79,6 +80,19 @@ export interface PeerClaim {
   readonly logs: LogExchange | null;
 }
 
+/** What this host appraises others by, now. */
+export function groundOf(
+  host: Host,
+): Pick<AppraisalInput, 'now' | 'root' | 'ownPolicy' | 'revocations' | 'selfName'> {
+  return {
+    now: host.now(),
+    root: host.identity.root,
+    ownPolicy: host.policy().policy,
+    revocations: host.revocations()?.list ?? null,
+    selfName: host.identity.id.name,
+  };
+}
+
 /** Appraises the peer of a session by our policy; throws `Refused` with every reason, journalled by the caller. */
 export async function trustPeer(
   host: Host,
@@ -89,11 +103,7 @@ export async function trustPeer(
     role: peer.role,
     vm: peer.vm,
     session: peer.session,
-    now: host.now(),
-    root: host.identity.root,
-    ownPolicy: host.policy().policy,
-    revocations: host.revocations()?.list ?? null,
-    selfName: host.identity.id.name,
+    ...groundOf(host),
     requiredPolicyVersion,
     quarantined,
     tlsPeerName: channel.peerName,

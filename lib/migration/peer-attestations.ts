@@ -9,7 +9,7 @@ import type { Channel } from '../protocol/channel.ts';
 import { checkPeerHello, noVm } from '../protocol/hello.ts';
 import type { EvidenceMessage, Hello, Message } from '../protocol/messages.ts';
 import { ProtocolViolation, requireSession } from '../protocol/step.ts';
-import { ownHello, statements } from './hello.ts';
+import { groundOf, ownHello, statements } from './hello.ts';
 import { ListExchange } from './list-exchange.ts';
 import { ESSENTIAL } from './log-appraisals.ts';
 import type { LogExchange } from './log-appraisals.ts';
@@ -192,11 +192,7 @@ export class PeerAttestations {
     const verdict = appraiseHost({
       vm: noVm,
       session: peer.session,
-      now: host.now(),
-      root: host.identity.root,
-      ownPolicy: host.policy().policy,
-      revocations: host.revocations()?.list ?? null,
-      selfName: host.identity.id.name,
+      ...groundOf(host),
       requiredPolicyVersion: 1,
       tlsPeerName: channel.peerName,
       statement: statements(channel, own, peer).target,

@@ -1,6 +1,6 @@
 /** What this host has found about hosts that attest themselves to it (SPEC 16.4), and what it does not do with those that failed. */
 import type { Verdict } from '../appraisal/verdict.ts';
-import { isAccepted, verdictReason } from '../appraisal/verdict.ts';
+import { failedChecks, isAccepted, verdictReason } from '../appraisal/verdict.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { ChainState } from '../proof/chain.ts';
 import type { Host } from './host.ts';
@@ -40,7 +40,7 @@ export function noteStanding(host: Host, verdict: Verdict): void {
   const before = standingOf(host, verdict.peer);
   const outcome = isAccepted(verdict) ? 'accepted' : 'refused';
   const reason = outcome === 'accepted' ? '' : verdictReason(verdict);
-  const failed = verdict.checks.filter((check) => check.outcome === 'fail').map(({ name }) => name);
+  const failed = failedChecks(verdict).map(({ name }) => name);
   const since = before?.outcome === outcome ? before.since : verdict.time;
   const next: PeerStanding = { host: verdict.peer, outcome, since, time: verdict.time, reason, failed };
   host.journal.putSetting(prefix + verdict.peer, JSON.stringify(next));

@@ -2,7 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { appraiseSelf } from '../appraisal/appraise.ts';
 import { evidenceSelection } from '../appraisal/peer-log-checks.ts';
 import type { QuarantineRule } from '../appraisal/quarantine-rule.ts';
-import { isAccepted, verdictDigest, verdictReason } from '../appraisal/verdict.ts';
+import { failedChecks, isAccepted, verdictDigest, verdictReason } from '../appraisal/verdict.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
@@ -138,7 +138,7 @@ export class SelfAppraisal {
   #quarantine(verdict: Verdict): void {
     const { host } = this.#parts;
     const before = readQuarantine(host);
-    const failed = verdict.checks.filter(({ outcome }) => outcome === 'fail').map(({ name }) => name);
+    const failed = failedChecks(verdict).map(({ name }) => name);
     const reason = verdictReason(verdict);
     const since = before?.since ?? verdict.time;
     writeQuarantine(host, { since, reason, failed, verdict: hex(verdictDigest(verdict)) });

@@ -119,18 +119,7 @@ export function akTemplate(algorithm: AkAlgorithm): RsaPublic | EccPublic {
  * loosen the key: TPM2_ObjectChangeAuth keeps the public area, and fixedTPM forbids duplication.
  */
 export function receiveKeyTemplate(policy: Uint8Array): EccPublic {
-  return {
-    type: 'ecc',
-    nameHash: 'sha256',
-    attributes: OF_THIS_TPM | A.noDa | A.decrypt,
-    authPolicy: policy,
-    symmetric: null,
-    scheme: { algorithm: TPM_ALG.ECDH, hash: 'sha256' },
-    curve: 'nist-p256',
-    kdf: NULL_SCHEME,
-    x: NONE,
-    y: NONE,
-  };
+  return guardedKeyTemplate(policy, A.decrypt, TPM_ALG.ECDH);
 }
 
 /**
@@ -138,13 +127,18 @@ export function receiveKeyTemplate(policy: Uint8Array): EccPublic {
  * leaves the approved states issues nothing more.
  */
 export function vtpmCaTemplate(policy: Uint8Array): EccPublic {
+  return guardedKeyTemplate(policy, A.sign, TPM_ALG.ECDSA);
+}
+
+/** A P-256 key of one use, whose use takes a session that satisfies a policy. */
+function guardedKeyTemplate(authPolicy: Uint8Array, use: number, algorithm: number): EccPublic {
   return {
     type: 'ecc',
     nameHash: 'sha256',
-    attributes: OF_THIS_TPM | A.noDa | A.sign,
-    authPolicy: policy,
+    attributes: OF_THIS_TPM | A.noDa | use,
+    authPolicy,
     symmetric: null,
-    scheme: { algorithm: TPM_ALG.ECDSA, hash: 'sha256' },
+    scheme: { algorithm, hash: 'sha256' },
     curve: 'nist-p256',
     kdf: NULL_SCHEME,
     x: NONE,

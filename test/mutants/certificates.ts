@@ -59,7 +59,7 @@ export const certificates = [
       name: 'certificate/critical',
       defence: 'A critical extension that we do not know is refused',
       spec: '1.1',
-      find: 'if (critical && !KNOWN.has(oid))',
+      find: 'if (critical && !known.has(oid))',
       replace: "if (critical && oid === '')",
       title: 'an unknown critical extension is refused, one that is not critical is not',
     },
