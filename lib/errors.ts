@@ -56,6 +56,7 @@ export type ErrorCode =
   | 'vm-protected'
   | 'vm-unknown'
   | 'vm-unsuitable'
+  | 'vtpm-exchanged'
   | 'vtpm-state-changed'
   // internal
   | 'internal';

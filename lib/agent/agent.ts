@@ -132,8 +132,10 @@ async function assemble(
   closers.push(() => services.platform.end());
   restingKeys.start();
   services.escrow.start();
+  services.vtpmIdentities.start();
   closers.push(() => {
     services.escrow.stop();
+    services.vtpmIdentities.stop();
   });
   closers.push(() => {
     restingKeys.stop();

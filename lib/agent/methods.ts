@@ -131,6 +131,7 @@ function status({ config, services, revocations }: MethodParts): unknown {
     revocations: { version: revocations.inForce?.list.version ?? 0, ownReason: revocations.ownReason },
     ledger: services.ledgerNews.status(),
     rollback: services.anchor.status(),
+    vtpms: services.vtpmIdentities.status(),
     escrow: services.escrow.status(),
     trust: {
       ...services.selfAppraisal.status(),

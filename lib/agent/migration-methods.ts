@@ -8,6 +8,7 @@ import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
 import { isConflict, situationOf } from '../migration/situation.ts';
 import type { Outcome } from '../migration/situation.ts';
+import { vtpmProblem } from '../migration/vtpm-identity.ts';
 import type { ControlMethod } from './control-server.ts';
 
 /** Shorter beginnings of a session id are too easily another's. */
@@ -59,13 +60,26 @@ export function openMigrations(services: Services): readonly unknown[] {
 
 function migrationJson(services: Services, session: SessionRecord): Readonly<Record<string, unknown>> {
   const vm = services.host.journal.vm(session.vm);
+  const exchanged = exchangedBy(services, session);
+  const situation = situationOf(session);
   return {
     ...session,
     id: hex(session.id),
     name: vm?.name ?? null,
     vmState: vm?.state ?? null,
-    ...situationOf(session),
+    ...situation,
+    ...(exchanged === null ? {} : { problem: exchanged, waitsFor: 'administrator' }),
   };
+}
+
+/** That the VM came with another vTPM than its proof names, where this is the session in which it came to stay (SPEC 4.5); null otherwise. */
+function exchangedBy({ host, vtpmIdentities }: Services, { id, vm, role }: SessionRecord): string | null {
+  if (role !== 'target' || !vtpmIdentities.status().exchanged.some((one) => one.vm === vm)) return null;
+  const came = host.journal.sessions(vm).find(({ state }) => state === 'arrived' || state === 'done');
+  const record = host.journal.vm(vm);
+  return record === null || came === undefined || !bytesEqual(came.id, id)
+    ? null
+    : vtpmProblem(host.journal, record);
 }
 
 /** By the beginning of its id, or the latest of a VM by its name or UUID. */

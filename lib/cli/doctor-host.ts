@@ -9,13 +9,12 @@ import type { CommonOptions } from './command.ts';
 import { reason } from './files.ts';
 import { bad, good, looked, warning } from './finding.ts';
 import type { Finding } from './finding.ts';
+import { agentRemedy, peerFindings, trustFinding, vtpmsFinding } from './doctor-trust.ts';
 import { checkHooks } from './hook-check.ts';
 import { defaultHooksDirectory } from './hook-files.ts';
 import { policyFrom } from './host-status.ts';
-import { timeText } from './output.ts';
-import type { LedgerStatus, RollbackStatus, TrustStatus } from './status.ts';
+import type { LedgerStatus, RollbackStatus, TrustStatus, VtpmsStatus } from './status.ts';
 
-const START = 'run systemctl start tvmmpd, and see journalctl -u tvmmpd';
 const NODE_MIN = [20, 19] as const;
 
 interface Status {
@@ -24,6 +23,7 @@ interface Status {
   readonly policy: { readonly id: string; readonly version: number };
   readonly ledger: LedgerStatus;
   readonly rollback: RollbackStatus;
+  readonly vtpms: VtpmsStatus;
   readonly trust: TrustStatus;
   readonly migrations: readonly { readonly vm: string; readonly state: string; readonly peer: string }[];
 }
@@ -37,7 +37,7 @@ export async function agentFindings(
   try {
     status = (await askAgent(options, 'status')) as Status;
   } catch (error) {
-    return [nodeFinding(), bad('agent', (error as Error).message, START)];
+    return [nodeFinding(), bad('agent', (error as Error).message, agentRemedy)];
   }
   const { versions, migrations } = status;
   const told = Object.entries(versions).map(([name, text]) => `${name} ${text}`);
@@ -57,6 +57,7 @@ export async function agentFindings(
     }),
     ledgerFinding(status.ledger),
     rollbackFinding(status.rollback),
+    vtpmsFinding(status.vtpms),
     trustFinding(status.trust),
     ...peerFindings(status.trust),
     migrations.length === 0
@@ -97,61 +98,6 @@ function rollbackFinding({ counter, rolledBack, vms }: RollbackStatus): Finding 
     `the disk of this host was put back (seen ${new Date(rolledBack).toISOString()}); ${vms.length} VMs do not start: ${vms.join(', ')}`,
     'put the last disk back; else see of each VM that no other host holds it, and then tvmmp vm adopt',
   );
-}
-
-/** Whether the host satisfies its own policy now, not only when a VM comes or goes (SPEC 16). */
-function trustFinding({ rule, appraised, problem, quarantine }: TrustStatus): Finding {
-  if (rule === null)
-    return warning(
-      'trust',
-      'the policy has no quarantine: a host that has gone bad is noticed by its next migration alone',
-      'put "quarantine" into the next version of the policy',
-    );
-  if (quarantine !== null)
-    return bad(
-      'trust',
-      `quarantined since ${timeText(quarantine.since)}: ${quarantine.reason}`,
-      `tvmmp explain says what to do about ${quarantine.failed.join(', ')}; then it ends by itself`,
-    );
-  if (problem !== '') return bad('trust', `this host cannot appraise itself: ${problem}`, START);
-  const last = appraised === null ? 'not yet' : timeText(appraised);
-  return good('trust', `this host satisfies its policy (looked at ${last})`);
-}
-
-/** What the peers of this host found of it, and it of them (SPEC 16.4). */
-function peerFindings({ attested, peers }: TrustStatus): readonly Finding[] {
-  const refusing = attested.filter(({ outcome }) => outcome === 'refused');
-  const silent = attested.filter(({ outcome, problem }) => outcome !== 'refused' && problem !== '');
-  const refused = peers.filter(({ outcome }) => outcome === 'refused');
-  const names = (list: TrustStatus['attested']): string =>
-    list.map(({ address, peer }) => peer ?? address).join(', ');
-  return [
-    ...(refusing.length === 0
-      ? []
-      : [
-          bad(
-            'attested',
-            `refused by ${names(refusing)}`,
-            'tvmmp explain there says why; they send no VM here',
-          ),
-        ]),
-    ...(silent.length === 0
-      ? []
-      : [
-          warning(
-            'attested',
-            silent.map(({ address, problem }) => `${address}: ${problem}`).join('; '),
-            'see that their agents run, and that "peers" in the configuration names them',
-          ),
-        ]),
-    ...refused.map(({ host, since, reason }) =>
-      warning(
-        'peer',
-        `${host} is refused since ${timeText(since)}: ${reason}`,
-        `look at ${host}: tvmmp doctor there`,
-      ),
-    ),
-  ];
 }
 
 function nodeFinding(): Finding {

@@ -119,7 +119,7 @@ function addShow(migration: Command): void {
 const waiting: Readonly<Record<Migration['waitsFor'], string>> = {
   peer: 'the other host',
   'this-host': 'this host: its libvirt or TPM',
-  administrator: 'an administrator: two hosts disagree',
+  administrator: 'an administrator',
   nobody: 'nothing',
 };
 

@@ -27,6 +27,13 @@ export interface RollbackStatus {
   readonly vms: readonly string[];
 }
 
+/** Whether VMs came with the vTPMs that their proofs name (SPEC 4.5). */
+export interface VtpmsStatus {
+  /** Not read since they came; `problem`: why, '' where it is still to be done. */
+  readonly unread: readonly { readonly vm: string; readonly problem: string }[];
+  readonly exchanged: readonly { readonly vm: string; readonly since: number; readonly problem: string }[];
+}
+
 /** Whether the host satisfies its own policy (SPEC 16). */
 export interface TrustStatus {
   /** Null where the policy does not ask for it. */
@@ -66,6 +73,7 @@ export interface Status {
   readonly revocations: { readonly version: number; readonly ownReason: string | null };
   readonly ledger: LedgerStatus;
   readonly rollback: RollbackStatus;
+  readonly vtpms: VtpmsStatus;
   /** UUIDs of the VMs whose keys the authority's escrow key opens too; null where the policy has no escrow. */
   readonly escrow: readonly string[] | null;
   readonly trust: TrustStatus;
@@ -109,6 +117,7 @@ function statusText({
   revocations,
   ledger,
   rollback,
+  vtpms,
   escrow,
   trust,
   vms,
@@ -126,6 +135,7 @@ function statusText({
     ],
     ['ledger', ledgerText(ledger)],
     ['counter', rollbackText(rollback)],
+    ['vTPMs', vtpmsText(vtpms)],
     ['escrow', escrowText(escrow)],
     ['trust', trustText(trust)],
     ...peerFields(trust),
@@ -173,6 +183,17 @@ function rollbackText({ counter, rolledBack, vms }: RollbackStatus): string {
   return paint(
     'red',
     `THE DISK WAS PUT BACK (seen ${when}Z): ${vms.length} VMs do not start until they are adopted (tvmmp vm adopt)`,
+  );
+}
+
+function vtpmsText({ unread, exchanged }: VtpmsStatus): string {
+  const failed = unread.filter(({ problem }) => problem !== '');
+  const waiting = unread.length === 0 ? '' : `; ${unread.length} that came still to be read`;
+  const why = failed.map(({ problem }) => ` (${problem})`)[0] ?? '';
+  if (exchanged.length === 0) return `none is known to be another than its proof names${waiting}${why}`;
+  return paint(
+    'red',
+    exchanged.map(({ since, problem }) => `${problem} (seen ${timeText(since)})`).join('; '),
   );
 }
 

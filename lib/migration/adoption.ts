@@ -9,6 +9,7 @@ import { Refused } from './refused.ts';
 import { adoptRun } from './runs.ts';
 import type { Services } from './services.ts';
 import { isConflict } from './situation.ts';
+import { forgetReading } from './vtpm-identity.ts';
 
 /**
  * `tvmmp vm adopt` (SPEC 8.5): an administrator takes up the vTPM's state that lies there, although it is not the one that the VM stopped
@@ -33,6 +34,7 @@ export async function adopt(services: Services, vm: VmRecord): Promise<VmRecord>
       journal: (next) => {
         requireHolder(services, next);
         host.journal.putVtpmState({ vm: vm.uuid, standing: 'adopted', digest, time: host.now() });
+        forgetReading(host.journal, vm.uuid);
         return next;
       },
     },

@@ -11,6 +11,7 @@ import { Pace } from './pace.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import { isConflict } from './situation.ts';
+import { requireOwnVtpm } from './vtpm-identity.ts';
 
 /** An attestation and the proof that it is about, as files. */
 export interface Attested {
@@ -85,6 +86,7 @@ export class Attestations {
       throw new Refused(
         `hand-over-conflict: another host says that ${name} arrived there; see tvmmp migration list`,
       );
+    requireOwnVtpm(host.journal, record);
     return chain;
   }
 

@@ -18,6 +18,7 @@ import { Quotes } from './quotes.ts';
 import { SelfAppraisal } from './self-appraisal.ts';
 import { Slots } from './slots.ts';
 import { StepTimings } from './timings.ts';
+import { VtpmIdentities } from './vtpm-identity.ts';
 import { VtpmStates } from './vtpm-states.ts';
 
 /** What every part of a move shares, made once per agent. */
@@ -39,6 +40,8 @@ export interface Services {
   /** Whether it does by what its peers find, and what it finds of them. */
   readonly peerAttestations: PeerAttestations;
   readonly vtpmStates: VtpmStates;
+  /** Whether the vTPMs that came here are those that their proofs name. */
+  readonly vtpmIdentities: VtpmIdentities;
   /** Keys of VMs that leave, and of VMs that come: opened ahead, and together. */
   readonly keys: HeldKeys;
   /** Sources that will sign *departing*: together, where the TPM is slow. */
@@ -74,7 +77,8 @@ export function servicesOf(host: Host): Services {
   const anchor = new Anchor(host);
   const logs = new LogAppraisals(host);
   const commitments = new Gathering(host.timers, () => quotes.lastMs, 2);
-  const platform = new Platform(host, () => quotes.busy || anchor.busy || commitments.pending);
+  const isWanted = (): boolean => quotes.busy || anchor.busy || commitments.pending;
+  const platform = new Platform(host, isWanted);
   const keys = new HeldKeys(platform, host.timers);
   return {
     host,
@@ -99,6 +103,7 @@ export function servicesOf(host: Host): Services {
       self: host.identity.id.name,
       anchor,
     }),
+    vtpmIdentities: new VtpmIdentities(host, platform, isWanted),
     anchor,
     completedJobs: new Map(),
     timings: new StepTimings(),

@@ -7,6 +7,7 @@ import { requireMayLeave } from './quarantine.ts';
 import { requireProofSays } from './quarantine-entries.ts';
 import { hintTexts, Refused } from './refused.ts';
 import type { Services } from './services.ts';
+import { requireOwnVtpm } from './vtpm-identity.ts';
 
 /** Ways to migrate that would leave memory unprotected or a state that cannot be undone (SPEC 6.6). */
 const forbidden = ['postcopy', 'offline', 'unsafe'] as const satisfies readonly MigrationFlag[];
@@ -29,6 +30,7 @@ export async function checkSourceMayLeave(
     );
   }
   requireNotRolledBack(host.journal, record);
+  requireOwnVtpm(host.journal, record);
   requireMayLeave(host, record.name);
   requireProofSays(services, record);
   if (record.state !== 'running' && record.state !== 'paused') {

@@ -6,6 +6,7 @@ import { isConflict } from './situation.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
 import { adoptedRun, beginRun, requireLatestRun } from './runs.ts';
 import type { Services } from './services.ts';
+import { requireOwnVtpm } from './vtpm-identity.ts';
 
 /**
  * The third lock at start (SPEC 8.2): a protected VM starts or is restored only where the journal says that this host is its one
@@ -56,6 +57,7 @@ export async function admitStart(
         'and state on one of the two hosts that it gives the VM up (tvmmp migration resolve)',
     );
   }
+  requireOwnVtpm(host.journal, record);
   const adopted = domain.run !== null && adoptedRun(host.journal, domain.uuid) === domain.run;
   if (operation === 'restore' && record.state !== 'saved' && !adopted) {
     throw new Refused(

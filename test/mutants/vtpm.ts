@@ -5,7 +5,68 @@ const chain = 'test/unit/certificates/vtpm.test.ts';
 const issuing = 'test/unit/migration/vtpm-issuing.test.ts';
 const birth = 'test/unit/proof/vtpm-birth.test.ts';
 
+const identity = 'test/unit/migration/vtpm-identity.test.ts';
+
 export const vtpms = [
+  ...mutantsOf('lib/migration/vtpm-identity.ts', identity, [
+    {
+      name: 'vtpm-identity/compared',
+      defence: 'The vTPM that came with a VM is compared with the one that its proof names',
+      spec: '4.5',
+      find: 'if (reading === null || reading.found === reading.named) return null;',
+      replace: 'if (reading === null || reading.found !== "") return null;',
+      title:
+        'is found out where the state directory was exchanged for that of another vTPM under the same key',
+      test: 'test/native/vtpm-identity.test.ts',
+    },
+    {
+      name: 'vtpm-identity/from-seed',
+      defence: 'It is the seed that is asked, and not what lies in the place of the key',
+      spec: '4.5',
+      find: "own, from: 'seed', running",
+      replace: "own, from: 'place', running",
+      title:
+        'is another one where only what lies in the place of its endorsement key has the right name, and not its seed',
+    },
+    {
+      name: 'vtpm-identity/told',
+      defence: 'What could not be read is said',
+      spec: '4.5',
+      find: '      this.#problems.set(vm.uuid, problem);\n',
+      replace: '',
+      title: 'that cannot be read is said so, tried again, and keeps nobody from moving or starting',
+    },
+    {
+      name: 'vtpm-identity/epoch',
+      defence: 'Each arrival is looked at',
+      spec: '4.5',
+      find: 'return reading.epoch === epoch && reading.named',
+      replace: 'return reading.named',
+      title: 'is read anew when it has come again, as another one',
+    },
+  ]),
+  ...mutantsOf('lib/migration/start-gate.ts', identity, [
+    {
+      name: 'vtpm-identity/start',
+      defence: 'A VM that came with another vTPM does not start again',
+      spec: '8.2',
+      find: '  requireOwnVtpm(host.journal, record);\n',
+      replace: '  void requireOwnVtpm;\n',
+      title:
+        'goes nowhere, is attested to nobody and does not start again where it is another one than the proof names',
+    },
+  ]),
+  ...mutantsOf('lib/migration/source-checks.ts', identity, [
+    {
+      name: 'vtpm-identity/leave',
+      defence: 'A VM that came with another vTPM is offered to nobody',
+      spec: '6.6',
+      find: '  requireOwnVtpm(host.journal, record);\n',
+      replace: '  void requireOwnVtpm;\n',
+      title:
+        'goes nowhere, is attested to nobody and does not start again where it is another one than the proof names',
+    },
+  ]),
   ...mutantsOf('lib/certificates/vtpm-root.ts', chain, [
     {
       name: 'vtpm-ca/voucher',

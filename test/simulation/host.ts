@@ -142,8 +142,10 @@ export class SimulatedHost {
     sessions.start();
     services.platform.prepare();
     restingKeys.start();
+    services.vtpmIdentities.start();
     life.onEnd(() => {
       restingKeys.stop();
+      services.vtpmIdentities.stop();
     });
     await followEvents(services, sessions, lifeCycle);
     await lifeCycle.reconcileAll();

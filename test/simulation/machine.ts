@@ -15,6 +15,8 @@ export interface VtpmState {
   /** When swtpm wrote it: under another IV each time, so that no two files are alike. */
   written?: number;
   readonly key: string | null;
+  /** Public area of its endorsement key: that of the host of its birth, by which it is told from others. */
+  endorsement?: Uint8Array;
 }
 
 /** The agent as libvirt's hook finds it. */

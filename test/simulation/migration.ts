@@ -60,7 +60,7 @@ export async function migrate(
     source.lifecycle(domain, 'suspended', 'migrated');
     await step(source, 1, 30);
     check();
-    transfer(domain, incoming, to);
+    transfer(source, domain, incoming, to);
     await step(source, 0.2, 5);
     check();
     to.finish(incoming, paused, domain.metadata);
@@ -103,11 +103,13 @@ async function perform(source: Machine, domain: Domain, check: () => void): Prom
 }
 
 /** All of the state is over: memory and vTPM, the latter written to the destination's disk. */
-function transfer(domain: Domain, incoming: Domain, to: Machine): void {
+function transfer(source: Machine, domain: Domain, incoming: Domain, to: Machine): void {
   const version = domain.running?.version ?? -1;
   if (incoming.running !== null) incoming.running.version = version;
   const state = to.vtpms.get(domain.vm.uuid);
-  if (state !== undefined) Object.assign(state, { version, written: to.kernel.steps });
+  if (state === undefined) return;
+  const endorsement = source.vtpms.get(domain.vm.uuid)?.endorsement;
+  Object.assign(state, { version, written: to.kernel.steps, endorsement });
 }
 
 interface Attempt {

@@ -187,19 +187,25 @@ export function bridgeOf(machine: Machine, seals: Seals, mood: TpmMood, life: Li
     convertVtpmState: () => Promise.reject(new TvmmpError('internal', 'not in the simulation')),
     manufactureVtpm: ({ stateDir, own }) =>
       opening(() => {
-        machine.vtpms.set(stateDir.split('/').at(-2) ?? '', { version: 0, key: seals.open(own) });
+        const endorsement = own.receivePublic;
+        machine.vtpms.set(vmOf(stateDir), { version: 0, key: seals.open(own), endorsement });
         return cost;
       }),
-    vtpmEndorsementKey: ({ own }) =>
+    vtpmEndorsementKey: ({ own, stateDir }) =>
       opening(() => ({
         ...cost,
-        publicArea: own.receivePublic,
+        publicArea: machine.vtpms.get(vmOf(stateDir))?.endorsement ?? own.receivePublic,
         certificate: new Uint8Array(),
         issuer: new Uint8Array(),
       })),
     vtpmOwner: () => command(() => ({ uid: 0, gid: 0 })),
     peerCredentials: () => ({ pid: 1, uid: 0, gid: 0 }),
   };
+}
+
+/** libvirt names the directory of a vTPM by its VM. */
+function vmOf(stateDir: string): string {
+  return stateDir.split('/').at(-2) ?? '';
 }
 
 function hex(bytes: Uint8Array): string {

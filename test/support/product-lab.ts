@@ -69,6 +69,10 @@ export interface AgentStatus {
     readonly conflicts: readonly { readonly vm: string; readonly problem: string }[];
   };
   readonly rollback: { readonly rolledBack: number | null; readonly vms: readonly string[] };
+  readonly vtpms: {
+    readonly unread: readonly { readonly vm: string }[];
+    readonly exchanged: readonly { readonly problem: string }[];
+  };
   /** SPEC 16. */
   readonly trust: {
     readonly appraised: number | null;
@@ -314,6 +318,15 @@ export class ProductLab extends Lab {
     return this.eventually(`${guest.name} is ${state} for ${host}`, async () => {
       const vm = await this.vm(host, guest);
       return vm?.state === state ? vm : null;
+    });
+  }
+
+  /** Waits until the host has read the vTPM of a VM that came, and found it the one of its proof (SPEC 4.5). */
+  async vtpmRead(host: string, guest: Guest): Promise<void> {
+    await this.eventually(`${host} has read the vTPM of ${guest.name}`, async () => {
+      const { unread, exchanged } = (await this.agentStatus(host)).vtpms;
+      assert.deepEqual(exchanged, []);
+      return unread.some(({ vm }) => vm === guest.uuid) ? null : true;
     });
   }
 

@@ -35,6 +35,28 @@ export const state: readonly Attack[] = [
   },
   {
     row: 8,
+    attack:
+      'Another vTPM under the VM’s own key comes with a move: a former holder that kept the key, in the place of the source',
+    dimensions: ['data integrity', 'authentication'],
+    defence:
+      'After each arrival the host reads the endorsement key from the seed of the vTPM, and compares it with the proof; a VM with another one neither leaves nor starts again',
+    spec: '4.5',
+    tests: [
+      tests(
+        'test/native/vtpm-identity.test.ts',
+        'is found out where the state directory was exchanged for that of another vTPM under the same key',
+      ),
+      tests(
+        'test/unit/migration/vtpm-identity.test.ts',
+        'is told of as another one than the proof names, with the host that it came from, and runs on',
+        'goes nowhere, is attested to nobody and does not start again where it is another one than the proof names',
+        'is another one where only what lies in the place of its endorsement key has the right name, and not its seed',
+      ),
+    ],
+    limit: 'It is found out after the source has destroyed the true state (SPEC 4.5).',
+  },
+  {
+    row: 8,
     attack: 'Older vTPM state of the same VM is put back by root on the holder while the VM is off',
     dimensions: ['data integrity'],
     defence:

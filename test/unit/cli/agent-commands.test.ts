@@ -24,6 +24,7 @@ const status = {
   policy: { id: 'fleet', version: 3, digest: 'cd'.repeat(32) },
   revocations: { version: 4, ownReason: null },
   rollback: { counter: '41', rolledBack: null, vms: [] },
+  vtpms: { unread: [], exchanged: [] },
   escrow: null,
   trust: { rule: null, appraised: null, problem: '', quarantine: null, attested: [], peers: [] },
   ledger: { kind: 'sqlite', place: "this host's journal", problem: '', behind: [], conflicts: [] },
@@ -119,6 +120,24 @@ describe('tvmmp and the agent', () => {
   ] as const)
     it(`says of the trust in this host that it ${what}`, async () => {
       await agent.listen({ status: [{ result: { ...status, trust: { ...status.trust, ...change } } }] });
+      assert.match((await run('status')).stdout, shown);
+    });
+
+  for (const [what, change, shown] of [
+    ['are the right ones', {}, /^vTPMs {8}none is known to be another than its proof names$/m],
+    [
+      'cannot be read',
+      { unread: [{ vm: uuid, problem: 'no swtpm' }] },
+      /^vTPMs {8}none is .*; 1 that came still to be read \(no swtpm\)$/m,
+    ],
+    [
+      'are others',
+      { exchanged: [{ vm: uuid, since: 0, problem: 'vtpm-exchanged: web came with another vTPM' }] },
+      /^vTPMs {8}vtpm-exchanged: web came with another vTPM \(seen 1970-01-01 00:00:00Z\)$/m,
+    ],
+  ] as const)
+    it(`says of the vTPMs that came here that they ${what}`, async () => {
+      await agent.listen({ status: [{ result: { ...status, vtpms: { ...status.vtpms, ...change } } }] });
       assert.match((await run('status')).stdout, shown);
     });
 
