@@ -1,7 +1,10 @@
+import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import type { LogRules } from '../appraisal/log-rules.ts';
 import type { PolicyDraft } from '../appraisal/policy-text.ts';
+import type { QuarantineRule } from '../appraisal/quarantine-rule.ts';
 import type { Reference } from '../appraisal/reference.ts';
+import { limits } from '../limits.ts';
 import { collect, leaf, pcrList, positiveInteger } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
@@ -29,6 +32,7 @@ interface NewOptions extends CommonOptions {
   readonly state?: readonly string[];
   readonly reference?: readonly string[];
   readonly rules: readonly string[];
+  readonly quarantine?: QuarantineRule;
 }
 
 /** `tvmmp policy new`. */
@@ -49,6 +53,10 @@ export function addNew(policy: Command): void {
         'tvmmp policy new --id fleet --version 2 --reference alpha.json --rules secureBoot,images,commandLines,ima -o draft.json',
         'What tvmmp reference capture wrote.',
       ],
+      [
+        'tvmmp policy new --id fleet --version 3 --state alpha.json --quarantine 300:trusted -o draft.json',
+        'Hosts appraise themselves every five minutes; the VMs of one that fails may leave to hosts that are trusted.',
+      ],
     ],
   })
     .requiredOption('--id <id>', 'what the policy is called; it stays for all its versions')
@@ -65,22 +73,39 @@ export function addNew(policy: Command): void {
       (list: string) => list.split(','),
       [],
     )
+    .option(
+      '--quarantine <seconds[:leave]>',
+      'hosts appraise themselves at least so often; VMs of one that fails leave: never, trusted (default: never)',
+      quarantineRule,
+    )
     .option('--pcrs <list>', 'the PCRs that count', pcrList, pcrList('0-7'))
     .option('-o, --output <file>', 'write it there instead of to standard output')
     .action(async (options: NewOptions) => {
       const { formatPolicyDraft, parsePolicyText } = await import('../appraisal/policy.ts');
-      const { id, version, pcrs } = options;
+      const { id, version, pcrs, quarantine } = options;
       if (options.state === undefined && options.reference === undefined)
         throw usageError('a policy needs a state: give --state or --reference');
       const states = (options.state ?? []).map((file) => restrictTo(readState(file), pcrs));
       checkRules(options);
-      const bare = { id, version, pcrs, states };
+      const bare = { id, version, pcrs, states, ...(quarantine === undefined ? {} : { quarantine }) };
       const text = formatPolicyDraft(
         options.reference === undefined ? bare : await filledFrom(options.reference, options.rules, bare),
       );
       parsePolicyText(text);
       emit(text, options.output);
     });
+}
+
+/** `300`, or `300:trusted`, for commander (SPEC 16). */
+function quarantineRule(value: string): QuarantineRule {
+  const { selfAppraisalSecondsMin: least, selfAppraisalSecondsMax: most } = limits;
+  const [, digits, leave = 'never'] = /^(\d{1,6})(?::(never|trusted))?$/.exec(value) ?? [];
+  const everySeconds = Number(digits);
+  if (digits === undefined || everySeconds < least || everySeconds > most)
+    throw new InvalidArgumentError(
+      `It is ${least} to ${most} seconds, and :never or :trusted after them, as in 300:trusted.`,
+    );
+  return { everySeconds, leave: leave === 'trusted' ? 'trusted' : 'never' };
 }
 
 function checkRules({ rules, reference }: NewOptions): void {
