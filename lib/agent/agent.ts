@@ -148,8 +148,10 @@ async function assemble(
     await tellInProofs(services);
   };
   services.selfAppraisal.begin();
+  services.silentPeers.start();
   closers.push(() => {
     services.selfAppraisal.end();
+    services.silentPeers.stop();
   });
   const admission = new Admission(services, sessions);
   const hooks = hookHandler({ services, sessions, admission, lifeCycle });

@@ -136,11 +136,17 @@ function status({ config, services, revocations }: MethodParts): unknown {
     trust: {
       ...services.selfAppraisal.status(),
       attested: services.peerAttestations.status(),
-      peers: peerStandings(host),
+      peers: peersSeen(services),
     },
     vms: host.journal.vms().map(summary),
     migrations: openMigrations(services),
   };
+}
+
+/** What is known of each host that has attested itself here, and whether it has gone on with it. */
+function peersSeen({ host, silentPeers }: Services): readonly object[] {
+  const silent = silentPeers.status();
+  return peerStandings(host).map((standing) => ({ ...standing, silent: silent.has(standing.host) }));
 }
 
 /** A policy never goes back (SPEC 10): checked against the one on disk, written, then in force. */

@@ -50,6 +50,7 @@ export function trustFinding({ rule, appraised, problem, quarantine }: TrustStat
 export function peerFindings({ attested, peers }: TrustStatus): readonly Finding[] {
   const refusing = attested.filter(({ outcome }) => outcome === 'refused');
   const silent = attested.filter(({ outcome, problem }) => outcome !== 'refused' && problem !== '');
+  const mute = peers.filter(({ silent }) => silent);
   const refused = peers.filter(({ outcome }) => outcome === 'refused');
   const names = (list: TrustStatus['attested']): string =>
     list.map(({ address, peer }) => peer ?? address).join(', ');
@@ -72,6 +73,13 @@ export function peerFindings({ attested, peers }: TrustStatus): readonly Finding
             'see that their agents run, and that "peers" in the configuration names them',
           ),
         ]),
+    ...mute.map(({ host, time }) =>
+      warning(
+        'peer',
+        `${host} attested itself here until ${timeText(time)}, and is silent since`,
+        `see that its agent runs and reaches this host, and that its "peers" names this one; where it is retired, tvmmp authority revoke`,
+      ),
+    ),
     ...refused.map(({ host, since, reason }) =>
       warning(
         'peer',

@@ -59,6 +59,9 @@ export interface TrustStatus {
     readonly host: string;
     readonly outcome: 'accepted' | 'refused';
     readonly since: number;
+    /** When it attested itself last, milliseconds since 1970, and whether it should have since. */
+    readonly time: number;
+    readonly silent: boolean;
     readonly reason: string;
   }[];
 }
@@ -209,12 +212,12 @@ function peerFields({ attested, peers }: TrustStatus): readonly (readonly [strin
     if (problem !== '') return ['attested to', paint('red', `${peer ?? address} cannot be told: ${problem}`)];
     return ['attested to', `${peer ?? address} (${outcome ?? 'not yet'})`];
   });
-  const from = peers.map(({ host, outcome, since, reason }): readonly [string, string] => [
-    'peer',
-    outcome === 'accepted'
-      ? `${host} satisfies the policy`
-      : paint('red', `${host} REFUSED since ${timeText(since)}: ${reason}`),
-  ]);
+  const from = peers.map(({ host, outcome, since, time, silent, reason }): readonly [string, string] => {
+    const late = silent ? paint('yellow', `; SILENT since ${timeText(time)}`) : '';
+    if (outcome === 'refused')
+      return ['peer', `${paint('red', `${host} REFUSED since ${timeText(since)}: ${reason}`)}${late}`];
+    return ['peer', `${host} ${silent ? 'satisfied' : 'satisfies'} the policy${late}`];
+  });
   return [...to, ...from];
 }
 

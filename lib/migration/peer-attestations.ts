@@ -9,6 +9,7 @@ import type { Channel } from '../protocol/channel.ts';
 import { checkPeerHello, noVm } from '../protocol/hello.ts';
 import type { EvidenceMessage, Hello, Message } from '../protocol/messages.ts';
 import { ProtocolViolation, requireSession } from '../protocol/step.ts';
+import { nameOf } from '../tpm/public-area.ts';
 import { groundOf, ownHello, statements } from './hello.ts';
 import { ListExchange } from './list-exchange.ts';
 import { ESSENTIAL } from './log-appraisals.ts';
@@ -154,7 +155,7 @@ export class PeerAttestations {
       const genuine = ESSENTIAL.every((name) =>
         verdict.checks.some((check) => check.name === name && check.outcome === 'pass'),
       );
-      if (genuine) noteStanding(host, verdict);
+      if (genuine) noteStanding(host, verdict, nameOf(peer.akPublic));
       else
         host.log.warn({ peer: channel.peerName, reason: verdictReason(verdict) }, 'not a peer’s attestation');
       await talk.send(

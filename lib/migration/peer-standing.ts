@@ -1,6 +1,7 @@
 /** What this host has found about hosts that attest themselves to it (SPEC 16.4), and what it does not do with those that failed. */
 import type { Verdict } from '../appraisal/verdict.ts';
 import { failedChecks, isAccepted, verdictReason } from '../appraisal/verdict.ts';
+import { hex } from '../encoding/hex.ts';
 import type { Journal } from '../ledger/journal.ts';
 import type { ChainState } from '../proof/chain.ts';
 import type { Host } from './host.ts';
@@ -10,6 +11,8 @@ import { noteRefusal, Refused } from './refused.ts';
 /** The latest word on a host, as the journal has it. */
 export interface PeerStanding {
   readonly host: string;
+  /** Name of the AK that it attested itself with, hexadecimal; journals of before have none. */
+  readonly ak?: string;
   readonly outcome: 'accepted' | 'refused';
   /** When this outcome was first found, and when it was last, milliseconds since 1970. */
   readonly since: number;
@@ -36,13 +39,14 @@ function standingOf({ journal }: Pick<Host, 'journal'>, host: string): PeerStand
 }
 
 /** Keeps a verdict, on disk before it is told. One about a host that did not prove to be the one that it says it is is not kept. */
-export function noteStanding(host: Host, verdict: Verdict): void {
+export function noteStanding(host: Host, verdict: Verdict, akName: Uint8Array): void {
   const before = standingOf(host, verdict.peer);
   const outcome = isAccepted(verdict) ? 'accepted' : 'refused';
   const reason = outcome === 'accepted' ? '' : verdictReason(verdict);
   const failed = failedChecks(verdict).map(({ name }) => name);
   const since = before?.outcome === outcome ? before.since : verdict.time;
-  const next: PeerStanding = { host: verdict.peer, outcome, since, time: verdict.time, reason, failed };
+  const { peer, time } = verdict;
+  const next: PeerStanding = { host: peer, ak: hex(akName), outcome, since, time, reason, failed };
   host.journal.putSetting(prefix + verdict.peer, JSON.stringify(next));
   if (before?.outcome === outcome && before.reason === reason) return;
   const about = { peer: verdict.peer, failed, reason };

@@ -16,6 +16,7 @@ import { PeerAttestations } from './peer-attestations.ts';
 import { Platform } from './platform.ts';
 import { Quotes } from './quotes.ts';
 import { SelfAppraisal } from './self-appraisal.ts';
+import { SilentPeers } from './silent-peers.ts';
 import { Slots } from './slots.ts';
 import { StepTimings } from './timings.ts';
 import { VtpmIdentities } from './vtpm-identity.ts';
@@ -39,6 +40,8 @@ export interface Services {
   readonly selfAppraisal: SelfAppraisal;
   /** Whether it does by what its peers find, and what it finds of them. */
   readonly peerAttestations: PeerAttestations;
+  /** Of whom it has not heard for long. */
+  readonly silentPeers: SilentPeers;
   readonly vtpmStates: VtpmStates;
   /** Whether the vTPMs that came here are those that their proofs name. */
   readonly vtpmIdentities: VtpmIdentities;
@@ -91,6 +94,7 @@ export function servicesOf(host: Host): Services {
     escrow: new Escrow(host, platform, chains),
     selfAppraisal: new SelfAppraisal({ host, quotes, logs, platform }),
     peerAttestations: new PeerAttestations({ host, quotes, logs, platform }),
+    silentPeers: new SilentPeers(host),
     keys,
     commitments,
     attesting: new Company(host.timers, () => quotes.lastMs),

@@ -154,8 +154,10 @@ export class SimulatedHost {
       await tellInProofs(services);
     };
     services.selfAppraisal.begin();
+    services.silentPeers.start();
     life.onEnd(() => {
       services.selfAppraisal.end();
+      services.silentPeers.stop();
     });
     const admission = new Admission(services, sessions);
     const handler = hookHandler({ services, sessions, admission, lifeCycle });

@@ -148,8 +148,10 @@ describe('tvmmp and the agent', () => {
       { address: 'delta:16515', peer: 'delta', outcome: 'accepted', time: 0, problem: '' },
     ];
     const peers = [
-      { host: 'delta', outcome: 'accepted', since: 0, time: 0, reason: '', failed: [] },
-      { host: 'evil', outcome: 'refused', since: 0, time: 0, reason: 'ima-files: x', failed: ['ima-files'] },
+      { host: 'delta', outcome: 'accepted', since: 0, time: 0, silent: false, reason: '' },
+      { host: 'evil', outcome: 'refused', since: 0, time: 0, silent: false, reason: 'ima-files: x' },
+      { host: 'mute', outcome: 'accepted', since: 0, time: 60_000, silent: true, reason: '' },
+      { host: 'gone', outcome: 'refused', since: 0, time: 60_000, silent: true, reason: 'pcr-state: y' },
     ];
     await agent.listen({
       status: [{ result: { ...status, trust: { ...status.trust, attested, peers } } }],
@@ -161,6 +163,8 @@ describe('tvmmp and the agent', () => {
       /^attested to {2}delta \(accepted\)$/m,
       /^peer {9}delta satisfies the policy$/m,
       /^peer {9}evil REFUSED since 1970-01-01 00:00:00Z: ima-files: x$/m,
+      /^peer {9}mute satisfied the policy; SILENT since 1970-01-01 00:01:00Z$/m,
+      /^peer {9}gone REFUSED since 1970-01-01 00:00:00Z: pcr-state: y; SILENT since 1970-01-01 00:01:00Z$/m,
     ])
       assert.match(stdout, line);
   });

@@ -194,7 +194,8 @@ describe('a host that attests itself to its peers (SPEC 16.4)', () => {
       .filter(({ text }) => text.startsWith('this host could not attest'));
     assert.ok(tries.length >= 4 && tries.length <= 12, String(tries.length));
     stage.alpha.startAgent();
-    await stage.pass(later);
+    // Its longest pause, and the next time that it looks at the clock.
+    await stage.pass(later + 20_000);
     assert.deepEqual([told()?.problem, told()?.outcome], ['', 'accepted']);
   });
 
@@ -242,5 +243,61 @@ describe('a host that attests itself to its peers (SPEC 16.4)', () => {
     stage.world.beta.tpm.pcrs = booted.pcrs;
     await stage.pass(20_000);
     assert.deepEqual(standing(stage.alpha)?.failed, ['ima-files']);
+  });
+
+  describe('that falls silent', () => {
+    const silent = (): readonly string[] => [...stage.alpha.agent!.services.silentPeers.status()];
+    const said = (): boolean => stage.hasLogged(stage.alpha, /has fallen silent .*beta\.test/);
+
+    it('is said to be so after three periods, and not before; and nothing is taken away from it', async () => {
+      await open();
+      await stage.pass(4 * later);
+      assert.deepEqual([silent(), said()], [[], false]);
+      silence(stage.beta);
+      await stage.pass(1.9 * later);
+      assert.deepEqual([silent(), said()], [[], false]);
+      await stage.pass(1.2 * later);
+      assert.deepEqual([silent(), said()], [['beta.test'], true]);
+      assert.equal(standing(stage.alpha)?.outcome, 'accepted');
+      const vm = await stage.vm(stage.alpha);
+      await stage.virsh(vm, stage.alpha, stage.beta);
+      assert.equal(stage.record(stage.beta, vm).holder, 'beta.test');
+    });
+
+    it('is not any more once it attests itself again', async () => {
+      await open();
+      stage.beta.killAgent();
+      await stage.pass(4 * later);
+      assert.deepEqual(silent(), ['beta.test']);
+      stage.beta.startAgent();
+      await stage.pass(30_000);
+      assert.deepEqual(silent(), []);
+      assert.ok(stage.hasLogged(stage.alpha, /was silent attests itself again/));
+    });
+
+    it('is given its time anew by a peer whose agent was down, and by one with another policy', async () => {
+      await open();
+      silence(stage.beta);
+      stage.alpha.killAgent();
+      await stage.pass(4 * later);
+      stage.alpha.startAgent();
+      await stage.pass(1.9 * later);
+      assert.deepEqual(silent(), []);
+      rule('never');
+      await stage.pass(1.9 * later);
+      assert.deepEqual(silent(), []);
+      await stage.pass(1.2 * later);
+      assert.deepEqual(silent(), ['beta.test']);
+    });
+
+    it('is expected no more once it is revoked', async () => {
+      await open();
+      silence(stage.beta);
+      await stage.pass(4 * later);
+      assert.deepEqual(silent(), ['beta.test']);
+      stage.alpha.revocations.learn(revocationsOf(stage.world, 1, [stage.world.beta], stage.kernel.time));
+      await stage.pass(20_000);
+      assert.deepEqual(silent(), []);
+    });
   });
 });
