@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'policy-invalid'
   | 'enrolment-refused'
   | 'authority-invalid'
+  | 'rescue-refused'
   // event logs and IMA lists
   | 'event-log-invalid'
   | 'ima-list-invalid'

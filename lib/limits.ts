@@ -56,6 +56,8 @@ export const limits = {
   expressionDepthMax: 32,
   /** Items of one list in a rule of a policy. */
   policyRuleItemsMax: 10_000,
+  /** A rescue, or the request for one: a proof, and what the lost host's journal says besides. */
+  rescueBytesMax: 66 * 1024 * 1024,
   /** A tenant policy: its condition and a key. */
   tenantPolicyBytesMax: 4 * 1024,
   /** An attestation result: 20,000 stays, with attributes as hosts usually have them. */

@@ -22,4 +22,5 @@ export type ControlReply =
   /** `refused` is a decision (exit 1), anything else a code of lib/errors.ts (exit 2 or 3). */
   | { readonly error: { readonly code: string; readonly message: string } };
 
+/** Of a request or a reply: a rescue (`limits.rescueBytesMax`) in base64 is the longest. */
 export const controlLineBytesMax = 96 * 1024 * 1024;

@@ -5,6 +5,7 @@ import { TvmmpError } from '../errors.ts';
 import type { Log } from '../migration/host.ts';
 import { Refused } from '../migration/refused.ts';
 import type { Bridge } from '../native/bridge.ts';
+import { controlLineBytesMax } from './control-protocol.ts';
 import type { ControlReply, ControlRequest, Progress } from './control-protocol.ts';
 import { listenUnix } from './hook-server.ts';
 import { peerCredentials } from './peer-credentials.ts';
@@ -14,8 +15,6 @@ export type ControlMethod = (
   params: Readonly<Record<string, unknown>>,
   progress: (progress: Progress) => void,
 ) => Promise<unknown>;
-
-const requestBytesMax = 4 * 1024 * 1024;
 
 /** Serves the operator's CLI over a UNIX socket. Root alone: whoever may ask the agent may move VMs. */
 export function serveControl(
@@ -42,7 +41,7 @@ function serve(socket: Socket, methods: Readonly<Record<string, ControlMethod>>,
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
     received += chunk.length;
-    if (received > requestBytesMax) socket.destroy();
+    if (received > controlLineBytesMax) socket.destroy();
   });
   const lines = createInterface({ input: socket });
   lines.on('error', () => socket.destroy());

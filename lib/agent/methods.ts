@@ -11,6 +11,7 @@ import { depart } from '../migration/departure.ts';
 import type { PolicyInForce } from '../migration/host.ts';
 import { peerStandings } from '../migration/peer-standing.ts';
 import { protect, unprotect } from '../migration/protection.ts';
+import { rescue } from '../migration/rescue.ts';
 import type { RestingKeys } from '../migration/resting-keys.ts';
 import type { Services } from '../migration/services.ts';
 import type { Sessions } from '../migration/sessions.ts';
@@ -62,6 +63,15 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       const vm = find(services, text(params, 'vm'));
       const { run } = params;
       return summary(await (typeof run === 'number' ? adoptMemory(services, vm, run) : adopt(services, vm)));
+    },
+    'vm.rescuer': () => {
+      const { akCertificate, receivePublic } = host.identity;
+      return Promise.resolve({ akCertificate: base64(akCertificate), receivePublic: base64(receivePublic) });
+    },
+    'vm.rescue': async (params) => {
+      if (params['accepted'] !== true)
+        throw new TvmmpError('usage-invalid', 'a VM can only be taken up with its risk accepted');
+      return summary(await rescue(services, Uint8Array.from(Buffer.from(text(params, 'rescue'), 'base64'))));
     },
     'vm.attest': async (params) => {
       const vm = find(services, text(params, 'vm'));

@@ -19,7 +19,7 @@ export async function initEscrow(
   directory: string,
   passphrase: EscrowPassphrase,
 ): Promise<Uint8Array> {
-  const keyFile = join(directory, KEY_FILE);
+  const keyFile = escrowKeyPath(directory);
   if (!existsSync(join(directory, 'root.pem')))
     throw invalid(`${directory} is not an authority's directory: no root.pem`);
   if (existsSync(keyFile) || existsSync(join(directory, PUBLIC_FILE)))
@@ -34,6 +34,11 @@ export async function initEscrow(
   } finally {
     rmSync(staged, { force: true });
   }
+}
+
+/** Where the private half is, unless it is kept elsewhere. */
+export function escrowKeyPath(directory: string): string {
+  return join(directory, KEY_FILE);
 }
 
 function invalid(message: string): TvmmpError {

@@ -6,9 +6,10 @@ import Database from 'better-sqlite3';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import { enrolmentError } from './enrolment-error.ts';
+import { RESCUE_SCHEMA, RescueTable } from './rescue-table.ts';
 import { REVOCATION_SCHEMA, RevocationTable } from './revocation-table.ts';
 
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 const SCHEMA = `
 CREATE TABLE enrolment (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,7 +35,7 @@ CREATE TABLE policy (
   time INTEGER NOT NULL,
   UNIQUE (id, version)
 ) STRICT;
-${REVOCATION_SCHEMA}`;
+${REVOCATION_SCHEMA}${RESCUE_SCHEMA}`;
 
 /** One host's enrolment. Names of keys are TPM names, certificates DER, times milliseconds since 1970. */
 export interface Enrolment {
@@ -68,6 +69,8 @@ export class Registry {
   readonly #db: Database.Database;
   /** Who is revoked, and every list of them that was signed. */
   readonly revocations: RevocationTable;
+  /** Which VMs were given to another host, because theirs was lost. */
+  readonly rescues: RescueTable;
 
   /** Opens the register in `file`; `create` makes a new one. */
   constructor(file: string, options: { readonly create: boolean }) {
@@ -87,12 +90,15 @@ export class Registry {
           this.#db.exec('ALTER TABLE enrolment ADD COLUMN vtpmCa BLOB; PRAGMA user_version = 3'),
         )
         .immediate();
+    if (this.#db.pragma('user_version', { simple: true }) === 3)
+      this.#db.transaction(() => this.#db.exec(`${RESCUE_SCHEMA} PRAGMA user_version = 4`)).immediate();
     const version = this.#db.pragma('user_version', { simple: true });
     if (version !== SCHEMA_VERSION) {
       this.#db.close();
       throw new TvmmpError('authority-invalid', `the register ${file} is not of version ${SCHEMA_VERSION}`);
     }
     this.revocations = new RevocationTable(this.#db);
+    this.rescues = new RescueTable(this.#db);
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { base64 } from '../encoding/base64.ts';
 import { leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
+import { addRelease, escrowPassphrase } from './escrow-release.ts';
 import { print, printJson } from './output.ts';
 
 interface EscrowOptions extends CommonOptions {
@@ -46,10 +47,5 @@ export function addEscrow(authority: Command): void {
           `  "escrow": ${JSON.stringify(member.escrow)}`,
         );
     });
-}
-
-/** The file that native code reads the passphrase from: it never enters JavaScript. */
-function escrowPassphrase(file: string | undefined): { readonly passphraseFile?: string } {
-  if (file === undefined) return {};
-  return { passphraseFile: file === '-' ? '/dev/stdin' : file };
+  addRelease(escrow);
 }

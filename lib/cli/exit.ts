@@ -11,6 +11,7 @@ const refusals: ReadonlySet<string> = new Set<ErrorCode | 'refused'>([
   'enrolment-refused',
   'peer-untrusted',
   'policy-invalid',
+  'rescue-refused',
   'seal-refused',
   'session-replayed',
   'vm-protected',

@@ -1,4 +1,5 @@
 /** A proof as people and scripts read it: its timeline, who held the VM, and what is wrong with it. */
+import type { RecoveryStatement } from '../appraisal/recovery.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import { hex } from '../encoding/hex.ts';
 import { decodeEntry, entryHash } from '../proof/entry.ts';
@@ -113,6 +114,10 @@ export function proofJson(proof: VerifiedProof): Readonly<Record<string, unknown
     policy: { id: head.policy.id, version: head.policy.version, digest: hex(head.policy.digest) },
     tenant: tenantJson(proof),
     holdings: holdingsOf(proof).map(holdingJson),
+    recoveries: [...proof.recoveries].map(([sequence, { lost, to, issuedAt, state }]) => ({
+      ...{ sequence, lost: lost.name, to: to.name, issuedAt: issuedAt.getTime() },
+      state: state === null ? null : hex(state),
+    })),
     entries: timelineOf(proof),
   };
 }
@@ -153,7 +158,10 @@ function fromJson({ checkpoint }: VerifiedProof): unknown {
 export function proofText(proof: VerifiedProof): readonly string[] {
   const { head } = proof;
   const holdings = holdingsOf(proof);
-  const owing = holdings.filter(({ until, destroyed }) => until !== null && destroyed === null);
+  const lost = new Set([...proof.recoveries.values()].map(({ epoch }) => epoch));
+  const owing = holdings.filter(
+    ({ epoch, until, destroyed }) => until !== null && destroyed === null && !lost.has(epoch),
+  );
   const adopted = proof.entries.filter(({ entry }) => entry.kind === 'adopted');
   const quarantined = proof.entries.filter(({ entry }) => entry.kind === 'quarantined');
   return [
@@ -173,12 +181,15 @@ export function proofText(proof: VerifiedProof): readonly string[] {
       ...tenantFields(proof),
     ]),
     '',
-    ...holdingsText(holdings),
+    ...holdingsText(holdings, lost),
     ...owing.map(({ host, epoch }) =>
       paint(
         'yellow',
         `${host.name} has not signed (in this proof) that its copy of epoch ${epoch} is destroyed`,
       ),
+    ),
+    ...[...proof.recoveries].map(([sequence, statement]) =>
+      paint('yellow', recoveryText(sequence, statement)),
     ),
     ...adopted.map(({ entry: { sequence, host, time } }) =>
       paint(
@@ -194,6 +205,13 @@ export function proofText(proof: VerifiedProof): readonly string[] {
     ),
     ...(head.quarantined ? [paint('red', `${head.holder.name} is quarantined since`)] : []),
   ];
+}
+
+/** Who took the VM up without its holder's word, and by whose. */
+function recoveryText(sequence: number, { lost, to, issuedAt, state }: RecoveryStatement): string {
+  const vtpm =
+    state === null ? 'its vTPM may have gone back' : 'with the vTPM state that it stopped with there';
+  return `entry ${sequence}: the authority stated at ${timeText(issuedAt.getTime())} that ${lost.name} is lost, and ${to.name} took the VM up: ${vtpm}`;
 }
 
 /** Each host that took the VM under it satisfied it: verification says so. */
@@ -213,7 +231,7 @@ function fromText({ checkpoint }: VerifiedProof): string {
 }
 
 /** Who had the VM, where and when. */
-function holdingsText(holdings: readonly Holding[]): readonly string[] {
+function holdingsText(holdings: readonly Holding[], lost: ReadonlySet<number>): readonly string[] {
   const rows = holdings.map(({ epoch, host, since, until, destroyed, pcrStates, policies, attributes }) => [
     String(epoch),
     attributes.size === 0 ? host.name : `${host.name} (${attributesText(attributes)})`,
@@ -221,7 +239,7 @@ function holdingsText(holdings: readonly Holding[]): readonly string[] {
     until === null ? 'now' : timeText(until),
     policies.map(({ id, version }) => `${id} v${version}`).join(', '),
     pcrStates.join(', '),
-    destructionText(until, destroyed),
+    lost.has(epoch) ? 'the host is lost' : destructionText(until, destroyed),
   ]);
   return table(['EPOCH', 'HOST', 'FROM (UTC)', 'UNTIL', 'POLICY', 'PCR STATE', 'COPY DESTROYED'], rows);
 }

@@ -12,7 +12,7 @@ export function tenantProofFault(proof: VerifiedProof, key: KeyObject): string |
   if (!bytesEqual(tenant.keyDigest, spkiDigest(key)))
     return `its tenant policy is signed by another key, ${hex(tenant.keyDigest)}`;
   const bound = entries.findIndex(({ entry }) => entry.kind === 'bound');
-  const arrived = entries.findIndex(({ entry }) => entry.kind === 'arrived');
+  const arrived = entries.findIndex(({ entry: { kind } }) => kind === 'arrived' || kind === 'recovered');
   if (checkpoint === null && arrived >= 0 && arrived < bound)
     return 'the VM moved before it had a tenant policy';
   return null;

@@ -12,6 +12,7 @@ import { print, printJson } from './output.ts';
 import { vmTable } from './status.ts';
 import { addAttest } from './vm-attest.ts';
 import { addCertificate } from './vm-certificate.ts';
+import { addRescue } from './vm-rescue.ts';
 
 /** `tvmmp vm`. */
 export function addVm(program: Command): void {
@@ -28,6 +29,7 @@ export function addVm(program: Command): void {
   addTenantPolicy(vm);
   addAttest(vm);
   addCertificate(vm);
+  addRescue(vm);
 }
 
 function addList(vm: Command): void {

@@ -234,6 +234,11 @@ export class Journal {
     return this.#vtpms.isPast(vm, digest);
   }
 
+  /** What a vTPM's state was before, the latest last. */
+  pastVtpmStates(vm: string): readonly Uint8Array[] {
+    return this.#vtpms.past(vm);
+  }
+
   /** The state file is gone; what it was stays known. */
   removeVtpmState(vm: string): void {
     this.#changes += 1;

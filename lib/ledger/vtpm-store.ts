@@ -37,6 +37,14 @@ export class VtpmStore {
     );
   }
 
+  /** All of them, the latest last. */
+  past(vm: string): readonly Uint8Array[] {
+    return this.#statements
+      .prepare<[string], { digest: Uint8Array }>('SELECT digest FROM vtpm_past WHERE vm = ? ORDER BY id')
+      .all(vm)
+      .map(({ digest }) => digest);
+  }
+
   /** The file is gone from here. What it was stays known: nobody shall bring that back. */
   remove(vm: string): void {
     const before = this.get(vm)?.digest ?? null;

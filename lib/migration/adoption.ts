@@ -97,8 +97,8 @@ function requireHolder({ host }: Services, record: VmRecord): void {
     throw new Refused(`${name} is ${state} according to its proof; shut it down first`);
 }
 
-/** The key has to open it, and it has to be this VM's vTPM. */
-async function requireItsOwn({ host, platform }: Services, vm: VmRecord): Promise<void> {
+/** The key has to open it, and it has to be this VM's vTPM. Throws `Refused`, and what opening a key may. */
+export async function requireItsOwn({ host, platform }: Services, vm: VmRecord): Promise<void> {
   const { publicArea } = await platform.withKey(vm, (own) =>
     host.bridge.vtpmEndorsementKey({ stateDir: host.files.vtpmStateDirectory(vm.uuid), own }),
   );

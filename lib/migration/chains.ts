@@ -17,14 +17,13 @@ import {
 import type { Entry, EntryKind, SignedEntry } from '../proof/entry.ts';
 import { readSummary, summaryDigest, summaryOf } from '../proof/checkpoint.ts';
 import { encodeProof } from '../proof/proof.ts';
-import type { Proof } from '../proof/proof.ts';
-import { proofFrom } from '../proof/shorten.ts';
 import { limits } from '../limits.ts';
 import { requireNotRolledBack } from './anchor.ts';
 import { credentialsOf, ownCredentials } from './credentials.ts';
 import type { Host } from './host.ts';
 import { KeyedMutex } from './mutex.ts';
 import { Refused } from './refused.ts';
+import { storedProof, storedProofFrom } from './stored-proof.ts';
 import type { TenantInForce } from './tenant.ts';
 import type { Quotes, Signed } from './quotes.ts';
 
@@ -46,6 +45,8 @@ export interface AppendOptions {
   readonly checkpoint?: boolean;
   /** The tenant policy that a *bound* entry names: kept with the chain, as the proof needs it. */
   readonly tenant?: TenantInForce;
+  /** Signed documents (DSSE) that an entry names: kept with the chain too. */
+  readonly documents?: readonly string[];
   /** State that the VM is in on this host afterwards; by default what the chain says. */
   readonly state?: VmState;
   /** Runs in the same durable write; what it changes of the record is put with it. */
@@ -60,6 +61,9 @@ const afterRollback: ReadonlySet<EntryKind> = new Set([
   'stopped',
   'adopted',
 ]);
+
+/** Kinds by which another host becomes the holder. */
+const opensEpoch: ReadonlySet<EntryKind> = new Set(['arrived', 'recovered']);
 
 /** What was added. */
 export interface Appended extends Signed {
@@ -141,14 +145,7 @@ export class Chains {
 
   /** Bytes of the proof file of a VM, as far back as this host has its history without a gap. Throws `vm-unknown`. */
   proof(uuid: string): Uint8Array {
-    const { journal } = this.#host;
-    const begins = journal.historyBegins(uuid) ?? 0;
-    const length = (journal.vm(uuid)?.sequence ?? 0) - begins + 1;
-    const tooLong = length > limits.proofEntriesMax;
-    const first = tooLong
-      ? (journal.firstSummaryFrom(uuid, begins + length - limits.proofEntriesMax) ?? begins)
-      : begins;
-    return encodeProof(this.#proofFrom(uuid, first, this.#host.journal.summary(uuid, first)));
+    return storedProof(this.#host.journal, uuid);
   }
 
   /**
@@ -160,7 +157,7 @@ export class Chains {
     const base = this.#checkpoints(uuid).find(({ entry }) => !sameHost(entry.host, this.#host.identity.id));
     return base === undefined
       ? this.proof(uuid)
-      : encodeProof(this.#proofFrom(uuid, base.entry.sequence, base.summary));
+      : encodeProof(storedProofFrom(this.#host.journal, uuid, base.entry.sequence, base.summary));
   }
 
   /** Whether this host has signed no checkpoint within the last entries, or none under the policy in force. */
@@ -181,23 +178,6 @@ export class Chains {
       const signed = journal.entry(uuid, sequence);
       return signed === null ? [] : [{ entry: decodeEntry(decodeSignedEntry(signed).entry), summary: bytes }];
     });
-  }
-
-  #proofFrom(uuid: string, first: number, summary: Uint8Array | null): Proof {
-    const { journal } = this.#host;
-    const entries = journal.entries(uuid, first).map(decodeSignedEntry);
-    if (entries.length === 0) throw new TvmmpError('vm-unknown', `this host has no proof of VM ${uuid}`);
-    const credentials = journal.credentials(uuid);
-    const all: Proof = {
-      summary,
-      entries,
-      departures: journal.departures(uuid).map(decodeSignedEntry),
-      certificates: credentials.filter(({ kind }) => kind === 'certificate').map(({ bytes }) => bytes),
-      policies: credentials
-        .filter(({ kind }) => kind === 'policy')
-        .map(({ bytes }) => Buffer.from(bytes).toString('utf8')),
-    };
-    return proofFrom(all, first, summary);
   }
 
   /** Begins a VM's chain with *created*, and its record with it; where there is a tenant, *bound* follows under the same quote. */
@@ -306,7 +286,10 @@ export class Chains {
         if (index === 0 && summary !== null) journal.putSummary(record.uuid, sequence, summary);
       });
       // What the proof needs to be verified without us.
-      const told = { certificates: [], policies: tenant === undefined ? [] : [tenant.envelope] };
+      const told = {
+        certificates: [],
+        policies: [...(tenant === undefined ? [] : [tenant.envelope]), ...(options.documents ?? [])],
+      };
       journal.putCredentials(record.uuid, [...ownCredentials(this.#host), ...credentialsOf(told)]);
       this.onGrown(next);
     });
@@ -325,7 +308,7 @@ export class Chains {
       const entry: Entry = {
         ...this.#signer(),
         vm: record.uuid,
-        epoch: (state?.epoch ?? 0) + (draft.kind === 'arrived' ? 1 : 0),
+        epoch: (state?.epoch ?? 0) + (opensEpoch.has(draft.kind) ? 1 : 0),
         sequence: state === null ? 0 : state.sequence + 1,
         kind: draft.kind,
         previous: state?.head ?? noPrevious,

@@ -3,6 +3,7 @@ import { asksOfEveryHolder, attributesFault } from '../appraisal/host-rules.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostId } from '../evidence/identity.ts';
+import { endsQuarantine } from '../proof/chain.ts';
 import type { ChainState } from '../proof/chain.ts';
 import { readSummary } from '../proof/checkpoint.ts';
 import { decodeEntry, entryHash } from '../proof/entry.ts';
@@ -38,7 +39,7 @@ export function claimedPolicyVersion(proof: Proof): number {
  */
 export function claimedQuarantine({ entries }: Proof): boolean {
   const kinds = entries.map(({ entry }) => decodeEntry(entry).kind);
-  const last = kinds.findLast((kind) => kind === 'quarantined' || kind === 'released' || kind === 'arrived');
+  const last = kinds.findLast((kind) => kind === 'quarantined' || endsQuarantine.has(kind));
   return last === 'quarantined';
 }
 
@@ -95,8 +96,8 @@ export function checkDeparting(
   if (domain !== null) checkFacts(departure.facts, domain.facts);
 }
 
-/** This host must neither have the VM, as far as its disk was not put back, nor be about to give it away. */
-function requireFree({ journal }: Host, uuid: string): void {
+/** This host must neither have the VM, as far as its disk was not put back, nor be about to give it away. Throws `Refused`. */
+export function requireFree({ journal }: Pick<Host, 'journal'>, uuid: string): void {
   const record = isRolledBack(journal, uuid) ? null : journal.vm(uuid);
   if (record !== null && record.state !== 'gone' && record.state !== 'destroyed') {
     throw new Refused(`this host has VM ${record.name} already (${record.state}): one VM, one holder`);

@@ -83,12 +83,18 @@ async function forgetPast(services: Services, uuid: string): Promise<void> {
 }
 
 /** A VM that this host knows by the same UUID without us, or vTPM state that is not ours, is nobody's to overwrite. */
-async function requireOwnPlace(host: Host, { uuid: vm, name, secret }: VmRecord): Promise<void> {
+async function requireOwnPlace(host: Host, record: VmRecord): Promise<void> {
+  const { uuid: vm, name } = record;
   if (host.journal.vm(vm) === null && (await host.files.hasVtpmState(vm))) {
     throw new Refused(
       `this host has vTPM state of another VM with the UUID of ${name}; remove that one first`,
     );
   }
+  await requireSecretFree(host, record);
+}
+
+/** A secret of libvirt's that is not ours is nobody's to overwrite either. */
+export async function requireSecretFree(host: Host, { uuid: vm, name, secret }: VmRecord): Promise<void> {
   const secrets = secret === '' ? [] : await host.hypervisor.secrets();
   const taken = secrets.some(({ uuid, usageName }) => uuid === secret && usageName !== secretUsage(vm));
   if (taken) throw new Refused(`the secret of ${name} has the UUID of another secret of this host`);
@@ -119,7 +125,7 @@ function offeredLineage({ verified }: AcceptedProof): Lineage {
 }
 
 /** A verified proof in the form of the journal, with every *departed* of a hand-over in it that this host knows and the proof lacks. */
-function storedChain(host: Host, { proof, verified, continues }: AcceptedProof): StoredChain {
+export function storedChain(host: Host, { proof, verified, continues }: AcceptedProof): StoredChain {
   const known = host.journal.departures(verified.head.vm).map(decodeSignedEntry);
   const late = known.filter((signed) => closes(verified.head, signed));
   return {

@@ -2,6 +2,7 @@ import { isHeldBy } from '../ledger/records.ts';
 import { Refused } from './refused.ts';
 import { requireNotRolledBack } from './anchor.ts';
 import { describeDomain } from './domain.ts';
+import { requireUnrevoked } from './revoked-host.ts';
 import { isConflict } from './situation.ts';
 import { giveKeyToLibvirt } from './incoming.ts';
 import { adoptedRun, beginRun, requireLatestRun } from './runs.ts';
@@ -70,6 +71,7 @@ export async function admitStart(
     );
   }
   requireLatestRun(host.journal, record, domain, operation);
+  requireUnrevoked(host);
   await services.custody.requireHolder(record);
   if (operation === 'restore') {
     await services.vtpmStates.require(record);

@@ -88,6 +88,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
   const next = demandTransition(state, entry);
   demandMembers(entry);
   if (entry.kind === 'arrived') demandArrival(state, entry);
+  else if (entry.kind === 'recovered') demandRecoverer(state, entry);
   else demandHolder(state, entry);
   if (entry.kind === 'aborted' || entry.kind === 'resolved') demandSession(state.departure, entry);
   if (entry.kind === 'resolved') demandUnheard(state.departure, entry);
@@ -120,6 +121,15 @@ function followed(
   hash: Uint8Array,
 ): Pick<ChainState, 'handovers' | 'recent' | 'marks'> {
   const { handovers, recent, marks } = state;
+  if (entry.kind === 'recovered') {
+    // The lost host itself may be trusted again one day: what it knows last is the entry before.
+    const known = [
+      { sequence: state.sequence, hash: state.head },
+      { sequence: entry.sequence, hash },
+    ];
+    const others = marks.filter(({ sequence }) => sequence !== state.sequence);
+    return { handovers, recent, marks: [...others, ...known].slice(-limits.summaryMarksMax) };
+  }
   if (entry.kind !== 'departing' && entry.kind !== 'arrived') return { handovers, recent, marks };
   const mark = { sequence: entry.sequence, hash };
   const opened = entry.kind === 'arrived' ? handoverOf(state, entry, hash) : [];
@@ -208,19 +218,28 @@ function demandTransition(state: ChainState, entry: Entry): LifeState {
   return state.departure.found;
 }
 
-/** The one way in which the holder changes: departing named this host, and it arrives in the same session. */
+/** The one way in which a holder gives the VM away: departing named this host, and it arrives in the same session. */
 function demandArrival(state: ChainState, entry: Entry): void {
-  demand(
-    entry.epoch === state.epoch + 1,
-    'epoch',
-    `arrived opens epoch ${entry.epoch}, not ${state.epoch + 1}`,
-  );
+  demandNextEpoch(state, entry);
   demand(state.departure !== null, 'life-cycle', 'arrived without departing');
   const named = sameHost(entry.host, state.departure.to);
   demand(named, 'holder', `${entry.host.name} arrived where ${state.departure.to.name} was to`);
-  const from = entry.peer !== null && sameHost(entry.peer, state.holder);
-  demand(from, 'holder', `arrived from another host than the holder, ${state.holder.name}`);
   demandSession(state.departure, entry);
+}
+
+/** The other way to another holder: this one is lost, and the authority says who takes its place (`recovery`). */
+function demandRecoverer(state: ChainState, entry: Entry): void {
+  demandNextEpoch(state, entry);
+  const other = !bytesEqual(entry.host.akName, state.holder.akName);
+  demand(other, 'holder', 'recovered by the attestation key that is said to be lost');
+}
+
+/** With another holder another epoch begins, which says whose was the one before. */
+function demandNextEpoch(state: ChainState, entry: Entry): void {
+  const due = state.epoch + 1;
+  demand(entry.epoch === state.epoch + 1, 'epoch', `${entry.kind} opens epoch ${entry.epoch}, not ${due}`);
+  const from = entry.peer !== null && sameHost(entry.peer, state.holder);
+  demand(from, 'holder', `${entry.kind} from another host than the holder, ${state.holder.name}`);
 }
 
 function demandHolder(state: ChainState, entry: Entry): void {
@@ -260,6 +279,8 @@ function demandIdentity(state: ChainState, entry: Entry): void {
   }
   if (entry.kind === 'checkpoint')
     demand(bytesEqual(entry.facts, state.facts), 'facts', 'a checkpoint changes the definition of the VM');
+  if (entry.kind === 'recovered')
+    demand(bytesEqual(entry.facts, state.facts), 'facts', 'a recovery changes the definition of the VM');
   if (entry.kind === 'bound')
     demand(bytesEqual(entry.facts, state.facts), 'facts', 'a tenant policy changes the definition of the VM');
   const { vtpm } = state;
@@ -277,9 +298,11 @@ function demandQuarantine({ quarantined }: ChainState, { kind }: Entry): void {
   if (kind === 'released') demand(quarantined, 'quarantine', 'the holder was not quarantined');
 }
 
-/** Another holder begins without it. */
+/** A quarantine is over with these: another holder begins without it. */
+export const endsQuarantine: ReadonlySet<Entry['kind']> = new Set(['released', 'arrived', 'recovered']);
+
 function quarantinedAfter({ quarantined }: ChainState, kind: Entry['kind']): boolean {
-  return kind === 'quarantined' || (quarantined && kind !== 'released' && kind !== 'arrived');
+  return kind === 'quarantined' || (quarantined && !endsQuarantine.has(kind));
 }
 
 /** A chain stays under one policy id, whose versions only rise; a version has one content. */

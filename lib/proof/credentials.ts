@@ -5,6 +5,8 @@
 import { parseEnvelope } from '../appraisal/dsse.ts';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
 import type { Policy } from '../appraisal/policy.ts';
+import { verifyRecovery } from '../appraisal/recovery.ts';
+import type { RecoveryStatement } from '../appraisal/recovery.ts';
 import { verifyTenantPolicy } from '../appraisal/tenant-policy.ts';
 import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
@@ -29,6 +31,7 @@ interface HeldPolicy {
   readonly text: string;
   verified?: Policy;
   tenant?: TenantPolicy;
+  recovery?: RecoveryStatement;
 }
 
 /** Credentials by their digests. Everything that finds them wanting throws CheckFailed. */
@@ -90,12 +93,25 @@ export class Credentials {
     return held.tenant;
   }
 
+  /** `recovery`: the recovery statement with this digest is here, signed by a policy signer of the root. */
+  recovery(digest: Uint8Array, at: number): RecoveryStatement {
+    const held = this.#policies.get(hex(digest));
+    demand(held !== undefined, 'recovery', 'the recovery statement is not in the proof');
+    if (held.recovery === undefined) {
+      const signers = this.#signersAt(new Date(at));
+      held.recovery = checked('recovery', () => verifyRecovery(held.text, { root: this.#root, signers }));
+      this.#need(signers, held.recovery.signerSpki, held.recovery.issuedAt);
+    }
+    return held.recovery;
+  }
+
   /** `unused`: nothing was given twice, nor anything that no entry needed: a proof cannot carry what nobody verified. */
   demandAllUsed(): void {
     const once = this.#certificates.size + this.#policies.size === this.#given;
     demand(once, 'unused', 'a certificate or policy is there twice');
-    for (const { verified, tenant } of this.#policies.values()) {
-      demand(verified !== undefined || tenant !== undefined, 'unused', 'a policy that no entry names');
+    for (const { verified, tenant, recovery } of this.#policies.values()) {
+      const used = verified !== undefined || tenant !== undefined || recovery !== undefined;
+      demand(used, 'unused', 'a policy that no entry names');
     }
     for (const digest of this.#certificates.keys()) {
       demand(this.#needed.has(digest), 'unused', 'a certificate that no entry needs');
@@ -104,19 +120,25 @@ export class Credentials {
 
   /** At the time of the first entry under it, since a policy outlives its signer's certificate. */
   #verify(text: string, at: Date): Policy {
-    this.#signers ??= [...this.#certificates.values()].filter((der) => this.#mayBeSigner(der, at));
-    const signers = this.#signers;
-    demand(
-      signers.length <= limits.proofSignersMax,
-      'policy',
-      `${signers.length} certificates of policy signers`,
-    );
+    const signers = this.#signersAt(at);
     const policy = checked('policy', () => verifySignedPolicy(text, { root: this.#root, signers, at }));
+    this.#need(signers, policy.signerSpki, at);
+    return policy;
+  }
+
+  #signersAt(at: Date): readonly Uint8Array[] {
+    this.#signers ??= [...this.#certificates.values()].filter((der) => this.#mayBeSigner(der, at));
+    const { length } = this.#signers;
+    demand(length <= limits.proofSignersMax, 'policy', `${length} certificates of policy signers`);
+    return this.#signers;
+  }
+
+  /** The certificates of the key that signed something at that time are needed. */
+  #need(signers: readonly Uint8Array[], signed: Uint8Array, at: Date): void {
     for (const der of signers) {
       const spki = attempt(() => verifyPolicySignerCertificate(der, this.#root, at).spki);
-      if (spki !== undefined && bytesEqual(spki, policy.signerSpki)) this.#needed.add(hex(sha256(der)));
+      if (spki !== undefined && bytesEqual(spki, signed)) this.#needed.add(hex(sha256(der)));
     }
-    return policy;
   }
 
   /** Whether it is a policy signer's certificate of the root, at this time or another: looked at once a proof. */
@@ -132,7 +154,7 @@ export class Credentials {
 }
 
 /** Turns the errors of untrusted input into a failed check; others are faults of ours and pass. */
-function checked<T>(check: 'certificate' | 'policy' | 'tenant', verify: () => T): T {
+function checked<T>(check: 'certificate' | 'policy' | 'tenant' | 'recovery', verify: () => T): T {
   try {
     return verify();
   } catch (error) {

@@ -43,6 +43,7 @@ export const entryKinds = {
   bound: 16,
   quarantined: 17,
   released: 18,
+  recovered: 19,
 } as const;
 
 /** One step of a VM's life. */

@@ -25,6 +25,7 @@ export const proofChecks = [
   'policy-order',
   'quarantine',
   'tenant',
+  'recovery',
   'departure',
   'unused',
 ] as const;

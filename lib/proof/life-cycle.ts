@@ -31,6 +31,7 @@ export const transitions: Readonly<Record<ChainKind, Transition>> = {
   bound: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   quarantined: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
   released: { from: ['stopped', 'running', 'paused', 'saved'], to: 'same' },
+  recovered: { from: ['stopped', 'running', 'paused', 'saved'], to: 'stopped' },
   destroyed: { from: ['stopped'], to: 'destroyed' },
 };
 
@@ -47,10 +48,11 @@ const members: Readonly<Partial<Record<EntryKind, readonly Member[]>>> = {
   adopted: ['verdict'],
   bound: ['verdict'],
   quarantined: ['verdict'],
+  recovered: ['peer', 'verdict'],
 };
 
 /** Kinds that an entry without the name of the vTPM's EK cannot have: a VM that moves has a vTPM that moves with it. */
-const needVtpm: readonly EntryKind[] = ['departing', 'arrived', 'departed'];
+const needVtpm: readonly EntryKind[] = ['departing', 'arrived', 'departed', 'recovered'];
 
 /** Throws CheckFailed unless the entry has exactly the members of its kind. */
 export function demandMembers(entry: Entry): void {

@@ -22,15 +22,15 @@ export function proofFrom(proof: Proof, sequence: number, summary: Uint8Array | 
     return epoch >= from || closable.has(epoch);
   });
   const shown = [...entries, ...departures].map(({ entry }) => decodeEntry(entry));
-  const tenants = shown.flatMap(({ kind, verdict }) =>
-    kind === 'bound' && verdict !== null ? [verdict] : [],
+  const documents = shown.flatMap(({ kind, verdict }) =>
+    (kind === 'bound' || kind === 'recovered') && verdict !== null ? [verdict] : [],
   );
   const inForce = told?.tenant ?? null;
-  const bound = inForce === null ? tenants : [inForce, ...tenants];
+  const bound = inForce === null ? documents : [inForce, ...documents];
   return { summary, entries, departures, ...neededBy(shown, bound, proof) };
 }
 
-/** Certificates and policies that these entries name, tenant policies by their digests, and the certificates of these policies' signers. */
+/** Certificates and policies that these entries name, tenant policies and recovery statements by their digests, and the certificates of these policies' signers. */
 function neededBy(
   entries: readonly Entry[],
   tenants: readonly Uint8Array[],

@@ -5,7 +5,7 @@ import type { HostAttributes } from '../certificates/attributes.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ChainState } from './chain.ts';
 import type { Credentials } from './credentials.ts';
-import type { Entry } from './entry.ts';
+import type { Entry, EntryKind } from './entry.ts';
 import { CheckFailed, demand } from './fault.ts';
 
 /**
@@ -18,13 +18,16 @@ export function demandTenant(
   { entry, attributes }: { readonly entry: Entry; readonly attributes: HostAttributes },
   credentials: Credentials,
 ): void {
-  if (after.tenant === null || (entry.kind !== 'bound' && entry.kind !== 'arrived')) return;
+  if (after.tenant === null || !looked.has(entry.kind)) return;
   const policy = credentials.tenant(after.tenant, after.vm);
   if (entry.kind === 'bound' && before !== null && before.tenant !== null)
     demandSuccessor(credentials.tenant(before.tenant, after.vm), policy);
   const fault = tenantFault(policy, attributes);
   demand(fault === null, 'tenant', `${entry.host.name} took the VM: ${fault ?? ''}`);
 }
+
+/** Kinds whose signer the tenant has a say about. */
+const looked: ReadonlySet<EntryKind> = new Set(['bound', 'arrived', 'recovered']);
 
 function demandSuccessor(current: TenantPolicy, next: TenantPolicy): void {
   try {

@@ -4,6 +4,7 @@
  * the entry follow from the chain so far.
  */
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
+import type { RecoveryStatement } from '../appraisal/recovery.ts';
 import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
@@ -17,6 +18,7 @@ import type { CredentialBytes } from './credentials.ts';
 import { decodeEntry, entryHash, entryLeaf } from './entry.ts';
 import type { Entry, HostId, SignedEntry } from './entry.ts';
 import { CheckFailed, demand } from './fault.ts';
+import { demandRecovery } from './recovery.ts';
 import { demandTenant } from './tenant.ts';
 import type { ProofFault } from './fault.ts';
 import { decodeProof } from './proof.ts';
@@ -44,6 +46,8 @@ export interface VerifiedProof {
   /** Summaries of the checkpoints in it, by sequence: where it can be read from another time (SPEC 4.1). */
   readonly summaries: ReadonlyMap<number, Uint8Array>;
   readonly entries: readonly VerifiedEntry[];
+  /** By which *recovered* entries the VM was taken up without its holder's word, by sequence (SPEC 15.4). */
+  readonly recoveries: ReadonlyMap<number, RecoveryStatement>;
   /** Statements of destruction, by ascending epoch. */
   readonly departures: readonly VerifiedEntry[];
 }
@@ -87,6 +91,7 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
       const entries: VerifiedEntry[] = [];
       const departures: VerifiedEntry[] = [];
       const summaries = new Map<number, Uint8Array>();
+      const recoveries = new Map<number, RecoveryStatement>();
       let head: ChainState | null = beginning(proof, credentials, trust);
       const first = head === null ? 0 : head.sequence + 1;
       const depart = (state: ChainState, due: (epoch: number) => boolean): ChainState => {
@@ -105,6 +110,8 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
         const state: ChainState = stepChain(head, verified.entry, verified.hash);
         demandMayDepart(head, verified, credentials);
         demandTenant(head, state, verified, credentials);
+        const recovery = demandRecovery(head, verified.entry, credentials);
+        if (recovery !== null) recoveries.set(state.sequence, recovery);
         head = state;
         if (summary !== null) summaries.set(state.sequence, summary);
         if (first + index === trust.known?.sequence) demandKnownHead(state, trust.known);
@@ -127,7 +134,8 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
       const tenant = head.tenant === null ? null : credentials.tenant(head.tenant, head.vm);
       credentials.demandAllUsed();
       const checkpoint = first === 0 ? null : (entries[0] ?? null);
-      return { outcome: 'verified', head, checkpoint, tenant, summaries, entries, departures } as const;
+      const found = { head, checkpoint, tenant, summaries, entries, recoveries, departures };
+      return { outcome: 'verified', ...found } as const;
     },
     () => at,
   );
@@ -177,6 +185,7 @@ export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedSt
       const credentials = new Credentials(next.root, next.credentials);
       const entry = verifyEntry(next.signed, credentials);
       credentials.demandAllUsed();
+      demand(entry.entry.kind !== 'recovered', 'recovery', 'a rescue is told with its whole proof alone');
       const beside = head !== null && entry.entry.kind === 'departed';
       const after = beside ? stepDeparted(head, entry.entry) : stepChain(head, entry.entry, entry.hash);
       demandMayDepart(head, entry, credentials);

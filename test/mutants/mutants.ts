@@ -11,6 +11,7 @@ import type { Mutant } from './mutant.ts';
 import { native } from './native.ts';
 import { proof } from './proof.ts';
 import { protocol } from './protocol.ts';
+import { rescue } from './rescue.ts';
 import { resolutions } from './resolution.ts';
 import { rollback } from './rollback.ts';
 import { rules } from './rules.ts';
@@ -34,6 +35,7 @@ export const mutants: readonly Mutant[] = [
   ...agent,
   ...attestations,
   ...escrow,
+  ...rescue,
   ...trust,
   ...vtpms,
 ];

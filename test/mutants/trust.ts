@@ -147,8 +147,8 @@ export const trust = [
       name: 'quarantine/proof-remembers',
       defence: 'A hand-over that came to nothing ends no quarantine',
       spec: '16.3',
-      find: "kind !== 'released' && kind !== 'arrived'",
-      replace: "kind !== 'released' && kind !== 'arrived' && kind !== 'aborted'",
+      find: "new Set(['released', 'arrived', 'recovered'])",
+      replace: "new Set(['released', 'arrived', 'recovered', 'aborted'])",
       title: 'quarantine-not-over-after-aborted: a migration that came to nothing ends no quarantine',
     },
     {

@@ -191,6 +191,10 @@ export class MemoryJournal extends MemorySessions implements Pick<Journal, keyof
     return this.#vtpmPasts.get(vm)?.includes(keyOf(digest)) === true;
   }
 
+  pastVtpmStates(vm: string): readonly Uint8Array[] {
+    return (this.#vtpmPasts.get(vm) ?? []).map((key) => Uint8Array.from(Buffer.from(key, 'hex')));
+  }
+
   removeVtpmState(vm: string): void {
     this.changes += 1;
     this.#addVtpmPast(vm);

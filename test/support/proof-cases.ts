@@ -8,6 +8,7 @@ import { badChainCases } from './proof-cases-chain.ts';
 import { badCheckpointCases, goodCheckpointCases } from './proof-cases-checkpoint.ts';
 import { badEntryCases } from './proof-cases-entry.ts';
 import { quarantineCases } from './proof-cases-quarantine.ts';
+import { recoveryCases } from './proof-cases-recovery.ts';
 import { tenantCases } from './proof-cases-tenant.ts';
 import { ChainBuilder } from './proof-world.ts';
 import type { World } from './proof-world.ts';
@@ -190,4 +191,5 @@ export const proofCases: readonly ProofCase[] = [
   ...badCheckpointCases,
   ...tenantCases,
   ...quarantineCases,
+  ...recoveryCases,
 ];

@@ -2,6 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { receivePolicyOf, verifySignedPolicy } from '../../lib/appraisal/policy.ts';
 import type { Policy, PolicyDraft } from '../../lib/appraisal/policy.ts';
+import { signRecovery } from '../../lib/appraisal/recovery.ts';
+import type { RecoveryDocument } from '../../lib/appraisal/recovery.ts';
+import { parseEnvelope } from '../../lib/appraisal/dsse.ts';
 import { H, sha256 } from '../../lib/encoding/hash.ts';
 import { stepChain } from '../../lib/proof/chain.ts';
 import type { ChainState } from '../../lib/proof/chain.ts';
@@ -21,7 +24,7 @@ import type { HostAttributes } from '../../lib/certificates/attributes.ts';
 import { signTenantPolicy, verifyTenantPolicy } from '../../lib/appraisal/tenant-policy.ts';
 import type { TenantDocument } from '../../lib/appraisal/tenant-policy.ts';
 import { testKeyPair } from './test-authority.ts';
-import type { Validity } from '../../lib/certificates/issue.ts';
+import type { KeyPair, Validity } from '../../lib/certificates/issue.ts';
 
 /** When worlds begin: 2026-06-01. */
 export const worldStart = Date.UTC(2026, 5, 1);
@@ -240,6 +243,32 @@ export class ChainBuilder {
     const { digest } = verifyTenantPolicy(envelope);
     this.#policies.set(Buffer.from(digest).toString('hex'), envelope);
     return this.add('bound', { verdict: digest, ...change });
+  }
+
+  /** Another host takes the VM up, by the authority's statement that the holder is lost; the statement goes into the proof. */
+  recovered(
+    at: WorldHost,
+    change: Partial<RecoveryDocument> = {},
+    flaws: { readonly entry?: Partial<Entry>; readonly keys?: KeyPair } = {},
+  ): this {
+    const from = this.holder;
+    const [first] = this.entries;
+    const { vm, epoch, head } = this;
+    const document: RecoveryDocument = {
+      ...{ vm, birth: first === undefined ? noPrevious : entryHash(first.entry), epoch, head },
+      lost: { name: from.id.name, ak: from.id.akName },
+      to: { name: at.id.name, ak: at.id.akName },
+      ...{ receiveKey: at.tpm.receiveKeyName, state: null, request: sha256(Buffer.from('a request')) },
+      issuedAt: new Date(this.time),
+      ...change,
+    };
+    const envelope = signRecovery(document, flaws.keys ?? this.world.authority.policyKeys);
+    const digest = sha256(parseEnvelope(envelope).payload);
+    this.#policies.set(Buffer.from(digest).toString('hex'), envelope);
+    this.holder = at;
+    this.epoch += 1;
+    const members = { peer: from.id, verdict: digest, ...flaws.entry };
+    return this.append(this.sign(this.draft('recovered', members), at));
   }
 
   /** A whole migration. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { controlLineBytesMax } from '../../../lib/agent/control-protocol.ts';
 import { serveControl } from '../../../lib/agent/control-server.ts';
 import { frame } from '../../../lib/agent/frames.ts';
 import { parseCall, serveHooks } from '../../../lib/agent/hook-server.ts';
@@ -117,7 +118,7 @@ describe('the sockets of the agent (SPEC 8.1)', () => {
 
   it('read no more of a request than there is room for', async () => {
     const path = await control();
-    const reply = await say(path, Buffer.alloc(5 * 1024 * 1024, 0x20));
+    const reply = await say(path, Buffer.alloc(controlLineBytesMax + 1, 0x20));
     assert.equal(reply.length, 0);
     assert.deepEqual(asked, []);
   });

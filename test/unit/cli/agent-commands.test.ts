@@ -4,6 +4,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { encodeRescue, encodeRescueRequest } from '../../../lib/migration/rescue-file.ts';
 import { ScriptedAgent } from './scripted-agent.ts';
 import { json, tvmmp } from './run-cli.ts';
 
@@ -416,6 +417,39 @@ describe('tvmmp and the agent', () => {
       { method: 'vm.adopt', params: { vm: 'web', accepted: true, run: 13 } },
     ]);
     assert.equal((await run('vm', 'adopt', 'web', '--run', 'x', '--i-accept-rollback')).code, 2);
+  });
+
+  it('take up a VM of a lost host only with the risk accepted by name', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tvmmp-rescue-'));
+    try {
+      const bytes = (length: number): Uint8Array => new Uint8Array(length);
+      const files = [null, bytes(32)].map((state, index) => {
+        const request = encodeRescueRequest({
+          ...{ name: 'web', secret: uuid, proof: bytes(1), escrowed: bytes(126), state, past: [] },
+          ...{ akCertificate: bytes(1), receivePublic: bytes(1) },
+        });
+        const file = join(directory, `${index}.rescue`);
+        writeFileSync(file, encodeRescue({ request, statement: '{}', sealed: bytes(126) }));
+        return file;
+      });
+      await agent.listen({ 'vm.rescue': [{ result: vm }] });
+      const [ran = '', off = ''] = files;
+      const asked = await run('vm', 'rescue', ran);
+      assert.equal(asked.code, 2);
+      assert.match(asked.stderr, /two hosts can run web: .*may have gone back\. Say --i-accept-two-copies/);
+      const stopped = await run('vm', 'rescue', off, '--json');
+      assert.equal(stopped.code, 2);
+      assert.doesNotMatch(stopped.stderr, /may have gone back/);
+      assert.deepEqual(agent.requests, []);
+      const done = await run('vm', 'rescue', off, '--i-accept-two-copies');
+      assert.match(done.stdout, /^web is held here now, in epoch \d+; start it with virsh start web\n$/);
+      const rescue = readFileSync(off).toString('base64');
+      assert.deepEqual(agent.requests, [{ method: 'vm.rescue', params: { rescue, accepted: true } }]);
+      writeFileSync(off, 'no such thing');
+      assert.equal((await run('vm', 'rescue', off, '--i-accept-two-copies')).code, 2);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 
   describe('and a migration that cannot end', () => {

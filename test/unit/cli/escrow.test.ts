@@ -1,7 +1,7 @@
 /** tvmmp authority escrow, and escrow in policies as the commands show it. */
 import { strict as assert } from 'node:assert';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { initAuthority } from '../../../lib/authority/authority.ts';
@@ -92,5 +92,26 @@ describe('tvmmp authority escrow', () => {
     ]);
     assert.equal(run.code, 1);
     assert.match(run.stderr, /root key or policy key/);
+  });
+
+  it('opens nothing for a request that cannot be read, and takes one passphrase alone from standard input', async () => {
+    await init();
+    writeFileSync(path('request'), 'no such thing');
+    const release = [
+      'authority',
+      'escrow',
+      'release',
+      path('authority'),
+      path('request'),
+      '-o',
+      path('rescue'),
+    ];
+    const unread = await tvmmp(release);
+    assert.equal(unread.code, 2);
+    assert.match(unread.stderr, /\(encoding-invalid\)/);
+    const both = await tvmmp([...release, '--passphrase-file', '-', '--escrow-passphrase-file', '-']);
+    assert.equal(both.code, 2);
+    assert.match(both.stderr, /one passphrase alone can come from standard input/);
+    assert.ok(!existsSync(path('rescue')));
   });
 });

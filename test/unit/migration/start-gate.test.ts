@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { VmTruth } from '../../simulation/domain.ts';
 import type { SimulatedHost } from '../../simulation/host.ts';
+import { revocationsOf } from '../../simulation/revocation.ts';
 import { stageBeforeEach } from '../../simulation/stage.ts';
 import type { Stage } from '../../simulation/stage.ts';
 
@@ -75,6 +76,19 @@ describe('the start of a protected VM (SPEC 8.2)', () => {
     const [session] = stage.beta.journal.sessions(vm.uuid);
     stage.beta.journal.noteProblem(session!.id, 'hand-over-conflict: both hosts have it', 0);
     await assert.rejects(start(stage.beta), /hand-over-conflict: another host says that vm arrived there/);
+  });
+
+  it('is refused where the host has been told that it is revoked itself, and allowed once that is taken back', async () => {
+    await stop(stage.alpha);
+    const { alpha, beta } = stage.world;
+    stage.alpha.revocations.learn(revocationsOf(stage.world, 1, [beta], 0));
+    stage.alpha.revocations.learn(revocationsOf(stage.world, 2, [alpha, beta], 0));
+    await assert.rejects(
+      start(stage.alpha),
+      /host-revoked: the authority has revoked this host \(key-compromise\)/,
+    );
+    stage.alpha.revocations.learn(revocationsOf(stage.world, 3, [beta], 0));
+    await start(stage.alpha);
   });
 
   it('of an old saved state is refused once the VM has gone on', async () => {

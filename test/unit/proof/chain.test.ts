@@ -44,8 +44,10 @@ describe('the chain', () => {
     if (kind === 'adopted' || kind === 'bound' || kind === 'quarantined') return c.draft(kind, { verdict });
     if (kind === 'aborted') return c.draft(kind, { session });
     if (kind === 'resolved') return c.draft(kind, { session, peer: world.beta.id });
+    const there = { epoch: c.epoch + 1, host: world.beta.id, peer: c.holder.id, verdict };
+    if (kind === 'recovered') return c.draft(kind, there);
     if (kind !== 'arrived') return c.draft(kind);
-    return c.draft(kind, { epoch: c.epoch + 1, host: world.beta.id, peer: c.holder.id, session, verdict });
+    return c.draft(kind, { ...there, session });
   };
 
   for (const [state, lead] of Object.entries(ways) as [LifeState, (c: ChainBuilder) => ChainBuilder][]) {

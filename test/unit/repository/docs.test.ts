@@ -212,6 +212,7 @@ describe('SPEC 11', () => {
     'reference values': bytes(limits.referenceBytesMax),
     'tenant policy': bytes(limits.tenantPolicyBytesMax),
     'attestation result': bytes(limits.resultBytesMax),
+    'rescue, and the request for one': bytes(limits.rescueBytesMax),
     'revocation list': `${bytes(limits.revocationsBytesMax)}, ${number(limits.revocationsMax)} keys; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
     'new sessions of one peer: at once / a minute after that': `${limits.sessionsPerPeerBurst} / ${limits.sessionsPerPeerPerMinute}`,
     'sessions in the making (6.8: neither committed nor over) at once per peer / in all': `${limits.sessionsPerPeerMax} / ${limits.sessionsMax}`,
