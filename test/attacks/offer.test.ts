@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { signEnvelope } from '../../lib/appraisal/dsse.ts';
+import { parseEnvelope, signEnvelope } from '../../lib/appraisal/dsse.ts';
+import { signRecovery } from '../../lib/appraisal/recovery.ts';
 import { TENANT_PAYLOAD_TYPE, verifyTenantPolicy } from '../../lib/appraisal/tenant-policy.ts';
 import { sha256 } from '../../lib/encoding/hash.ts';
 import type { Claim } from '../../lib/evidence/claim.ts';
@@ -16,6 +17,7 @@ import { attackLab, victim, victimUuid } from '../support/attacker-lab.ts';
 import { AttackerChain, hostOf } from '../support/attacker-chain.ts';
 import { expectMessage, fresh } from '../support/attacker.ts';
 import { Tenant } from '../support/proof-world.ts';
+import { testKeyPair } from '../support/test-authority.ts';
 
 /** What an offer is made from, once the target has attested itself. */
 interface Attested {
@@ -133,6 +135,42 @@ describe('attacks: offers of a source', function () {
       { vm: victimUuid },
     );
     assert.match(forged, /proof: holder: /);
+  });
+
+  it('refuses a VM that its source says it recovered, on its own word, or by a statement that it signed itself', async () => {
+    const file = join(world().relayDirectory, 'victim.proof');
+    await world().lab.on('alpha', 'tvmmp', 'proof', 'export', victim, '-o', file);
+    const stolen = decodeProof(readFileSync(file));
+    const { facts, vtpm, epoch, host } = decodeEntry(stolen.entries.at(-1)!.entry);
+    const { id, receiveKeyName } = world().mallory.identity;
+    const document = {
+      ...{ vm: victimUuid, birth: entryHash(stolen.entries[0]!.entry), epoch },
+      ...{ head: entryHash(stolen.entries.at(-1)!.entry), lost: { name: host.name, ak: host.akName } },
+      ...{ to: { name: id.name, ak: id.akName }, receiveKey: receiveKeyName, state: null, request: fresh() },
+      issuedAt: new Date(),
+    };
+    const forged = signRecovery(document, testKeyPair());
+    for (const [carried, says] of [
+      [[], /proof: recovery: the recovery statement is not in the proof/],
+      [[forged], /proof: recovery: no known policy key signed it/],
+    ] as const) {
+      const reason = await refusal(
+        async ({ chain, session, target, statement }) => {
+          chain.entries.splice(0, 2, ...stolen.entries);
+          chain.head = document.head;
+          const mine = { facts, vtpm, epoch: epoch + 1 };
+          const verdict = sha256(parseEnvelope(forged).payload);
+          await chain.add('recovered', { ...mine, peer: host, verdict });
+          await chain.add('started', mine);
+          const claim = await chain.depart(target, session, statement, mine);
+          const certificates = [...stolen.certificates, world().mallory.identity.akCertificate];
+          const policies = [...new Set([...stolen.policies, world().mallory.policy.envelope, ...carried])];
+          return { claim, proof: chain.proof({ certificates, policies }) };
+        },
+        { vm: victimUuid },
+      );
+      assert.match(reason, says);
+    }
   });
 
   it('refuses to take a VM that it holds itself', async () => {

@@ -313,6 +313,41 @@ export const peers: readonly Attack[] = [
     ],
   },
   {
+    row: 5,
+    attack:
+      'Duplicate vTPM by a rescue: a host takes up a VM that is not lost, or not for it; a second one replays the word of the authority; the lost host comes back',
+    dimensions: ['data integrity', 'access control', 'non-repudiation'],
+    defence:
+      'A proof changes hosts without *departing* only by a statement of the authority about this entry, host and loss, which every verifier checks; one for each epoch; the key is sealed for that statement; the lost host is revoked, and starts nothing once it or the ledger says so',
+    spec: '15.4, 15.5, 8.2, 8.6',
+    tests: [
+      tests(
+        offer,
+        'refuses a VM that its source says it recovered, on its own word, or by a statement that it signed itself',
+      ),
+      tests(
+        'test/system/rescue.test.ts',
+        'is asked for by two other hosts, and the authority gives the VM to one, once the lost host is revoked',
+        'is not taken up before everything fits, nor by a host that it was not stated for',
+        'moves on from there, and the statement is good for nothing any more',
+        'comes back with its TPM: the ledger does not let it start its copy, and its own revocation lets it start nothing',
+      ),
+      tests(
+        'test/vectors/proof.test.ts',
+        'recovered-statement-for-another-host: a second host replays the statement that the authority signed for the first',
+        'recovered-statement-about-another-entry: the chain was cut off, or went on, after the statement was made',
+        'recovered-against-the-tenant: the tenant of the VM has forbidden escrow',
+      ),
+      tests(
+        'test/unit/migration/rescue.test.ts',
+        'is not taken up against the ledger: another host held it since',
+        'is not taken up against its tenant, whatever the authority says',
+      ),
+    ],
+    limit:
+      'A host that was said to be lost and is not, with its TPM and an embedded ledger, runs the VM on as long as it meets nobody (SPEC 15.5).',
+  },
+  {
     row: 6,
     attack: 'Pieces of the proof left out, reordered, forged or of another VM',
     dimensions: ['data integrity', 'non-repudiation'],
