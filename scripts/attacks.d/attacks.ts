@@ -1,16 +1,11 @@
-/**
- * Runs every test that the attack catalogue names, and prints attack, defence and outcome.
- *
- * usage: npm run attacks [-- --row N]     --row: the attacks of one row alone; may be said again
- *        npm run attacks -- --write       writes test/attacks/README.md and the index in SECURITY.md anew, and runs nothing
- */
+/** Runs every test that the attack catalogue names, and prints attack, defence and outcome. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import type { Attack } from '../../test/attacks/catalogue/attack.ts';
 import { attacks } from '../../test/attacks/catalogue/catalogue.ts';
 import { indexPage, withDimensionTable } from '../../test/attacks/catalogue/page.ts';
 import { runMocha } from '../test.d/mocha.ts';
 import type { TestResult } from '../test.d/mocha.ts';
+import { optionsOf } from '../test.d/options.ts';
 import { tableText } from '../test.d/table.ts';
 
 type Outcome = 'holds' | 'FAILED' | 'NOT RUN' | 'not defended' | 'out of scope';
@@ -37,8 +32,14 @@ const groups = [
   },
 ] as const;
 
-const { values } = parseArgs({
-  options: { row: { type: 'string', multiple: true }, write: { type: 'boolean', default: false } },
+const usage = `usage: npm run attacks [-- --row N] | npm run attacks -- --write
+  Runs every test that the attack catalogue names, and prints attack, defence and outcome. As root.
+  --row N   the attacks of one row alone; may be said again
+  --write   writes test/attacks/README.md and the index in SECURITY.md anew, and runs nothing
+`;
+const values = optionsOf(usage, {
+  row: { type: 'string', multiple: true },
+  write: { type: 'boolean', default: false },
 });
 if (values.write) write();
 else process.exitCode = await attack(values.row?.map(Number));

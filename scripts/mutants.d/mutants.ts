@@ -1,18 +1,11 @@
-/**
- * Takes each defence of test/mutants out of a copy of the code, one at a time, and runs the one test that has to notice.
- *
- * usage: npm run mutants [-- --unit] [--native] [--lab] [--only NAME] [--write]
- *   --unit, --native, --lab   mutants of these levels (default: all); those of the lab need root, and a minute each
- *   --only NAME               mutants of this name, or whose names begin with it; may be said again
- *   --write                   puts the outcomes into test/mutants/README.md
- */
+/** Takes each defence of test/mutants out of a copy of the code, one at a time, and runs the one test that has to notice. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import type { Mutant } from '../../test/mutants/mutant.ts';
 import { mutants } from '../../test/mutants/mutants.ts';
 import { outcomesPage, readOutcomes } from '../../test/mutants/page.ts';
 import type { Outcome } from '../../test/mutants/page.ts';
 import type { TestResult } from '../test.d/mocha.ts';
+import { optionsOf } from '../test.d/options.ts';
 import { tableText } from '../test.d/table.ts';
 import { Workspace, levelOf } from './workspace.ts';
 import type { Level } from './workspace.ts';
@@ -25,14 +18,18 @@ const columns = [
   { head: 'Outcome', width: 10 },
 ] as const;
 
-const { values } = parseArgs({
-  options: {
-    unit: { type: 'boolean', default: false },
-    native: { type: 'boolean', default: false },
-    lab: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true },
-    write: { type: 'boolean', default: false },
-  },
+const usage = `usage: npm run mutants [-- --unit] [--native] [--lab] [--only NAME] [--write]
+  Takes each defence of test/mutants out of a copy of the code, one at a time, and runs the one test that has to notice.
+  --unit, --native, --lab   mutants of these levels (default: all); those of the lab need root, and a minute each
+  --only NAME               mutants of this name, or whose names begin with it; may be said again
+  --write                   puts the outcomes into test/mutants/README.md
+`;
+const values = optionsOf(usage, {
+  unit: { type: 'boolean', default: false },
+  native: { type: 'boolean', default: false },
+  lab: { type: 'boolean', default: false },
+  only: { type: 'string', multiple: true },
+  write: { type: 'boolean', default: false },
 });
 process.exitCode = await main();
 

@@ -3,6 +3,7 @@ import type { Target } from './target.ts';
 import { certificateTargets } from './targets/certificates.ts';
 import { jsonTargets } from './targets/json.ts';
 import { libvirtTargets } from './targets/libvirt.ts';
+import { peerLogTargets } from './targets/log-evidence.ts';
 import { logTargets } from './targets/logs.ts';
 import { tpmTargets } from './targets/tpm.ts';
 import { wireTargets } from './targets/wire.ts';
@@ -13,5 +14,6 @@ export const targets: readonly Target[] = [
   ...certificateTargets,
   ...libvirtTargets,
   ...logTargets,
+  ...peerLogTargets,
   ...jsonTargets,
 ];

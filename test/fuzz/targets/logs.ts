@@ -1,6 +1,5 @@
 /** What firmware and kernel have written down, or whoever sends it instead: event logs, IMA lists (SPEC 14); revocation lists (SPEC 1.3). */
 import { strict as assert } from 'node:assert';
-import { readFileSync, readdirSync } from 'node:fs';
 import { eventLogFindings } from '../../../lib/appraisal/event-log-findings.ts';
 import { formatRevocations, parseRevocations } from '../../../lib/appraisal/revocation-text.ts';
 import { secureBootOf } from '../../../lib/appraisal/secure-boot.ts';
@@ -9,15 +8,7 @@ import { replayEventLog } from '../../../lib/evidence/event-log-replay.ts';
 import { eventText } from '../../../lib/evidence/event-text.ts';
 import { ImaReplay } from '../../../lib/evidence/ima-replay.ts';
 import type { Target } from '../target.ts';
-
-/** Member `name` of every vector in a folder of test/vectors, decoded. */
-function vectors(folder: string, name: string): readonly Uint8Array[] {
-  const place = new URL(`../../vectors/${folder}/`, import.meta.url);
-  return readdirSync(place).map((file) => {
-    const vector = JSON.parse(readFileSync(new URL(file, place), 'utf8')) as Readonly<Record<string, string>>;
-    return new Uint8Array(Buffer.from(vector[name] ?? '', 'base64'));
-  });
-}
+import { vectors } from './vectors.ts';
 
 const eventLog: Target = {
   name: 'event-log',
