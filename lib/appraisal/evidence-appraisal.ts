@@ -46,7 +46,7 @@ export function appraiseEvidence(input: EvidenceInput): EvidenceVerdict {
   const checks = new EvidenceChecks();
   const quote = checkQuote(input, checks);
   const log = checkEventLog(input, checks);
-  const ima = checkIma(input, checks, log?.values);
+  const ima = checkImaList(input, checks, log?.values);
   let logs: QuotedLogs | undefined;
   if (quote !== undefined && log !== undefined && ima !== undefined) {
     logs = matchQuote(quote, input.policy, log.values, ima);
@@ -140,8 +140,8 @@ export function checkEventLog(
 }
 
 /** The IMA list and its replay. Undefined where it cannot be used, null where there is none. */
-function checkIma(
-  { ima, policy }: EvidenceInput,
+export function checkImaList(
+  { ima, policy }: Pick<EvidenceInput, 'ima' | 'policy'>,
   checks: EvidenceChecks,
   start: PcrValues | undefined,
 ): ReturnType<typeof replayIma> | null | undefined {

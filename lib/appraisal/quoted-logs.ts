@@ -120,7 +120,7 @@ export function continueIma(
  * a guess as a state of the policy.
  */
 export function matchQuote(
-  quote: CheckedQuote,
+  quote: Omit<CheckedQuote, 'attest'> & { readonly attest: Pick<CheckedQuote['attest'], 'pcrDigest'> },
   policy: Pick<PolicyDraft, 'pcrs' | 'states'>,
   eventLog: PcrValues,
   ima: ReplayedIma | null,

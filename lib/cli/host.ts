@@ -162,8 +162,9 @@ function addStatus(host: Command): void {
 }
 
 interface MeasureOptions extends CommonOptions {
-  readonly pcrs: readonly number[];
+  readonly pcrs?: readonly number[];
   readonly name: string;
+  readonly record?: string;
 }
 
 function addMeasure(host: Command): void {
@@ -172,18 +173,25 @@ function addMeasure(host: Command): void {
     summary: 'read the platform state of this host from its TPM',
     description:
       'Reads PCRs of the SHA-256 bank. With --json the output is a state for tvmmp policy new. A policy accepts exactly ' +
-      'the states in it: measure again after every update of firmware, boot loader or kernel.',
+      'the states in it: measure again after every update of firmware, boot loader or kernel. With --record the state and copies of the ' +
+      'event log and the IMA list go into a directory, for tvmmp policy test --recorded.',
     examples: [
       ['tvmmp host measure', 'A table.'],
       ['tvmmp host measure --pcrs 0-7 --name alpha-2026-06 --json > alpha.json', 'For a policy.'],
+      [
+        'tvmmp host measure --record /var/tmp/alpha',
+        'As root: to try policies with rules about logs elsewhere.',
+      ],
     ],
     configured: true,
   })
-    .option('--pcrs <list>', 'which', pcrList, pcrList('0-7'))
+    .option('--pcrs <list>', 'which (default: 0-7; with --record 0-10)', pcrList)
+    .option('--record <directory>', 'keep state and logs there')
     .option('--name <state>', 'what the state is called', hostname())
     .action(async (options: MeasureOptions) => {
       const { stateJson, stateOf } = await import('./measured-state.ts');
-      const { pcrs, name } = options;
+      const { name, record } = options;
+      const pcrs = options.pcrs ?? pcrList(record === undefined ? '0-7' : '0-10');
       if (!/^[\x20-\x7e]{1,128}$/.test(name))
         throw usageError('a name of a state has 1 to 128 printable characters');
       const { values } = await withTpm(configOf(options).tpm.tcti, (tpm) =>
@@ -191,6 +199,10 @@ function addMeasure(host: Command): void {
       );
       const missing = pcrs.filter((wanted) => !values.some(({ pcr }) => pcr === wanted));
       if (missing.length > 0) throw usageError(`the TPM has no PCR ${missing.join(', ')} in a SHA-256 bank`);
+      if (record !== undefined) {
+        const { ownLogs, writeRecording } = await import('./recording.ts');
+        writeRecording(record, stateOf(name, values), ownLogs(configOf(options)));
+      }
       if (options.json === true) printJson(stateJson(stateOf(name, values)));
       else
         print(

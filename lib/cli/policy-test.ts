@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { HostRuleMember, RuledHost } from '../appraisal/host-rules.ts';
 import type { DraftState, PolicyDraft } from '../appraisal/policy-text.ts';
+import type { RecordedPlatform } from '../appraisal/recorded-logs.ts';
 import { hex } from '../encoding/hex.ts';
 import { askAgent } from './agent-client.ts';
 import { collect, configOf, leaf } from './command.ts';
@@ -14,6 +15,7 @@ const CERTIFICATE_BYTES_MAX = 64 * 1024;
 
 interface TestOptions extends CommonOptions {
   readonly state?: readonly string[];
+  readonly recorded?: readonly string[];
 }
 
 /** What a policy would say of one platform. */
@@ -32,25 +34,37 @@ export function addTest(policy: Command): void {
     usage: 'test <policy>',
     summary: 'try a policy before it locks anyone out',
     description:
-      'Says whether this host would pass a policy, a draft or a signed one, as it is now: its PCRs, and its attributes and versions ' +
-      'by the rules for who receives (forward) and who has held a VM (backward). With --state it is recorded measurements that are ' +
-      'tried instead, by their PCRs alone: rules about hosts are not looked at then. Nothing is put in force. Exit code 1 where ' +
-      'something would be refused.',
+      'Says whether this host would pass a policy, a draft or a signed one, as it is now: its PCRs, its logs by the rules about them, ' +
+      'and its attributes and versions by the rules for who receives (forward) and who has held a VM (backward). With --recorded it ' +
+      'is what other hosts have recorded, PCRs and logs, that is tried instead, with --state PCRs alone; rules about hosts are not ' +
+      'looked at then. Nothing is put in force. Exit code 1 where something would be refused.',
     examples: [
       ['tvmmp policy test draft.json', 'On each host, before the draft is signed.'],
       [
         'tvmmp policy test draft.json --state alpha.json --state beta.json',
         'What tvmmp host measure --json wrote.',
       ],
+      [
+        'tvmmp policy test draft.json --recorded alpha/ --recorded beta/',
+        'What tvmmp host measure --record wrote.',
+      ],
     ],
     configured: true,
   })
     .option('--state <file>', 'output of tvmmp host measure --json; may be given several times', collect)
+    .option(
+      '--recorded <directory>',
+      'what tvmmp host measure --record wrote; may be given several times',
+      collect,
+    )
     .action(async (file: string, options: TestOptions) => {
       const { readPolicyFile } = await import('./policy-diff.ts');
       const draft = await readPolicyFile(file);
+      const { state = [], recorded = [] } = options;
       const outcomes =
-        options.state === undefined ? await tryHost(draft, options) : await tryStates(draft, options.state);
+        state.length + recorded.length === 0
+          ? await tryHost(draft, options)
+          : [...(await tryStates(draft, state)), ...(await tryRecordings(draft, recorded))];
       const failed = outcomes.filter(({ outcome }) => outcome === 'fail');
       if (options.json === true) printJson({ accepted: failed.length === 0, outcomes });
       else print(...outcomes.map(outcomeText));
@@ -94,28 +108,72 @@ function statesOutcome(
   return { subject, check: 'pcr-state', outcome: 'fail', expected, found };
 }
 
+/** What the rules about logs say, where the policy has any; PCRs are told of apart. */
+async function logOutcomes(
+  draft: PolicyDraft,
+  subject: string,
+  platform: () => RecordedPlatform,
+): Promise<readonly Outcome[]> {
+  if (draft.rules?.eventLog === undefined && draft.rules?.ima === undefined) return [];
+  const { judgeRecorded } = await import('../appraisal/recorded-logs.ts');
+  return judgeRecorded(draft, platform()).flatMap(({ name, outcome, expected, found }) =>
+    outcome === 'not-asked' || name === 'pcr-state'
+      ? []
+      : [{ subject, check: name, outcome, expected, found }],
+  );
+}
+
+async function tryRecordings(
+  draft: PolicyDraft,
+  directories: readonly string[],
+): Promise<readonly Outcome[]> {
+  const { readRecording } = await import('./recording.ts');
+  const { restrictTo } = await import('./measured-state.ts');
+  const { pcrsWanted } = await import('../appraisal/recorded-logs.ts');
+  const outcomes: Outcome[] = [];
+  for (const directory of directories) {
+    const { state, ...logs } = readRecording(directory);
+    const { name, pcrs } = restrictTo(state, pcrsWanted(draft));
+    outcomes.push(
+      plain(statesOutcome(draft, name, state)),
+      ...(await logOutcomes(draft, name, () => ({ pcrs, ...logs }))),
+    );
+  }
+  return outcomes;
+}
+
+function plain({ subject, check, outcome, expected, found }: Outcome): Outcome {
+  return { subject, check, outcome, expected, found };
+}
+
 async function tryStates(draft: PolicyDraft, files: readonly string[]): Promise<readonly Outcome[]> {
   const { readState, restrictTo } = await import('./measured-state.ts');
   return files.map((file) => {
     const platform = restrictTo(readState(file), draft.pcrs);
-    const { subject, check, outcome, expected, found } = statesOutcome(draft, platform.name, platform);
-    return { subject, check, outcome, expected, found };
+    return plain(statesOutcome(draft, platform.name, platform));
   });
 }
 
 async function tryHost(draft: PolicyDraft, options: CommonOptions): Promise<readonly Outcome[]> {
   const { stateOf } = await import('./measured-state.ts');
   const { ruleChecks } = await import('../appraisal/host-rules.ts');
+  const { pcrsWanted } = await import('../appraisal/recorded-logs.ts');
+  const { ownLogs } = await import('./recording.ts');
   const { withTpm } = await import('./host.ts');
   const { values } = await withTpm(configOf(options).tpm.tcti, (tpm) =>
-    tpm.readPcrs([{ bank: 'sha256', pcrs: draft.pcrs }]),
+    tpm.readPcrs([{ bank: 'sha256', pcrs: pcrsWanted(draft) }]),
   );
   const subject = 'this host';
-  const { state, ...platform } = statesOutcome(draft, subject, stateOf(subject, values));
+  const measured = stateOf(subject, values);
+  const logs = await logOutcomes(draft, subject, () => ({
+    pcrs: measured.pcrs,
+    ...ownLogs(configOf(options)),
+  }));
+  const { state, ...platform } = statesOutcome(draft, subject, measured);
   const members = (['forward', 'backward'] as const).filter(
     (member) => draft.rulesOfHosts?.[member] !== undefined,
   );
-  if (members.length === 0) return [platform];
+  if (members.length === 0) return [platform, ...logs];
   const host: RuledHost = { ...(await ownWords(options)), state };
   const judged = (member: HostRuleMember): readonly Outcome[] =>
     ruleChecks(member, draft.rulesOfHosts?.[member], host).map(({ name, outcome, expected, found }) => ({
@@ -125,7 +183,7 @@ async function tryHost(draft: PolicyDraft, options: CommonOptions): Promise<read
       expected,
       found,
     }));
-  return [platform, ...members.flatMap(judged)];
+  return [platform, ...logs, ...members.flatMap(judged)];
 }
 
 /** What this host's certificate says of it, and the versions that its agent tells. */

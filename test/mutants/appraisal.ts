@@ -5,6 +5,24 @@ const appraise = 'test/unit/appraisal/appraise.test.ts';
 const policyTest = 'test/unit/appraisal/policy.test.ts';
 
 export const appraisal = [
+  ...mutantsOf('lib/appraisal/recorded-logs.ts', 'test/unit/cli/policy-test.test.ts', [
+    {
+      name: 'dry-run/values',
+      defence: 'A recorded log is believed where it leads to the recorded PCRs alone',
+      spec: '10.6',
+      find: "  'pcr-values',\n",
+      replace: '',
+      title: 'believes no log that does not lead to the recorded PCRs, is missing, or is cut short',
+    },
+    {
+      name: 'dry-run/rules',
+      defence: 'A dry run asks the rules about logs',
+      spec: '10.6',
+      find: '    judgeLogs(checks, policy.rules ?? {}, log.log, logs);\n',
+      replace: '    judgeLogs(checks, {}, log.log, logs);\n',
+      title: 'names the rule that would refuse it',
+    },
+  ]),
   ...mutantsOf('lib/appraisal/peer-checks.ts', appraise, [
     {
       name: 'peer/one-name',

@@ -136,6 +136,10 @@ describe('from authority to enrolled host, by tvmmp', function () {
       forward: null,
       backward: null,
     });
+    const recorded = await onHost('host', 'measure', '--record', path('recorded'), '--name', 'kept');
+    assert.equal(recorded.code, 0, recorded.stderr);
+    const tried = await good('policy', 'test', path('draft.json'), '--recorded', path('recorded'));
+    assert.equal(tried.stdout, 'pass  kept: pcr-state: state as shipped\n');
     const ruled = { ...(JSON.parse(readFileSync(path('draft.json'), 'utf8')) as object), version: 9 };
     const forward = { attributes: 'region == "eu" and level >= 2', versions: { qemu: '7.2' } };
     writeFileSync(path('ruled.json'), JSON.stringify({ ...ruled, forward }));
