@@ -2,49 +2,19 @@
  * Recovery statements (SPEC 15.4): the authority's word that the host that holds a VM is lost, and which other one takes the VM up. The
  * proof carries it: without one nobody becomes the holder of a VM that its holder did not give away.
  */
-import { isHostName } from '../certificates/host-name.ts';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { sha256 } from '../encoding/hash.ts';
-import { hex, sha256Form, tpmNameForm, unhex } from '../encoding/hex.ts';
-import type { JsonPlace } from '../encoding/json-place.ts';
-import { uuidForm } from '../encoding/uuid.ts';
 import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
 import { policyError } from './policy-error.ts';
-import { readJson } from './policy-json.ts';
 import type { PolicyKeys } from './policy.ts';
+import { formatRecovery, parseRecovery } from './recovery-text.ts';
+import type { RecoveryDocument } from './recovery-text.ts';
+
+export type { RecoveryDocument } from './recovery-text.ts';
 
 /** payloadType of the envelope. */
 export const RECOVERY_PAYLOAD_TYPE = 'application/vnd.tvmmp.recovery+json';
-
-const FORMAT = 'tvmmp-recovery/1';
-
-/** A host in a statement: certificates may be renewed, name and AK may not change. */
-export interface RecoveryHost {
-  readonly name: string;
-  /** TPM name of its AK. */
-  readonly ak: Uint8Array;
-}
-
-/** What the authority states. */
-export interface RecoveryDocument {
-  readonly vm: string;
-  /** Hash of the chain's first entry. */
-  readonly birth: Uint8Array;
-  /** The epoch that the lost host held. */
-  readonly epoch: number;
-  /** Hash of the last entry that there is of it. */
-  readonly head: Uint8Array;
-  readonly lost: RecoveryHost;
-  readonly to: RecoveryHost;
-  /** TPM name of the receive key that the VM's key was sealed for. */
-  readonly receiveKey: Uint8Array;
-  /** Digest of the vTPM's state that the VM stopped with (SPEC 8.4), as the disk of the lost host says; null where it ran, or nobody knows. */
-  readonly state: Uint8Array | null;
-  /** SHA-256 of the request that it answers (SPEC 15.3). */
-  readonly request: Uint8Array;
-  readonly issuedAt: Date;
-}
 
 /** A statement whose signature and signer were verified. */
 export interface RecoveryStatement extends RecoveryDocument {
@@ -65,62 +35,14 @@ export function verifyRecovery(
       'wrong-payload-type',
       `the envelope holds ${envelope.payloadType}, not a recovery statement`,
     );
-  const text = payloadText(envelope);
-  const document = readJson('the recovery statement', text, read);
-  if (format(document) !== text)
-    throw policyError('not-canonical', 'the recovery statement is not written as SPEC 15.4 says');
+  const document = parseRecovery(payloadText(envelope));
   const { spki } = envelopeSigner(envelope, { ...trust, at: document.issuedAt });
   return { ...document, digest: sha256(envelope.payload), signerSpki: spki };
 }
 
 /** Signs a statement: the text of a DSSE envelope. */
 export function signRecovery(document: RecoveryDocument, keys: PolicyKeys): string {
-  const text = format(document);
-  readJson('the recovery statement', text, read);
+  const text = formatRecovery(document);
+  parseRecovery(text);
   return signEnvelope(RECOVERY_PAYLOAD_TYPE, Buffer.from(text), keys);
-}
-
-function read(place: JsonPlace): RecoveryDocument {
-  const members = place.object([
-    ...(['format', 'vm', 'birth', 'epoch', 'head', 'lost', 'to', 'receiveKey'] as const),
-    ...(['state', 'request', 'issuedAt'] as const),
-  ]);
-  members.format.constant(FORMAT);
-  return {
-    vm: members.vm.text(uuidForm),
-    birth: unhex(members.birth.text(sha256Form)),
-    epoch: members.epoch.integer(0, Number.MAX_SAFE_INTEGER),
-    head: unhex(members.head.text(sha256Form)),
-    lost: readHost(members.lost),
-    to: readHost(members.to),
-    receiveKey: unhex(members.receiveKey.text(tpmNameForm)),
-    state: members.state.value === null ? null : unhex(members.state.text(sha256Form)),
-    request: unhex(members.request.text(sha256Form)),
-    issuedAt: members.issuedAt.time(),
-  };
-}
-
-function readHost(place: JsonPlace): RecoveryHost {
-  const { name, ak } = place.object(['name', 'ak']);
-  const text = name.text(/^.{1,253}$/);
-  if (!isHostName(text)) throw name.fault('inconsistent', 'is not a host name');
-  return { name: text, ak: unhex(ak.text(tpmNameForm)) };
-}
-
-/** Compact JSON, members in the order of SPEC 15.4. */
-function format(document: RecoveryDocument): string {
-  const host = ({ name, ak }: RecoveryHost): unknown => ({ name, ak: hex(ak) });
-  return JSON.stringify({
-    format: FORMAT,
-    vm: document.vm,
-    birth: hex(document.birth),
-    epoch: document.epoch,
-    head: hex(document.head),
-    lost: host(document.lost),
-    to: host(document.to),
-    receiveKey: hex(document.receiveKey),
-    state: document.state === null ? null : hex(document.state),
-    request: hex(document.request),
-    issuedAt: document.issuedAt.toISOString(),
-  });
 }

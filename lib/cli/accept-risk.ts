@@ -20,12 +20,17 @@ export interface Risk {
 export async function acceptRisk({ risk, option, accepted, first, name, json }: Risk): Promise<void> {
   if (accepted) return;
   if (!process.stdin.isTTY || json) throw usageError(`${risk} Say ${option} if you accept that`);
-  process.stderr.write(`${paint('red', risk)}\n${first}\n`);
+  process.stderr.write(`${paint('red', shown(risk))}\n${first}\n`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const typed = await terminal.question(`Type ${name} to go on: `);
+    const typed = await terminal.question(`Type ${shown(name)} to go on: `);
     if (typed.trim() !== name) throw refused('nothing was changed');
   } finally {
     terminal.close();
   }
+}
+
+/** A name may come from a file of somebody else's: it does nothing to a terminal. */
+function shown(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?');
 }

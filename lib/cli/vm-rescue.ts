@@ -56,7 +56,10 @@ export function addRescue(vm: Command): void {
     ],
     configured: true,
   })
-    .option('--i-accept-two-copies', 'do not ask: the lost host may not be lost, and the vTPM may go back')
+    .option(
+      '--i-accept-two-copies',
+      'do not ask: the lost host may not be lost, its disk not the last, and the vTPM may go back',
+    )
     .action(rescue);
 }
 
@@ -66,10 +69,11 @@ async function rescue(file: string, options: RescueOptions): Promise<void> {
   const { name, state } = decodeRescueRequest(decodeRescue(Uint8Array.from(bytes)).request);
   const ran = ` The VM ran when its host was lost: its vTPM is as its disk has it, and may have gone back.`;
   await acceptRisk({
-    risk: `Where the lost host is not lost, two hosts can run ${name}: disks may be destroyed.${state === null ? ran : ''}`,
+    risk: `Where the lost host is not lost, or ${name} had left it after that disk was copied, two hosts can run ${name}: disks may be destroyed.${state === null ? ran : ''}`,
     option: '--i-accept-two-copies',
     accepted: options.iAcceptTwoCopies === true,
-    first: 'Make sure that the lost host is off and stays off: take its disk out, or its network.',
+    first:
+      'Make sure that the lost host is off and stays off, that this is its last disk, and that no other host holds the VM.',
     name,
     json: options.json === true,
   });

@@ -111,12 +111,14 @@ export const rescue = [
       replace: "if (envelope.payloadType === '')",
       title: 'are signed by a policy signer of the root, as what they are',
     },
+  ]),
+  ...mutantsOf('lib/appraisal/recovery-text.ts', statement, [
     {
       name: 'rescue/canonical',
       defence: 'A recovery statement has one spelling',
       spec: '15.4',
-      find: 'if (format(document) !== text)',
-      replace: "if (format(document) === '')",
+      find: 'if (formatRecovery(document) !== text)',
+      replace: "if (formatRecovery(document) === '')",
       title: 'have one spelling',
     },
   ]),

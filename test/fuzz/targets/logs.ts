@@ -1,6 +1,7 @@
-/** What firmware and kernel have written down, or whoever sends it instead: event logs, IMA lists (SPEC 14); revocation lists (SPEC 1.3). */
+/** What firmware and kernel have written down, or whoever sends it instead: event logs, IMA lists (SPEC 14); what an authority signs about hosts: revocation lists (SPEC 1.3), recovery statements (15.4). */
 import { strict as assert } from 'node:assert';
 import { eventLogFindings } from '../../../lib/appraisal/event-log-findings.ts';
+import { formatRecovery, parseRecovery } from '../../../lib/appraisal/recovery-text.ts';
 import { formatRevocations, parseRevocations } from '../../../lib/appraisal/revocation-text.ts';
 import { secureBootOf } from '../../../lib/appraisal/secure-boot.ts';
 import { parseEventLog } from '../../../lib/evidence/event-log.ts';
@@ -70,4 +71,26 @@ const revocations: Target = {
   },
 };
 
-export const logTargets: readonly Target[] = [eventLog, ima, revocations];
+const recovery: Target = {
+  name: 'recovery-statement',
+  about: 'the payload of a recovery statement: what is accepted is the one spelling of its value (SPEC 15.4)',
+  seeds: () => {
+    const [digest, name] = [new Uint8Array(32).fill(1), Uint8Array.from([0, 11, ...new Uint8Array(32)])];
+    const told = {
+      ...{ vm: '6b1a6f4e-0f1d-4c64-9d0a-3f5b8c1e2a77', birth: digest, epoch: 0, head: digest },
+      ...{ lost: { name: 'alpha', ak: name }, to: { name: 'beta', ak: name }, receiveKey: name },
+      ...{ request: digest, issuedAt: new Date('2026-01-01T00:00:00Z') },
+    };
+    return [null, digest].map((state) => Buffer.from(formatRecovery({ ...told, state })));
+  },
+  form: 'json',
+  refusals: ['policy-invalid'],
+  bytesMax: 4096,
+  executions: 5000,
+  run: (input) => {
+    const text = Buffer.from(input).toString();
+    assert.equal(formatRecovery(parseRecovery(text)), text);
+  },
+};
+
+export const logTargets: readonly Target[] = [eventLog, ima, revocations, recovery];

@@ -9,6 +9,12 @@ import { decodeAs, encodeAs } from '../../../lib/encoding/shape.ts';
 import { TvmmpError } from '../../../lib/errors.ts';
 import { claim } from '../../../lib/evidence/claim.ts';
 import { decodeRow, encodeRow } from '../../../lib/ledger/ledger-row.ts';
+import {
+  decodeRescue,
+  decodeRescueRequest,
+  encodeRescue,
+  encodeRescueRequest,
+} from '../../../lib/migration/rescue-file.ts';
 import { decodeAttestation, encodeAttestation, verifyAttestation } from '../../../lib/proof/attestation.ts';
 import type { AttestationTrust } from '../../../lib/proof/attestation.ts';
 import { verifyDisclaimer } from '../../../lib/proof/disclaimer.ts';
@@ -166,6 +172,28 @@ const ledger: Target = {
   },
 };
 
+const rescue: Target = {
+  name: 'rescue',
+  about: 'a rescue, or the request for one (SPEC 15.3, 15.4): what is accepted encodes to itself',
+  seeds: () => {
+    const digest = new Uint8Array(32).fill(1);
+    const request = encodeRescueRequest({
+      ...{ name: 'web', secret: row.vm, proof: digest, escrowed: new Uint8Array(126), state: digest },
+      ...{ past: [digest], akCertificate: digest, receivePublic: digest },
+    });
+    return [request, encodeRescue({ request, statement: '{}', sealed: new Uint8Array(126) })];
+  },
+  form: 'cbor',
+  refusals: ['encoding-invalid', 'limit-exceeded'],
+  bytesMax: 4096,
+  executions: 10_000,
+  run: (input) => {
+    const asked = outcomeOf(() => decodeRescueRequest(input));
+    if (asked === null) assert.deepEqual(encodeRescue(decodeRescue(input)), input);
+    else assert.deepEqual(encodeRescueRequest(asked), input);
+  },
+};
+
 const root = parseRootCertificate(bytes(proofs()[0]?.root ?? ''));
 
 const entry: Target = {
@@ -261,6 +289,7 @@ function outcomeOf<T>(read: () => T): T | null {
 
 export const wireTargets: readonly Target[] = [
   ledger,
+  rescue,
   cbor,
   message,
   proof,
