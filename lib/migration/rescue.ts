@@ -21,7 +21,7 @@ import { Refused } from './refused.ts';
 import { decodeRescue, decodeRescueRequest } from './rescue-file.ts';
 import type { Rescue, RescueRequest } from './rescue-file.ts';
 import type { Services } from './services.ts';
-import { requireSecretFree, storedChain } from './staging.ts';
+import { offeredLineage, requireSecretFree, storedChain } from './staging.ts';
 import { requireTenantAgreesToUs } from './tenant.ts';
 
 /** A rescue that may go on, with what was found out about it. */
@@ -120,6 +120,8 @@ async function accept(services: Services, rescue: Rescue): Promise<Accepted> {
   requireTenantAgreesToUs(tenant, host);
   const record = recordOf(services, request, rescue, statement, proof);
   await requireSecretFree(host, record);
+  // Before anything is written: what an older disk says of a VM that has moved on is not to be remembered.
+  await services.custody.requireCurrent(record.name, offeredLineage(proof));
   return { request, rescue, statement, proof, record };
 }
 

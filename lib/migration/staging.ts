@@ -119,7 +119,7 @@ function recordOf(host: Host, { uuid, session, domain }: Incoming, head: ChainSt
 }
 
 /** The chain that a proof tells of. */
-function offeredLineage({ verified }: AcceptedProof): Lineage {
+export function offeredLineage({ verified }: AcceptedProof): Lineage {
   const hashes = new Map(verified.entries.map(({ entry, hash }) => [entry.sequence, hash]));
   return { state: verified.head, hashAt: (sequence) => hashes.get(sequence) ?? null };
 }

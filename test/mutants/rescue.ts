@@ -207,12 +207,20 @@ export const rescue = [
       title: 'is not taken up with what is not its vTPM',
     },
     {
+      name: 'rescue/ledger-first',
+      defence: 'The end of a chain that the ledger has left behind is not even remembered',
+      spec: '8.6, 15.5',
+      find: '  await services.custody.requireCurrent(record.name, offeredLineage(proof));\n',
+      replace: '  void offeredLineage;\n',
+      title: 'is not taken up against the ledger: another host held it since',
+    },
+    {
       name: 'rescue/ledger',
-      defence: 'The ledger agrees before a host becomes the holder',
+      defence: 'The ledger agrees at the moment in which a host becomes the holder',
       spec: '8.6, 15.5',
       find: '  await services.custody.announce(record, statement.digest, host.identity.id);\n',
       replace: '',
-      title: 'is not taken up against the ledger: another host held it since',
+      title: 'is not taken up against what the ledger hears meanwhile',
     },
     {
       name: 'rescue/tenant-here',

@@ -167,6 +167,18 @@ describe('a VM whose host is lost (SPEC 15)', function () {
     stage.until(rescue(services(host), bytes));
   const refuses = (pattern: RegExp, change: Change = {}): Promise<void> =>
     assert.rejects(take(released(request(), change)), pattern);
+  /** The next look at a vTPM takes until the answer is called. */
+  function held(): () => void {
+    let goOn = (): void => undefined;
+    holds.push(
+      new Promise<void>((resolve) => {
+        goOn = resolve;
+      }),
+    );
+    return () => {
+      goOn();
+    };
+  }
   const kinds = (host: SimulatedHost): readonly string[] =>
     host.journal.entries(vm.uuid).map((bytes) => decodeEntry(decodeSignedEntry(bytes).entry).kind);
 
@@ -297,19 +309,49 @@ describe('a VM whose host is lost (SPEC 15)', function () {
     await refuses(/libvirt runs vm here; stop it first/);
   });
 
-  it('is not taken up against the ledger: another host held it since', async () => {
-    await lost();
+  /** The ledger hears that gamma has taken the VM over. */
+  function heldByGamma(): void {
     const told = verifyProof(decodeRescueRequest(request()).proof, { root: stage.world.authority.root });
     const { head } = told as Extract<typeof told, { outcome: 'verified' }>;
     const { local } = services(stage.beta).host.ledger;
     const row = rowOf(head);
     const { id } = stage.world.gamma;
-    local!.swapNow(null, {
+    local!.swapNow(local!.readNow(vm.uuid), {
       ...{ ...row, epoch: 1, sequence: row.sequence + 2 },
       holder: { name: id.name, akName: id.akName },
     });
+  }
+
+  it('is not taken up against the ledger: another host held it since', async () => {
+    await lost();
+    heldByGamma();
     await refuses(/ledger-conflict: the ledger says that gamma\.test holds vm in epoch 1/);
+    assert.equal(stage.beta.journal.vm(vm.uuid), null, 'an older end of the chain is not remembered');
+  });
+
+  it('is not taken up against what the ledger hears meanwhile', async () => {
+    await lost();
+    const goOn = held();
+    const slow = rescue(services(stage.beta), released(request()));
+    await stage.pass(1_000);
+    heldByGamma();
+    goOn();
+    await assert.rejects(stage.until(slow), /ledger-conflict: the ledger says that gamma\.test holds vm/);
     assert.equal(stage.record(stage.beta, vm).sealed, null);
+  });
+
+  it('is not started by the lost host that comes back and meets another, which brings the list', async () => {
+    await lost();
+    await take(released(request()));
+    stage.alpha.startAgent();
+    await stage.pass(1_000);
+    await stage.until(stage.alpha.machine.stop(vm.uuid, 'shutdown'));
+    const other = await stage.vm(stage.alpha);
+    await assert.rejects(stage.until(stage.alpha.depart(other.uuid, stage.beta)));
+    await assert.rejects(
+      stage.until(stage.alpha.machine.start(vm.uuid)),
+      /host-revoked: the authority has revoked/,
+    );
   });
 
   it('is taken up once: neither again, nor after it has moved on, nor at two requests at a time', async () => {
@@ -333,12 +375,7 @@ describe('a VM whose host is lost (SPEC 15)', function () {
   it('is taken up by one of two requests, though the other began before it', async () => {
     await lost();
     const bytes = released(request());
-    let goOn = (): void => undefined;
-    holds.push(
-      new Promise<void>((resolve) => {
-        goOn = resolve;
-      }),
-    );
+    const goOn = held();
     const slow = rescue(services(stage.beta), bytes);
     await take(bytes);
     goOn();
