@@ -49,6 +49,8 @@ export const limits = {
   /** A signed policy: base64 of the payload, and the rest of the envelope. */
   policyEnvelopeBytesMax: 1536 * 1024,
   policyStatesMax: 1_000,
+  /** Other domains that a policy names (SPEC 17.1). */
+  policyDomainsMax: 16,
   /** Reference values: about 140 bytes a file. */
   referenceBytesMax: 32 * 1024 * 1024,
   /** A condition of a policy over attributes. */

@@ -34,7 +34,7 @@ async function write<Case extends { readonly name: string }>(
   process.stdout.write(`${cases.length} vectors in ${folder}\n`);
 }
 
-await write('proof', proofCases, async ({ why, expect, at, build, known }) => {
+await write('proof', proofCases, async ({ why, expect, at, build, known, others }) => {
   const proof = await build(world);
   return {
     why,
@@ -43,6 +43,7 @@ await write('proof', proofCases, async ({ why, expect, at, build, known }) => {
     root,
     proof: base64(proof),
     ...(known === undefined ? {} : { known: base64(known(world, proof)) }),
+    ...(others === undefined ? {} : { others: (await others(world)).map(base64) }),
   };
 });
 await write('disclaimer', disclaimerCases, async ({ why, expect, build }) => {

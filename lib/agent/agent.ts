@@ -30,6 +30,7 @@ import { controlMethods } from './methods.ts';
 import { servePeers } from './peer-server.ts';
 import { Revocations } from './revocations.ts';
 import { openChannel } from './tls-channel.ts';
+import type { TlsIdentity } from './tls-channel.ts';
 import { version } from './version.ts';
 import { vtpmDesk } from './vtpm-desk.ts';
 
@@ -70,6 +71,11 @@ async function assemble(
   const identity = await loadIdentity(directories.identity, tpm);
   const tls = loadTlsIdentity(directories.identity, identity.root);
   let inForce: PolicyInForce = loadPolicy(directories.identity, identity);
+  /** Whom we speak to follows the policy in force. */
+  const believing = (): TlsIdentity => {
+    const { domains } = inForce.policy;
+    return domains === null ? tls : { ...tls, domains: domains.others };
+  };
   const revocations = new Revocations(directories.identity, identity, log);
   const journal = new Journal(join(directories.state, 'journal.sqlite'));
   closers.push(() => {
@@ -105,7 +111,7 @@ async function assemble(
     timers: systemTimers,
     log,
     now: () => Date.now(),
-    connect: (address) => openChannel(address, tls, limits.messageDeadlineMs),
+    connect: (address) => openChannel(address, believing(), limits.messageDeadlineMs),
     versions: new Map([
       ['tvmmp', version],
       ['kernel', release()],
@@ -167,12 +173,7 @@ async function assemble(
     },
   });
   const servers = [
-    await servePeers(
-      config.listen,
-      () => tls,
-      (channel) => sessions.accept(channel),
-      log,
-    ),
+    await servePeers(config.listen, believing, (channel) => sessions.accept(channel), log),
     await serveHooks(join(directories.run, 'hook.sock'), bridge, hooks, log),
     await serveControl(join(directories.run, 'agent.sock'), bridge, methods, log),
   ];

@@ -21,6 +21,7 @@ import { agentPort } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import type { ControlMethod } from './control-server.ts';
 import { migrationMethods, openMigrations } from './migration-methods.ts';
+import { installDomainRevocations } from '../migration/domain-revocations.ts';
 import type { Revocations } from './revocations.ts';
 import { TlsChannel } from './tls-channel.ts';
 import { version } from './version.ts';
@@ -114,8 +115,14 @@ export function controlMethods(parts: MethodParts): Readonly<Record<string, Cont
       });
     },
     'policy.install': (params) => Promise.resolve(installNewPolicy(parts, text(params, 'envelope'))),
-    'revocation.install': (params) =>
-      Promise.resolve({ version: parts.revocations.install(text(params, 'envelope')) }),
+    'revocation.install': (params) => {
+      const envelope = text(params, 'envelope');
+      const version =
+        params['domain'] === undefined
+          ? parts.revocations.install(envelope)
+          : installDomainRevocations(parts.services.host, text(params, 'domain'), envelope);
+      return Promise.resolve({ version });
+    },
     statistics: async () => ({
       quotes: services.quotes.count,
       tpmCommands: await host.tpm.commandCounts(),

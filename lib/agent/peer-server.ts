@@ -8,7 +8,7 @@ import { TlsChannel, tlsOptions } from './tls-channel.ts';
 import type { TlsIdentity } from './tls-channel.ts';
 
 /**
- * Listens for the agents of other hosts. A connection that does not authenticate with an agent certificate of this authority over
+ * Listens for the agents of other hosts. A connection that does not authenticate with an agent certificate of this authority, or of a domain that the policy in force names (SPEC 17.2), over
  * TLS 1.3 is dropped without a word.
  */
 export function servePeers(
@@ -17,9 +17,10 @@ export function servePeers(
   accept: (channel: TlsChannel) => Promise<void>,
   log: Log,
 ): Promise<Server> {
+  let options = tlsOptions(identity());
   const tls = createTlsServer(
     {
-      ...tlsOptions(identity()),
+      ...options,
       requestCert: true,
       handshakeTimeout: limits.messageDeadlineMs,
     },
@@ -38,8 +39,14 @@ export function servePeers(
   );
   const room = new AddressRoom(limits.connectionsPerAddressMax);
   const server = createServer((socket) => {
-    if (room.take(socket)) tls.emit('connection', socket);
-    else socket.destroy();
+    if (!room.take(socket)) {
+      socket.destroy();
+      return;
+    }
+    // A policy that names other domains than the one before holds from the next connection on.
+    const now = tlsOptions(identity());
+    if (String(now.ca) !== String(options.ca)) tls.setSecureContext((options = now));
+    tls.emit('connection', socket);
   });
   server.maxConnections = limits.connectionsMax;
   tls.on('tlsClientError', (error, socket) => {

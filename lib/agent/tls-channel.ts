@@ -3,6 +3,8 @@ import { connect } from 'node:tls';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { verifyAgentCertificate } from '../certificates/host-certificate.ts';
+import { certificateToPem } from '../certificates/pem.ts';
+import { peerLabel } from '../appraisal/domains.ts';
 import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { decodeMessage, encodeMessage } from '../protocol/codec.ts';
@@ -19,6 +21,14 @@ export interface TlsIdentity {
   readonly key: string;
   readonly root: RootCertificate;
   readonly rootPem: string;
+  /** The domains that the policy in force names (SPEC 17.2); none where it is left out. */
+  readonly domains?: readonly NamedRoot[];
+}
+
+/** Another authority that is believed, and what our policy calls it. */
+export interface NamedRoot {
+  readonly name: string;
+  readonly root: RootCertificate;
 }
 
 /** Options that hold for both ends: TLS 1.3 alone, both sides authenticated, no resumption (a resumed session has no certificate). */
@@ -26,7 +36,7 @@ export function tlsOptions(identity: TlsIdentity): SecureContextOptions & { reje
   return {
     cert: identity.certificate,
     key: identity.key,
-    ca: identity.rootPem,
+    ca: [identity.rootPem, ...(identity.domains ?? []).map(({ root }) => certificateToPem(root.der))],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
     rejectUnauthorized: true,
@@ -50,9 +60,15 @@ export async function openChannel(
       if (error === undefined) resolve();
       else
         reject(
-          new TvmmpError('peer-unreachable', `cannot reach the agent at ${address}: ${error.message}`, {
-            cause: error,
-          }),
+          isUnknownIssuer(error)
+            ? new TvmmpError(
+                'peer-untrusted',
+                `cannot reach the agent at ${address}: it has a certificate of an authority that is neither ours nor that of a domain that our policy names`,
+                { cause: error },
+              )
+            : new TvmmpError('peer-unreachable', `cannot reach the agent at ${address}: ${error.message}`, {
+                cause: error,
+              }),
         );
     };
     socket.once('secureConnect', () => {
@@ -67,6 +83,19 @@ export async function openChannel(
     throw error;
   });
   return TlsChannel.over(socket, identity, address);
+}
+
+/** OpenSSL's words for a certificate none of whose issuers we know. */
+const unknownIssuer: ReadonlySet<unknown> = new Set([
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+]);
+
+function isUnknownIssuer(error: Error): boolean {
+  return 'code' in error && unknownIssuer.has(error.code);
 }
 
 /** HOST:PORT or [IPv6]:PORT. */
@@ -84,6 +113,7 @@ export class TlsChannel implements Channel {
   /** Times that this process sent something and waited for the answer, on all channels: for the bench. */
   static roundTrips = 0;
   readonly peerName: string;
+  readonly peerRoot?: Uint8Array;
   readonly peerAddress: string;
   readonly exporter: Uint8Array;
   readonly ownCertificateHash: Uint8Array;
@@ -104,7 +134,9 @@ export class TlsChannel implements Channel {
     if (socket.getProtocol() !== 'TLSv1.3' || own?.raw === undefined || !socket.authorized) {
       throw new TvmmpError('peer-untrusted', `${peerAddress} did not authenticate with TLS 1.3`);
     }
-    this.peerName = verifyAgentCertificate(peer.raw, identity.root, new Date()).name;
+    const told = peerOf(peer.raw, identity);
+    this.peerName = peerLabel(told.name, told.domain?.name ?? null);
+    if (told.domain !== null) this.peerRoot = told.domain.root.digest;
     this.ownCertificateHash = sha256(own.raw);
     this.peerCertificateHash = sha256(peer.raw);
     this.exporter = socket.exportKeyingMaterial(32, exporterLabel, Buffer.alloc(0));
@@ -211,6 +243,30 @@ export class TlsChannel implements Channel {
       'peer-unreachable',
       `the connection to ${this.peerName} (${this.peerAddress}) is gone: ${why}`,
     );
+  }
+}
+
+/** The host at the other end, and its domain where that is another one. Throws `certificate-invalid` where none of our roots issued its certificate. */
+function peerOf(
+  der: Uint8Array,
+  { root, domains = [] }: TlsIdentity,
+): { readonly name: string; readonly domain: NamedRoot | null } {
+  try {
+    return { name: verifyAgentCertificate(der, root, new Date()).name, domain: null };
+  } catch (error) {
+    const domain = domains.find((one) => issued(der, one.root));
+    if (domain === undefined) throw error;
+    return { name: verifyAgentCertificate(der, domain.root, new Date()).name, domain };
+  }
+}
+
+function issued(der: Uint8Array, root: RootCertificate): boolean {
+  try {
+    verifyAgentCertificate(der, root, new Date());
+    return true;
+  } catch (error) {
+    if (error instanceof TvmmpError && error.code === 'certificate-invalid') return false;
+    throw error;
   }
 }
 

@@ -4,7 +4,9 @@ import type { HostCertificate } from '../certificates/host-certificate.ts';
 import { TvmmpError } from '../errors.ts';
 import type { Role } from '../evidence/statement.ts';
 import { limits } from '../limits.ts';
-import { checkPeer } from './peer-checks.ts';
+import { peerLabel } from './domains.ts';
+import type { Domain } from './domains.ts';
+import { checkPeer, foreignDomain } from './peer-checks.ts';
 import type { AppraisalInput } from './peer-checks.ts';
 import { isAccepted, verdictDigest, verdictReason } from './verdict.ts';
 import type { Check, Verdict } from './verdict.ts';
@@ -32,6 +34,7 @@ interface Minted {
   readonly receivePublic: Uint8Array;
   readonly state: string;
   readonly verdict: Verdict;
+  readonly domain: Domain | null;
 }
 
 /** Set once by TrustedPeer's static block: nothing outside this module can make one. */
@@ -51,6 +54,8 @@ export class TrustedPeer {
   readonly receivePublic: Uint8Array;
   /** Name of the approved PCR state that it was in. */
   readonly pcrState: string;
+  /** As our policy names it; null for a host of our own domain. */
+  readonly domain: Domain | null;
   /** Milliseconds since 1970. */
   readonly expires: number;
   /** Only instances that went through the constructor have it: no object of the same shape passes for one. */
@@ -60,7 +65,8 @@ export class TrustedPeer {
     mint = (minted) => new TrustedPeer(minted);
   }
 
-  private constructor({ certificate, receivePublic, state, verdict }: Minted) {
+  private constructor({ certificate, receivePublic, state, verdict, domain }: Minted) {
+    this.domain = domain;
     this.certificate = certificate;
     this.receivePublic = receivePublic;
     this.pcrState = state;
@@ -72,6 +78,11 @@ export class TrustedPeer {
 
   get name(): string {
     return this.certificate.name;
+  }
+
+  /** Its name, with that of its domain where it is another: what this host keeps and tells of it is kept by this. */
+  get label(): string {
+    return peerLabel(this.name, this.domain?.name ?? null);
   }
 
   get akName(): Uint8Array {
@@ -115,6 +126,7 @@ export function appraisePeer(input: AppraisalInput): TrustedPeer | Refusal {
   const { hello } = input;
   const { checks, certificate, state } = checkPeer(input);
   const verdict = verdictOf(input, checks);
+  const domain = foreignDomain(input)?.named ?? null;
   if (certificate === undefined || state === undefined || !isAccepted(verdict)) {
     return { outcome: 'refused', verdict, reason: verdictReason(verdict) };
   }
@@ -123,6 +135,7 @@ export function appraisePeer(input: AppraisalInput): TrustedPeer | Refusal {
     receivePublic: Uint8Array.from(hello.receivePublic),
     state: state.name,
     verdict,
+    domain,
   });
 }
 
@@ -139,11 +152,13 @@ export function appraiseSelf(input: Omit<AppraisalInput, 'role' | 'selfName'>): 
 
 function verdictOf(input: AppraisalInput, checks: readonly Check[]): Verdict {
   const { ownPolicy, hello } = input;
+  const foreign = foreignDomain(input);
   return Object.freeze({
     vm: input.vm,
     session: Uint8Array.from(input.session),
     role: input.role,
-    peer: hello.host,
+    ...(foreign === null ? {} : { foreign: true as const }),
+    peer: foreign === null ? hello.host : peerLabel(hello.host, foreign.named?.name ?? '?'),
     time: input.now,
     policy: { id: ownPolicy.id, version: ownPolicy.version, digest: ownPolicy.digest },
     checks: Object.freeze(checks),

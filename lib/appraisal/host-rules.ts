@@ -30,8 +30,15 @@ export interface HostRule {
 export type HostRules = Readonly<Partial<Record<HostRuleMember, HostRule>>>;
 
 /** Whether every host that has held a VM is asked for something: then its proof has to show them all, from birth (SPEC 4.1). */
-export function asksOfEveryHolder({ backward }: HostRules): boolean {
-  return backward?.attributes !== undefined;
+export function asksOfEveryHolder({
+  rulesOfHosts,
+  domains,
+}: {
+  readonly rulesOfHosts: HostRules;
+  readonly domains: { readonly others: readonly { readonly rules: HostRules }[] } | null;
+}): boolean {
+  const rules = [rulesOfHosts, ...(domains?.others ?? []).map((domain) => domain.rules)];
+  return rules.some(({ backward }) => backward?.attributes !== undefined);
 }
 
 /** Members of a rule, in the order of SPEC 10.1. */
@@ -58,7 +65,14 @@ export function readHostRules(
 }
 
 function readRule(place: JsonPlace, known: readonly string[]): HostRule {
-  const { attributes, versions, states } = place.someOf(hostRuleParts);
+  return readRuleParts(place.someOf(hostRuleParts), known);
+}
+
+/** The parts of a rule that are there. Throws JsonFaultError. */
+export function readRuleParts(
+  { attributes, versions, states }: JsonMembers<never, (typeof hostRuleParts)[number]>,
+  known: readonly string[],
+): HostRule {
   return {
     ...(attributes === undefined ? {} : { attributes: readCondition(attributes) }),
     ...(versions === undefined ? {} : { versions: readVersions(versions) }),
@@ -103,11 +117,7 @@ export interface RuledHost {
 }
 
 /** `rule-attributes`, `rule-versions`, `rule-states` of SPEC 6.5: what the rule does not ask for passes, and says so. */
-export function ruleChecks(
-  member: HostRuleMember,
-  rule: HostRule | undefined,
-  host: RuledHost,
-): readonly Check[] {
+export function ruleChecks(member: string, rule: HostRule | undefined, host: RuledHost): readonly Check[] {
   return [
     attributesCheck(member, rule?.attributes, host.attributes),
     versionsCheck(member, rule?.versions ?? {}, host.versions),

@@ -13,11 +13,14 @@ import type { QuoteAttest } from '../tpm/attest.ts';
 import { hasAttributes, keyObjectOf, nameOf, parsePublicArea } from '../tpm/public-area.ts';
 import { matchesTemplate, receiveKeyTemplate } from '../tpm/templates.ts';
 import { check, skipped } from './check.ts';
+import { attributesSeen, domainOf } from './domains.ts';
+import type { Domain } from './domains.ts';
 import { bootChecks, fileChecks } from './evidence-verdict.ts';
 import type { LogFindings } from './log-evidence.ts';
 import { asksForLogs, evidenceSelection, logCheck } from './peer-log-checks.ts';
 import { explainPcrs } from './pcr-explanation.ts';
 import { ruleChecks } from './host-rules.ts';
+import type { HostRuleMember } from './host-rules.ts';
 import { receivePolicyOf } from './policy.ts';
 import type { Policy, PolicyState } from './policy.ts';
 import { revocation } from './revocation-check.ts';
@@ -34,8 +37,10 @@ export interface AppraisalInput {
   /** Milliseconds since 1970. */
   readonly now: number;
   readonly root: RootCertificate;
+  /** Digest of the root that the peer's TLS certificate chains to; absent where that is ours. */
+  readonly peerRoot?: Uint8Array;
   readonly ownPolicy: Policy;
-  /** This host's revocation list; null where it has none yet. */
+  /** The revocation list of the peer's authority; null where this host has none yet. */
   readonly revocations: RevocationList | null;
   /** This host's name: a peer must be another. */
   readonly selfName: string;
@@ -70,8 +75,12 @@ export interface Findings {
 
 /** Runs every check; what cannot be looked at because of an earlier failure fails too. */
 export function checkPeer(input: AppraisalInput): Findings {
+  const domain = foreignDomain(input);
+  const root = domain === null ? input.root : domain.named?.root;
   const certificate = attempt(() =>
-    verifyHostCertificate(input.hello.akCertificate, input.root, new Date(input.now)),
+    root === undefined
+      ? undefined
+      : verifyHostCertificate(input.hello.akCertificate, root, new Date(input.now)),
   );
   const host = certificate.value;
   const parsed = quoteOf(input.claim.attest);
@@ -82,10 +91,11 @@ export function checkPeer(input: AppraisalInput): Findings {
   const ofLogs = (name: Parameters<typeof logCheck>[0]): Check =>
     logCheck(name, input.ownPolicy, quote, input.logs, because);
   const checks = [
+    ...(domain === null ? [] : [domainNamed(input, domain.named)]),
     peerName(input, host),
     check('ak-certificate', host !== undefined, {
-      expected: 'an AK certificate of this authority that is valid now',
-      found: certificate.error ?? `that of ${host?.name ?? ''}`,
+      expected: `an AK certificate of ${domain === null ? 'this' : 'its'} authority that is valid now`,
+      found: certificate.error ?? `that of ${host?.name ?? 'an authority that nobody named'}`,
       remedy: 'enrol the peer again with `tvmmp host enroll`, and check the clocks of both hosts',
     }),
     revocation(input.revocations, input.hello.versions, host),
@@ -156,9 +166,11 @@ function akPublic({ hello }: AppraisalInput, host: HostCertificate | undefined):
   });
 }
 
-function receiveKey({ hello, ownPolicy }: AppraisalInput, host: HostCertificate | undefined): Check {
+function receiveKey(input: AppraisalInput, host: HostCertificate | undefined): Check {
+  const { hello, ownPolicy } = input;
   if (host === undefined) return skipped('receive-key', 'ak-certificate');
-  const template = receiveKeyTemplate(receivePolicyOf(ownPolicy.signerSpki));
+  const policyKey = foreignDomain(input)?.named?.policyKey ?? ownPolicy.signerSpki;
+  const template = receiveKeyTemplate(receivePolicyOf(policyKey));
   const made = attempt(() => matchesTemplate(hello.receivePublic, template));
   const named = made.value !== undefined && bytesEqual(nameOf(hello.receivePublic), host.receiveKeyName);
   const flaw =
@@ -220,17 +232,58 @@ function pcrState(
 
 /** `forward` for who receives, `backward` for who has held the VM (SPEC 10.1). */
 function rules(
-  { role, ownPolicy, hello }: AppraisalInput,
+  input: AppraisalInput,
   host: HostCertificate | undefined,
   state: PolicyState | undefined,
 ): readonly Check[] {
+  const { role, ownPolicy, hello } = input;
   if (host === undefined)
     return (['rule-attributes', 'rule-versions', 'rule-states'] as const).map((name) =>
       skipped(name, 'ak-certificate'),
     );
-  const member = role === 'target' ? 'forward' : 'backward';
-  const ruled = { attributes: host.attributes, versions: hello.versions, state: state?.name };
-  return ruleChecks(member, ownPolicy.rulesOfHosts[member], ruled);
+  const member = memberOf(role);
+  const view = { root: input.root.digest, domains: ownPolicy.domains };
+  const attributes = attributesSeen(view, input.peerRoot ?? input.root.digest, host.attributes);
+  const ruled = { attributes, versions: hello.versions, state: state?.name };
+  const own = ruleChecks(member, ownPolicy.rulesOfHosts[member], ruled);
+  const named = foreignDomain(input)?.named ?? null;
+  if (named === null) return own;
+  return bothHold(own, ruleChecks(`${member} of ${named.name}`, named.rules[member], ruled));
+}
+
+/** The rule of a policy that a peer in this role is held against. */
+function memberOf(role: Role): HostRuleMember {
+  return role === 'target' ? 'forward' : 'backward';
+}
+
+/** Our own rule and that for a domain, check by check. */
+function bothHold(own: readonly Check[], theirs: readonly Check[]): readonly Check[] {
+  return own.map((one, index) => {
+    const other = theirs[index] ?? one;
+    if (one.outcome === 'fail' || other.outcome === 'fail') return one.outcome === 'fail' ? one : other;
+    return check(one.name, true, { ...one, expected: `${one.expected}; ${other.expected}` });
+  });
+}
+
+/** Null for a peer of our own domain; `named`: the domain as our policy names it, null where it does not. */
+export function foreignDomain({
+  root,
+  peerRoot,
+  ownPolicy,
+}: Pick<AppraisalInput, 'root' | 'peerRoot' | 'ownPolicy'>): { readonly named: Domain | null } | null {
+  if (peerRoot === undefined || bytesEqual(peerRoot, root.digest)) return null;
+  return { named: domainOf(ownPolicy.domains, peerRoot) };
+}
+
+/** `domain` of SPEC 17.2. */
+function domainNamed({ role, ownPolicy }: AppraisalInput, named: Domain | null): Check {
+  const member = memberOf(role);
+  const does = role === 'target' ? 'receive VMs' : 'give VMs';
+  return check('domain', named?.rules[member] !== undefined, {
+    expected: `a domain whose hosts may ${does} by policy ${ownPolicy.id} v${ownPolicy.version} (${member})`,
+    found: named === null ? 'a domain that it does not name' : `the domain ${named.name}`,
+    remedy: 'if VMs shall go there or come from there, say so in the policy (domains) and sign it',
+  });
 }
 
 /** A VM leaves a holder that says it is quarantined, under a policy that lets it. */
@@ -246,8 +299,18 @@ function rescued(one: Check): Check {
   return check(name, true, { expected, found: `${why}: ${found}`, remedy: '' });
 }
 
-function policyVersion({ hello, ownPolicy, requiredPolicyVersion }: AppraisalInput): Check {
+function policyVersion(input: AppraisalInput): Check {
+  const { hello, ownPolicy, requiredPolicyVersion } = input;
   const { id, version, digest } = hello.policy;
+  const named = foreignDomain(input)?.named ?? null;
+  if (named !== null) {
+    const least = Math.max(named.policy.version, requiredPolicyVersion);
+    return check('policy-version', id === named.policy.id && version >= least, {
+      expected: `policy ${named.policy.id} v${least} or later, of the domain ${named.name}`,
+      found: `policy ${id} v${version}`,
+      remedy: `have the current policy of its domain installed on ${hello.host}`,
+    });
+  }
   const fresh = id === ownPolicy.id && version >= requiredPolicyVersion;
   const consistent = version !== ownPolicy.version || bytesEqual(digest, ownPolicy.digest);
   return check('policy-version', fresh && consistent, {

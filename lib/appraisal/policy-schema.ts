@@ -4,6 +4,7 @@
  * its text.
  */
 import { limits } from '../limits.ts';
+import { domainForms } from './domains.ts';
 import { hostRuleForms, ruledComponents } from './host-rules.ts';
 import { logRuleForms } from './log-rules.ts';
 import { p256KeyForm } from './p256-key.ts';
@@ -43,19 +44,7 @@ export function policySchema(): Schema {
       }),
       hostRule: {
         description: 'At least one of the three.',
-        ...someOf({
-          attributes: {
-            ...text(hostRuleForms.condition),
-            description: 'Condition over the attributes of a host, such as region == "eu" and level >= 2.',
-          },
-          versions: someOf(
-            Object.fromEntries(ruledComponents.map((name) => [name, text(hostRuleForms.version)])),
-          ),
-          states: {
-            ...list(text(hostRuleForms.stateName), 1, limits.policyStatesMax),
-            uniqueItems: true,
-          },
-        }),
+        ...someOf(hostRuleParts),
       },
       eventLog: someOf({
         secureBoot: { type: 'boolean' },
@@ -88,6 +77,13 @@ export function policySchema(): Schema {
           leave: text(quarantineLeaveForm),
         }),
       },
+      domains: {
+        description: 'Other authorities whose hosts may receive VMs (forward) or give them (backward).',
+        ...object(['self', 'others'], {
+          self: text(domainForms.name),
+          others: list(domain, 1, limits.policyDomainsMax),
+        }),
+      },
       escrow: {
         description:
           'Hosts keep a copy of each vTPM key that the holder of this key can open. Off where it is not there.',
@@ -98,6 +94,31 @@ export function policySchema(): Schema {
 }
 
 const digests = rule(text(logRuleForms.sha256));
+/** Members of a rule about hosts. */
+const hostRuleParts = {
+  attributes: {
+    ...text(hostRuleForms.condition),
+    description: 'Condition over the attributes of a host, such as region == "eu" and level >= 2.',
+  },
+  versions: someOf(Object.fromEntries(ruledComponents.map((name) => [name, text(hostRuleForms.version)]))),
+  states: { ...list(text(hostRuleForms.stateName), 1, limits.policyStatesMax), uniqueItems: true },
+};
+const domain = {
+  type: 'object',
+  required: ['name', 'root', 'policyKey', 'policy'],
+  properties: {
+    name: text(domainForms.name),
+    root: text(domainForms.root),
+    policyKey: text(p256KeyForm),
+    policy: object(['id', 'version'], {
+      id: text(policyForms.id),
+      version: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+    }),
+    forward: object([], hostRuleParts),
+    backward: object([], hostRuleParts),
+  },
+  additionalProperties: false,
+};
 const stateMembers = {
   name: text(policyForms.stateName),
   pcrs: object(['sha256'], {
@@ -123,6 +144,7 @@ function members(state: Schema): Schema {
     eventLog: { $ref: '#/$defs/eventLog' },
     ima: { $ref: '#/$defs/ima' },
     quarantine: { $ref: '#/$defs/quarantine' },
+    domains: { $ref: '#/$defs/domains' },
     escrow: { $ref: '#/$defs/escrow' },
   };
 }

@@ -5,6 +5,8 @@ import { hex, sha256Form, unhex } from '../encoding/hex.ts';
 import { timeForm } from '../encoding/json-place.ts';
 import type { JsonMembers, JsonPlace } from '../encoding/json-place.ts';
 import { limits } from '../limits.ts';
+import { domainsJson, domainsMember, policyIdForm, readDomains } from './domains.ts';
+import type { Domains } from './domains.ts';
 import { hostRuleMembers, readHostRules } from './host-rules.ts';
 import type { HostRules } from './host-rules.ts';
 import { logRuleMembers, readLogRules } from './log-rules.ts';
@@ -18,7 +20,7 @@ import { readJson } from './policy-json.ts';
 export const POLICY_FORMAT = 'tvmmp-policy/1';
 /** Forms of the texts of a policy; its JSON Schema is written from them too. */
 export const policyForms = {
-  id: /^[a-z0-9][a-z0-9._-]{0,63}$/,
+  id: policyIdForm,
   stateName: /^[\x20-\x7e]{1,128}$/,
   sha256: sha256Form,
   time: timeForm,
@@ -48,6 +50,8 @@ export interface PolicyDraft {
   readonly rules?: LogRules;
   /** How hosts appraise themselves over time (SPEC 16); absent where they do not. */
   readonly quarantine?: QuarantineRule;
+  /** Other domains (SPEC 17); absent where there are none. */
+  readonly domains?: Domains;
   /** The escrow key, for which hosts keep copies of vTPM keys (SPEC 15): SPKI DER in base64; absent where there is no escrow. */
   readonly escrow?: { readonly key: string };
 }
@@ -104,6 +108,7 @@ export function formatPolicy(policy: PolicyDocument): string {
     ...policy.rulesOfHosts,
     ...policy.rules,
     ...quarantineOf(policy),
+    ...domainsOf(policy),
     escrow: policy.escrow,
   });
 }
@@ -115,11 +120,17 @@ export function formatPolicyDraft(policy: PolicyDraft): string {
     pcrs: { sha256: hexOf(policy.pcrs, pcrs) },
   }));
   const { id, version, pcrs, rulesOfHosts, rules, escrow } = policy;
-  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...rulesOfHosts, ...rules, ...quarantineOf(policy), escrow }, null, 2)}\n`;
+  return `${JSON.stringify({ format: POLICY_FORMAT, id, version, pcrs: { sha256: pcrs }, states, ...rulesOfHosts, ...rules, ...quarantineOf(policy), ...domainsOf(policy), escrow }, null, 2)}\n`;
 }
 
 const draftMembers = ['format', 'id', 'version', 'pcrs', 'states'] as const;
-const ruleMembers = [...hostRuleMembers, ...logRuleMembers, quarantineMember, 'escrow'] as const;
+const ruleMembers = [
+  ...hostRuleMembers,
+  ...logRuleMembers,
+  quarantineMember,
+  domainsMember,
+  'escrow',
+] as const;
 type Members = JsonMembers<(typeof draftMembers)[number], (typeof ruleMembers)[number]>;
 
 function parse<T>(text: string, read: (document: JsonPlace) => T): T {
@@ -151,7 +162,8 @@ function readPolicy<S extends DraftState>(
   const quarantine =
     members.quarantine === undefined ? {} : { quarantine: readQuarantineRule(members.quarantine) };
   const escrow = members.escrow === undefined ? {} : { escrow: readEscrow(members.escrow) };
-  return { id, version, pcrs, states, ...rulesOfHosts, ...rules, ...quarantine, ...escrow };
+  const domains = members.domains === undefined ? {} : { domains: readDomains(members.domains, id, names) };
+  return { id, version, pcrs, states, ...rulesOfHosts, ...rules, ...quarantine, ...domains, ...escrow };
 }
 
 function readEscrow(place: JsonPlace): NonNullable<PolicyDraft['escrow']> {
@@ -164,6 +176,11 @@ function quarantineOf({ quarantine }: PolicyDraft): { readonly quarantine?: Quar
   if (quarantine === undefined) return {};
   const { everySeconds, leave } = quarantine;
   return { quarantine: { everySeconds, leave } };
+}
+
+/** The member as a policy's JSON has it. */
+function domainsOf({ domains }: PolicyDraft): { readonly domains?: unknown } {
+  return domains === undefined ? {} : { domains: domainsJson(domains) };
 }
 
 function draftState(members: JsonMembers<'name' | 'pcrs'>, pcrs: readonly number[]): DraftState {

@@ -14,6 +14,7 @@ import { parseEnvelope, payloadText, signEnvelope } from './dsse.ts';
 import type { UntrustedEnvelope } from './dsse.ts';
 import { envelopeSigner } from './envelope-signer.ts';
 import type { SignerTrust } from './envelope-signer.ts';
+import type { Domains } from './domains.ts';
 import type { HostRules } from './host-rules.ts';
 import type { LogRules } from './log-rules.ts';
 import { policyError } from './policy-error.ts';
@@ -56,6 +57,8 @@ export interface Policy {
   readonly rules?: LogRules;
   /** How hosts appraise themselves over time (SPEC 16); absent where they do not. */
   readonly quarantine?: QuarantineRule;
+  /** Other domains (SPEC 17); null where it names none. */
+  readonly domains: Domains | null;
   /** SubjectPublicKeyInfo DER of the authority's escrow key (SPEC 15); null where there is no escrow. */
   readonly escrow: Uint8Array | null;
   /** SubjectPublicKeyInfo DER of the policy key that signed it. */
@@ -105,6 +108,7 @@ export function verifySignedPolicy(envelopeText: string, trust: PolicyTrust): Po
   if (known !== undefined && bytesEqual(known.signerSpki, signer.spki)) return known;
   const policy = policyOf(envelope, signer);
   requireOwnEscrowKey(policy, trust);
+  requireOtherDomains(policy, trust);
   verified.set(envelopeText, policy);
   return policy;
 }
@@ -136,6 +140,7 @@ function policyOf(envelope: UntrustedEnvelope, signer: PolicySigner): Policy {
     rulesOfHosts,
     ...rules,
     ...quarantine,
+    domains: document.domains ?? null,
     escrow:
       document.escrow === undefined ? null : Uint8Array.from(Buffer.from(document.escrow.key, 'base64')),
     signerSpki: signer.spki,
@@ -148,6 +153,18 @@ function requireOwnEscrowKey({ escrow, signerSpki }: Policy, { root }: PolicyTru
   if (escrow === null) return;
   if (bytesEqual(escrow, signerSpki) || bytesEqual(escrow, spkiOf(root.publicKey)))
     throw policyError('conflict', "the escrow key is the authority's root key or policy key");
+}
+
+/** A domain with the root or the policy key of this one would be two domains in one (SPEC 17.1). */
+function requireOtherDomains({ domains, signerSpki }: Policy, { root }: PolicyTrust): void {
+  const own = domains?.others.find(
+    (other) => bytesEqual(other.root.digest, root.digest) || bytesEqual(other.policyKey, signerSpki),
+  );
+  if (own !== undefined)
+    throw policyError(
+      'conflict',
+      `the domain "${own.name}" has the root or the policy key of this policy's own`,
+    );
 }
 
 /** Approves each state of a draft and signs it all: the text of a DSSE envelope. */

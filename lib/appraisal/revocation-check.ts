@@ -8,9 +8,15 @@ import type { Check } from './verdict.ts';
 /** Member of a hello's versions that says which revocation list the speaker has (SPEC 1.3). */
 export const REVOCATIONS_VERSION = 'revocations';
 
+/** To a host of another domain: which list of the authority of that host the speaker has (SPEC 17.2). */
+export const PEER_REVOCATIONS_VERSION = 'peer-revocations';
+
 /** Version of the revocation list that a peer announced: 0 where it says nothing; NaN where it says no number. */
-export function announcedRevocations(versions: ReadonlyMap<string, string>): number {
-  const text = versions.get(REVOCATIONS_VERSION) ?? '0';
+export function announcedRevocations(
+  versions: ReadonlyMap<string, string>,
+  member: typeof REVOCATIONS_VERSION | typeof PEER_REVOCATIONS_VERSION = REVOCATIONS_VERSION,
+): number {
+  const text = versions.get(member) ?? '0';
   return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
 }
 

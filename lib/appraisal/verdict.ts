@@ -31,7 +31,9 @@ export const peerChecks = [
   ...fileChecks,
   'policy-version',
 ] as const;
-export type PeerCheck = (typeof peerChecks)[number];
+/** Comes first where the peer is a host of another domain (SPEC 17.2). */
+export const domainCheck = 'domain';
+export type PeerCheck = (typeof peerChecks)[number] | typeof domainCheck;
 
 /** One check. `remedy` is empty where the outcome is `pass`. Texts are one line each. */
 export interface Check {
@@ -46,7 +48,9 @@ export interface Check {
 export interface Verdict {
   readonly vm: string;
   readonly session: Uint8Array;
-  /** The peer's role and the name that it gave itself. */
+  /** Whether the peer is a host of another domain. */
+  readonly foreign?: true;
+  /** The peer's role and the name that it gave itself; with that of its domain, where it is another (SPEC 17.2). */
   readonly role: Role;
   readonly peer: string;
   /** Milliseconds since 1970. */
@@ -57,10 +61,11 @@ export interface Verdict {
 }
 
 /** Whether every check of SPEC 6.5 is there, once, and passed. */
-export function isAccepted({ checks }: Verdict): boolean {
+export function isAccepted({ checks, foreign }: Verdict): boolean {
+  const all: readonly PeerCheck[] = foreign === true ? [domainCheck, ...peerChecks] : peerChecks;
   return (
-    checks.length === peerChecks.length &&
-    checks.every(({ name, outcome }, index) => name === peerChecks[index] && outcome === 'pass')
+    checks.length === all.length &&
+    checks.every(({ name, outcome }, index) => name === all[index] && outcome === 'pass')
   );
 }
 

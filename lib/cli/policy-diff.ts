@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Domain } from '../appraisal/domains.ts';
 import type { PolicyDraft } from '../appraisal/policy-text.ts';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
@@ -41,7 +42,8 @@ export async function readPolicyFile(file: string): Promise<PolicyDraft> {
 
 async function differences(before: PolicyDraft, after: PolicyDraft): Promise<readonly Difference[]> {
   const { hostRuleMembers } = await import('../appraisal/host-rules.ts');
-  const { escrowText, quarantineText, ruleText } = await import('./policy-view.ts');
+  const { domainText, escrowText, quarantineText, ruleText } = await import('./policy-view.ts');
+  const others = ({ domains }: PolicyDraft): readonly Domain[] => domains?.others ?? [];
   const plain = [
     { what: 'id', before: before.id, after: after.id },
     { what: 'version', before: String(before.version), after: String(after.version) },
@@ -56,6 +58,16 @@ async function differences(before: PolicyDraft, after: PolicyDraft): Promise<rea
       before: quarantineText(before.quarantine),
       after: quarantineText(after.quarantine),
     },
+    {
+      what: 'own domain',
+      before: before.domains?.self ?? 'not named',
+      after: after.domains?.self ?? 'not named',
+    },
+    ...[...new Set([...others(before), ...others(after)].map(({ name }) => name))].map((name) => ({
+      what: `domain ${name}`,
+      before: domainText(others(before).find((one) => one.name === name)),
+      after: domainText(others(after).find((one) => one.name === name)),
+    })),
     { what: 'escrow', before: escrowText(before.escrow), after: escrowText(after.escrow) },
   ];
   const names = new Set([...before.states, ...after.states].map(({ name }) => name));

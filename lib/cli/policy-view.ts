@@ -1,5 +1,6 @@
 /** Signed policies as `tvmmp` shows them. */
 import { parseEnvelope } from '../appraisal/dsse.ts';
+import type { Domain, Domains } from '../appraisal/domains.ts';
 import { POLICY_PAYLOAD_TYPE } from '../appraisal/policy.ts';
 import { policyError } from '../appraisal/policy-error.ts';
 import { hostRuleMembers } from '../appraisal/host-rules.ts';
@@ -26,8 +27,13 @@ export function statesText({ pcrs, states }: PolicyDraft): readonly string[] {
   ]);
 }
 
-/** One line for each rule about hosts, for quarantine and for escrow; none where the policy has none. */
-export function rulesText({ rulesOfHosts = {}, quarantine, escrow }: PolicyDraft): readonly string[] {
+/** One line for each rule about hosts, for quarantine, for each domain and for escrow; none where the policy has none. */
+export function rulesText({
+  rulesOfHosts = {},
+  quarantine,
+  domains,
+  escrow,
+}: PolicyDraft): readonly string[] {
   const meanings = { forward: 'to receive a VM', backward: 'to have held a VM' } as const;
   const rules = hostRuleMembers.flatMap((member) => {
     const rule = rulesOfHosts[member];
@@ -36,8 +42,39 @@ export function rulesText({ rulesOfHosts = {}, quarantine, escrow }: PolicyDraft
   return [
     ...rules,
     ...(quarantine === undefined ? [] : [`quarantine: ${quarantineText(quarantine)}`]),
+    ...(domains?.others ?? []).map((one) => `domain ${one.name}: ${domainText(one)}`),
     ...(escrow === undefined ? [] : [`escrow: ${escrowText(escrow)}`]),
   ];
+}
+
+/** Whose it is and what its hosts may do, in one line. */
+export function domainText(domain: Domain | undefined): string {
+  if (domain === undefined) return 'not named';
+  const { root, policyKey, policy, rules } = domain;
+  const may = (rule: HostRule | undefined): string => {
+    if (rule === undefined) return 'no';
+    const text = ruleText(rule);
+    return text === '' ? 'yes' : `yes, where ${text}`;
+  };
+  return [
+    `root ${hex(root.digest)}, policy ${policy.id} from v${policy.version} on by key ${hex(sha256(policyKey))}`,
+    `its hosts receive VMs: ${may(rules.forward)}`,
+    `give VMs: ${may(rules.backward)}`,
+  ].join('; ');
+}
+
+/** Domains for `--json`: as in the policy, with the digests of roots and keys in the place of these. */
+export function domainsJson({ self, others }: Domains): unknown {
+  return {
+    self,
+    others: others.map(({ name, root, policyKey, policy, rules }) => ({
+      name,
+      root: hex(root.digest),
+      policyKey: hex(sha256(policyKey)),
+      policy,
+      ...rules,
+    })),
+  };
 }
 
 /** Whether there is escrow, and the digest of its key. */

@@ -9,6 +9,7 @@ import { collect, configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { readText, writeOutput } from './files.ts';
 import { print, printJson, timeText } from './output.ts';
+import { addDomain } from './policy-domain.ts';
 import { addDiff } from './policy-diff.ts';
 import { addSchema } from './policy-schema.ts';
 import { addTest } from './policy-test.ts';
@@ -34,6 +35,7 @@ export function addPolicy(program: Command): void {
   addSign(policy);
   addInstall(policy);
   addShow(policy);
+  addDomain(policy);
   addDiff(policy);
   addTest(policy);
 }
@@ -46,14 +48,15 @@ function addCheck(policy: Command): void {
     examples: [['tvmmp policy check draft.json', 'Exit code 2 and the reason where it cannot be signed.']],
   }).action(async (file: string, options: CommonOptions) => {
     const { parsePolicyText } = await import('../appraisal/policy.ts');
-    const { rulesText, statesText } = await import('./policy-view.ts');
+    const { domainsJson, rulesText, statesText } = await import('./policy-view.ts');
     const draft = parsePolicyText(readText(file, limits.policyBytesMax));
-    const { id, version, pcrs, states, rulesOfHosts = {}, quarantine, escrow = null } = draft;
+    const { id, version, pcrs, states, rulesOfHosts = {}, quarantine, domains, escrow = null } = draft;
     const { forward = null, backward = null } = rulesOfHosts;
     if (options.json === true)
       printJson({
         ...{ id, version, pcrs, states: states.map(({ name }) => name), forward, backward },
         ...(quarantine === undefined ? {} : { quarantine }),
+        ...(domains === undefined ? {} : { domains: domainsJson(domains) }),
         ...(escrow === null ? {} : { escrow }),
       });
     else
@@ -176,12 +179,12 @@ function addShow(policy: Command): void {
     ],
     configured: true,
   }).action(async (file: string | undefined, options: CommonOptions) => {
-    const { decodePolicy, pcrObject, rulesText, statesText } = await import('./policy-view.ts');
+    const { decodePolicy, domainsJson, pcrObject, rulesText, statesText } = await import('./policy-view.ts');
     const { identity } = configOf(options).directories;
     const envelope = readText(file ?? join(identity, 'policy.json'), limits.policyEnvelopeBytesMax);
     const document = decodePolicy(envelope);
     const signature = await signatureOf(identity, envelope);
-    const { id, version, issuedAt, pcrs, states, digest, quarantine, escrow } = document;
+    const { id, version, issuedAt, pcrs, states, digest, quarantine, domains, escrow } = document;
     if (options.json === true) {
       const shown = states.map(({ name, pcrs: values }) => ({ name, pcrs: { sha256: pcrObject(values) } }));
       printJson({
@@ -194,6 +197,7 @@ function addShow(policy: Command): void {
         states: shown,
         ...document.rulesOfHosts,
         ...(quarantine === undefined ? {} : { quarantine }),
+        ...(domains === undefined ? {} : { domains: domainsJson(domains) }),
         escrow,
       });
     } else

@@ -15,14 +15,12 @@ import { readInput } from './files.ts';
 import { nonceFrom } from './nonce.ts';
 import { publicKeyFrom } from './public-key.ts';
 import { fields, paint, timeText } from './output.ts';
-import { rootFrom } from './root-file.ts';
 
 /** TPMS_ATTEST and TPMT_SIGNATURE are far below. */
 const STRUCTURE_BYTES_MAX = 16 * 1024;
 
 /** Options of `tvmmp proof verify` about an attestation. */
 export interface AttestationOptions {
-  readonly authority: string;
   readonly attestation?: string;
   readonly nonce?: string;
   readonly challenge?: string;
@@ -66,9 +64,14 @@ export async function attestedBy(
   if (options.attestation === undefined) return null;
   const challenge = options.challenge === undefined ? null : await challengeFrom(options.challenge);
   const nonce = challenge?.nonce ?? nonceFrom(options.nonce ?? '');
-  const root = await rootFrom(options.authority);
   const bytes = readInput(options.attestation, limits.attestationBytesMax);
-  const host = verifyAttestation(bytes, { root, proof, nonce, now: new Date(), revocations });
+  const host = verifyAttestation(bytes, {
+    root: proof.last.root,
+    proof,
+    nonce,
+    now: new Date(),
+    revocations,
+  });
   return { nonce, host, guest: await guestOf(proof, options, challenge, nonce) };
 }
 

@@ -57,7 +57,7 @@ export function addChallenge(proof: Command): void {
 async function challenge(file: string, options: ChallengeOptions): Promise<void> {
   const { encodeChallenge, makeChallenge } = await import('../proof/vtpm-challenge.ts');
   const bytes = readInput(file, limits.proofBytesMax);
-  const judged = await verified(bytes, options.authority);
+  const judged = await verified(bytes, [options.authority]);
   if (judged.outcome === 'fault') return refuseFault(judged, bytes);
   const told = { ek: await endorsementKeyFrom(options.vtpmEk), ak: publicAreaFrom(options.vtpmAk) };
   const made = makeChallenge(judged.head, told);

@@ -1,5 +1,7 @@
 /** Proof files that users name: verified, and what to say where they do not hold. */
 import { refused } from './exit.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { TvmmpError } from '../errors.ts';
 import { rootFrom } from './root-file.ts';
 import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
@@ -13,15 +15,26 @@ export async function judgement(
   return judged.outcome === 'verified' ? proofJson(judged) : { ...judged };
 }
 
-/** Verifies a proof with a root certificate (PEM). `checkpoints`: one that begins with a checkpoint will do. */
+/** Verifies a proof with root certificates (files, PEM), each of one authority. `checkpoints`: one that begins with a checkpoint will do. */
 export async function verified(
   bytes: Uint8Array,
-  rootFile: string,
+  rootFiles: readonly string[],
+  checkpoints = true,
+): Promise<VerifiedProof | ProofFault> {
+  return verifiedBy(bytes, await Promise.all(rootFiles.map(rootFrom)), checkpoints);
+}
+
+/** Verifies a proof by the roots that are believed. */
+export async function verifiedBy(
+  bytes: Uint8Array,
+  [root, ...others]: readonly RootCertificate[],
   checkpoints = true,
 ): Promise<VerifiedProof | ProofFault> {
   const { verifyProof } = await import('../proof/verify.ts');
+  if (root === undefined) throw new TvmmpError('usage-invalid', 'say --authority ROOT.pem');
   return verifyProof(bytes, {
-    root: await rootFrom(rootFile),
+    root,
+    others,
     ...(checkpoints ? { checkpoints: 'any' as const } : {}),
   });
 }

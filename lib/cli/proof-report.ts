@@ -1,4 +1,5 @@
 /** A proof as people and scripts read it: its timeline, who held the VM, and what is wrong with it. */
+import { peerLabel } from '../appraisal/domains.ts';
 import type { RecoveryStatement } from '../appraisal/recovery.ts';
 import { attributesText } from '../certificates/attributes.ts';
 import { hex } from '../encoding/hex.ts';
@@ -132,11 +133,14 @@ function holdingJson({
   pcrStates,
   policies,
   attributes,
+  domain,
+  authority,
 }: Holding): unknown {
   return {
     epoch,
     host: host.name,
     akName: hex(host.akName),
+    ...(domain === null ? {} : { domain, authority: hex(authority.digest) }),
     attributes: Object.fromEntries(attributes),
     since,
     until,
@@ -232,15 +236,17 @@ function fromText({ checkpoint }: VerifiedProof): string {
 
 /** Who had the VM, where and when. */
 function holdingsText(holdings: readonly Holding[], lost: ReadonlySet<number>): readonly string[] {
-  const rows = holdings.map(({ epoch, host, since, until, destroyed, pcrStates, policies, attributes }) => [
-    String(epoch),
-    attributes.size === 0 ? host.name : `${host.name} (${attributesText(attributes)})`,
-    timeText(since),
-    until === null ? 'now' : timeText(until),
-    policies.map(({ id, version }) => `${id} v${version}`).join(', '),
-    pcrStates.join(', '),
-    lost.has(epoch) ? 'the host is lost' : destructionText(until, destroyed),
-  ]);
+  const rows = holdings.map(
+    ({ epoch, host, since, until, destroyed, pcrStates, policies, attributes, domain }) => [
+      String(epoch),
+      `${peerLabel(host.name, domain)}${attributes.size === 0 ? '' : ` (${attributesText(attributes)})`}`,
+      timeText(since),
+      until === null ? 'now' : timeText(until),
+      policies.map(({ id, version }) => `${id} v${version}`).join(', '),
+      pcrStates.join(', '),
+      lost.has(epoch) ? 'the host is lost' : destructionText(until, destroyed),
+    ],
+  );
   return table(['EPOCH', 'HOST', 'FROM (UTC)', 'UNTIL', 'POLICY', 'PCR STATE', 'COPY DESTROYED'], rows);
 }
 

@@ -1,4 +1,8 @@
 /** What `tvmmp proof verify --revocations` tells of revoked hosts. */
+import { bytesEqual } from '../bytes/compare.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { TvmmpError } from '../errors.ts';
+import type { VerifiedProof } from '../proof/verify.ts';
 import { verifySignedRevocations } from '../appraisal/revocation.ts';
 import type { RevocationDocument } from '../appraisal/revocation.ts';
 import { limits } from '../limits.ts';
@@ -6,21 +10,58 @@ import { decodeProof } from '../proof/proof.ts';
 import type { RevokedSigner } from '../proof/revocation.ts';
 import { readText } from './files.ts';
 import { paint, timeText } from './output.ts';
-import { rootFrom } from './root-file.ts';
+
+/** A list, and the root of the authority whose it is. */
+interface ListOfAuthority {
+  readonly root: RootCertificate;
+  readonly list: RevocationDocument;
+}
 
 /**
- * The revocation list of a file. Its signer is certified in the proof itself. Throws `policy-invalid` where no policy signer of the root
- * signed it.
+ * The revocation lists of files, each of one authority of the proof. Their signers are certified in the proof itself. Throws `policy-invalid`
+ * where no policy signer of any of these roots signed one, `usage-invalid` for two lists of one authority.
  */
-export async function revocationsOf(
+export function revocationsOf(
   bytes: Uint8Array,
-  rootFile: string,
-  listFile: string,
-): Promise<RevocationDocument> {
-  const root = await rootFrom(rootFile);
+  proof: VerifiedProof,
+  listFiles: readonly string[],
+): readonly ListOfAuthority[] {
+  const roots = [
+    ...new Set([proof.last, ...proof.entries].map((one) => ('root' in one ? one.root : one.authority))),
+  ];
   const { certificates } = decodeProof(bytes);
-  const envelope = readText(listFile, limits.policyEnvelopeBytesMax);
-  return verifySignedRevocations(envelope, { root, signers: certificates, at: new Date() });
+  const lists = listFiles.map((file) => {
+    const envelope = readText(file, limits.policyEnvelopeBytesMax);
+    return listOf(envelope, roots, certificates);
+  });
+  const again = lists.some((one, index) => lists.findIndex(({ root }) => root === one.root) !== index);
+  if (again) throw new TvmmpError('usage-invalid', 'two revocation lists of one authority');
+  return lists;
+}
+
+function listOf(
+  envelope: string,
+  roots: readonly RootCertificate[],
+  signers: readonly Uint8Array[],
+): ListOfAuthority {
+  const errors: unknown[] = [];
+  for (const root of roots) {
+    try {
+      return { root, list: verifySignedRevocations(envelope, { root, signers, at: new Date() }) };
+    } catch (error) {
+      if (!(error instanceof TvmmpError)) throw error;
+      errors.push(error);
+    }
+  }
+  throw errors[0];
+}
+
+/** The list of one authority among them; null without one. */
+export function listOfAuthority(
+  lists: readonly ListOfAuthority[],
+  { digest }: RootCertificate,
+): RevocationDocument | null {
+  return lists.find(({ root }) => bytesEqual(root.digest, digest))?.list ?? null;
 }
 
 /** One signer for `--json`; times in milliseconds since 1970. */

@@ -2,7 +2,9 @@ import type { Command } from 'commander';
 import { limits } from '../limits.ts';
 import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
-import { leaf } from './command.ts';
+import type { RevocationDocument } from '../appraisal/revocation.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
+import { collect, leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput } from './files.ts';
@@ -10,8 +12,8 @@ import { print, printJson } from './output.ts';
 import { judgement, refuseFault, verified } from './proof-file.ts';
 
 interface VerifyOptions extends CommonOptions {
-  readonly authority: string;
-  readonly revocations?: string;
+  readonly authority: readonly string[];
+  readonly revocations?: readonly string[];
   readonly fromBirth?: boolean;
   readonly tenant?: string;
   readonly attestation?: string;
@@ -37,6 +39,8 @@ export function addVerify(proof: Command): void {
       'breaks the proof.\n' +
       'It says whether the proof was verified from birth, or from a checkpoint on: then the host that signed the checkpoint ' +
       'is believed for what came before.\n' +
+      'Of a VM that was in several domains: give the root of each (--authority again); who held it where is told by the names ' +
+      'that the policy of its home has for domains. A host whose root was not given is not believed.\n' +
       'With --tenant: the VM is bound to a policy of that tenant, and every host that took it satisfied the one in force.\n' +
       'With --attestation and the nonce that it was asked for with (tvmmp vm attest): that the last holder holds the VM now, in an ' +
       'approved state, and that the proof was not cut off. With --challenge and --vtpm-quote as well (deep attestation): that the ' +
@@ -54,6 +58,10 @@ export function addVerify(proof: Command): void {
         'And that no host in it was revoked by then; the list comes from the authority.',
       ],
       [
+        'tvmmp proof verify web.tvmmp-proof --authority root.pem --authority partner-root.pem',
+        'Of a VM that was in two domains.',
+      ],
+      [
         'tvmmp proof verify web.tvmmp-proof --authority root.pem --attestation web.tvmmp-attestation --nonce 6f1c...',
         'And that its last host holds the VM now: the nonce is one that you drew.',
       ],
@@ -63,9 +71,13 @@ export function addVerify(proof: Command): void {
       ],
     ],
   })
-    .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
+    .requiredOption(
+      '--authority <file>',
+      "the authority's root certificate (PEM); once for each domain that the VM was in",
+      collect,
+    )
     .option('--from-birth', 'refuse a proof that begins with a checkpoint')
-    .option('--revocations <file>', "the authority's current revocation list")
+    .option('--revocations <file>', "the authority's current revocation list; once for each domain", collect)
     .option('--tenant <file>', "the tenant's certificate or public key (PEM)")
     .option('--attestation <file>', 'what the host that holds the VM says now (tvmmp vm attest)')
     .option('--nonce <hex>', 'what it was asked for with: 16 to 64 random bytes')
@@ -85,7 +97,8 @@ export function addVerify(proof: Command): void {
 
 async function verify(file: string, options: VerifyOptions): Promise<void> {
   const { proofText } = await import('./proof-report.ts');
-  const { revocationJson, revocationText, revocationsOf } = await import('./proof-revocation.ts');
+  const { listOfAuthority, revocationJson, revocationText, revocationsOf } =
+    await import('./proof-revocation.ts');
   const { revocationFault, revokedSigners } = await import('../proof/revocation.ts');
   const { vtpmBirthJson, vtpmBirthOf, vtpmBirthText } = await import('./proof-vtpm.ts');
   const attestations = await import('./proof-attestation.ts');
@@ -96,13 +109,11 @@ async function verify(file: string, options: VerifyOptions): Promise<void> {
     if (options.json === true) printJson(await judgement(judged));
     return refuseFault(judged, bytes);
   }
-  const list =
-    options.revocations === undefined
-      ? null
-      : await revocationsOf(bytes, options.authority, options.revocations);
-  const signers = list === null ? null : revokedSigners(judged, list);
-  const attested = await attestations.attestedBy(judged, options, list);
-  const born = await vtpmBirthOf(judged, options, list);
+  const lists = options.revocations === undefined ? null : revocationsOf(bytes, judged, options.revocations);
+  const signers = lists?.flatMap(({ root, list }) => revokedSigners(judged, list, root.digest)) ?? null;
+  const listOf = (root: RootCertificate): RevocationDocument | null => listOfAuthority(lists ?? [], root);
+  const attested = await attestations.attestedBy(judged, options, listOf(judged.last.root));
+  const born = vtpmBirthOf(judged, options, listOf(judged.entries[0]?.authority ?? judged.last.root));
   const refusal = attestations.attestationFault(attested);
   const fault = firstFault([
     ['the proof', 'tenant', await tenantFaultOf(judged, options.tenant)],

@@ -9,18 +9,17 @@ import { verifyVtpmBirth } from '../proof/vtpm-birth.ts';
 import type { VerifiedVtpmBirth } from '../proof/vtpm-birth.ts';
 import { readText } from './files.ts';
 import { fields, paint, timeText } from './output.ts';
-import { rootFrom } from './root-file.ts';
 
 /** Judges the certificate of a file; null where none is named. */
-export async function vtpmBirthOf(
+export function vtpmBirthOf(
   proof: VerifiedProof,
-  options: { readonly authority: string; readonly vtpmCertificate?: string },
+  options: { readonly vtpmCertificate?: string },
   revocations: RevocationDocument | null,
-): Promise<VerifiedVtpmBirth | ProofFault | null> {
+): VerifiedVtpmBirth | ProofFault | null {
   if (options.vtpmCertificate === undefined) return null;
   const chain = parseVtpmChain(readText(options.vtpmCertificate, 4 * limits.certificateBytesMax));
   return verifyVtpmBirth(proof, chain, {
-    root: await rootFrom(options.authority),
+    root: proof.entries[0]?.authority ?? proof.last.root,
     now: new Date(),
     revocations,
   });

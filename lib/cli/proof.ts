@@ -3,16 +3,17 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
+import type { ProofFault } from '../proof/fault.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 import { askAgent } from './agent-client.ts';
 import type { VmSummary } from './agent-client.ts';
-import { configOf, leaf, noun } from './command.ts';
+import { collect, configOf, leaf, noun } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
-import { readInput, writeOutput } from './files.ts';
+import { readInput, readText, writeOutput } from './files.ts';
 import { bytesText, paint, print, printJson } from './output.ts';
 import { addChallenge } from './proof-challenge.ts';
-import { judgement, refuseFault, verified } from './proof-file.ts';
+import { judgement, refuseFault, verified, verifiedBy } from './proof-file.ts';
 import { addJoin } from './proof-join.ts';
 import { addVerify } from './proof-verify.ts';
 
@@ -33,7 +34,7 @@ export function addProof(program: Command): void {
 }
 
 interface AuthorityOptions extends CommonOptions {
-  readonly authority?: string;
+  readonly authority?: readonly string[];
 }
 
 function addShow(proof: Command): void {
@@ -50,7 +51,7 @@ function addShow(proof: Command): void {
     ],
     configured: true,
   })
-    .option('--authority <file>', "the authority's root certificate (PEM)")
+    .option('--authority <file>', "the authority's root certificate (PEM); once for each domain", collect)
     .action(show);
 }
 
@@ -59,8 +60,10 @@ async function show(vmOrFile: string, options: AuthorityOptions): Promise<void> 
   const bytes = isFile(vmOrFile)
     ? readInput(vmOrFile, limits.proofBytesMax)
     : (await exported(options, vmOrFile)).bytes;
-  const root = options.authority ?? ownRoot(options);
-  const judged = root === null ? null : await verified(bytes, root);
+  const judged =
+    options.authority === undefined
+      ? await verifiedHere(bytes, options)
+      : await verified(bytes, options.authority);
   const timeline = judged?.outcome === 'verified' ? timelineOf(judged) : untrustedTimeline(bytes);
   if (options.json === true) {
     printJson({ ...(await judgement(judged)), entries: timeline });
@@ -130,9 +133,17 @@ function addCompare(proof: Command): void {
       ['tvmmp proof compare monday.tvmmp-proof friday.tvmmp-proof --authority root.pem', 'Two exports.'],
     ],
   })
-    .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
+    .requiredOption(
+      '--authority <file>',
+      "the authority's root certificate (PEM); once for each domain",
+      collect,
+    )
     .action(
-      async (first: string, second: string, options: CommonOptions & { readonly authority: string }) => {
+      async (
+        first: string,
+        second: string,
+        options: CommonOptions & { readonly authority: readonly string[] },
+      ) => {
         const { compareProofs } = await import('../proof/compare.ts');
         const [a, b] = [
           await demandVerified(first, options.authority),
@@ -170,16 +181,26 @@ async function exported(options: CommonOptions, vm: string): Promise<{ vm: VmSum
   return { vm: found.vm, bytes: Buffer.from(found.proof, 'base64') };
 }
 
-async function demandVerified(file: string, rootFile: string): Promise<VerifiedProof> {
+async function demandVerified(file: string, rootFiles: readonly string[]): Promise<VerifiedProof> {
   const bytes = readInput(file, limits.proofBytesMax);
-  const judged = await verified(bytes, rootFile);
+  const judged = await verified(bytes, rootFiles);
   return judged.outcome === 'verified' ? judged : refuseFault(judged, bytes, file);
 }
 
-/** The root certificate of this host's authority, where there is one. */
-function ownRoot(options: CommonOptions): string | null {
-  const file = join(configOf(options).directories.identity, 'authority.pem');
-  return existsSync(file) ? file : null;
+/** By the root of this host's authority and those of the domains that its policy names; null where this host has none. */
+async function verifiedHere(
+  bytes: Uint8Array,
+  options: CommonOptions,
+): Promise<VerifiedProof | ProofFault | null> {
+  const { identity } = configOf(options).directories;
+  const [file, policy] = [join(identity, 'authority.pem'), join(identity, 'policy.json')];
+  if (!existsSync(file)) return null;
+  const { decodePolicy } = await import('./policy-view.ts');
+  const { rootFrom } = await import('./root-file.ts');
+  const named = existsSync(policy)
+    ? (decodePolicy(readText(policy, limits.policyEnvelopeBytesMax)).domains?.others ?? [])
+    : [];
+  return verifiedBy(bytes, [await rootFrom(file), ...named.map(({ root }) => root)]);
 }
 
 function isFile(name: string): boolean {

@@ -21,6 +21,10 @@ export function addRevocation(program: Command): void {
   addShow(revocation);
 }
 
+interface InstallOptions extends CommonOptions {
+  readonly domain?: string;
+}
+
 function addInstall(revocation: Command): void {
   leaf(revocation, {
     usage: 'install <file>',
@@ -33,31 +37,39 @@ function addInstall(revocation: Command): void {
         'tvmmp revocation install revocations.json',
         'Also: tvmmp authority revoke ... | tvmmp revocation install -',
       ],
+      [
+        'tvmmp revocation install --domain partner partner-revocations.json',
+        'The list of another domain that the policy names; its agent has to run.',
+      ],
     ],
     configured: true,
-  }).action(async (file: string, options: CommonOptions) => {
-    const { decodeRevocations } = await import('../appraisal/revocation.ts');
-    const envelope = readText(file, limits.policyEnvelopeBytesMax);
-    const list = decodeRevocations(envelope);
-    const { version, by } = await install(options, envelope);
-    if (options.json === true) printJson({ version, keys: list.hosts.length, by });
-    else
-      print(
-        `revocation list version ${version} is in force${by === 'agent' ? '' : ' from the next start of tvmmpd on'}`,
-        ...listText(list),
-      );
-  });
+  })
+    .option('--domain <name>', 'it is the list of this other domain (tvmmp policy domain)')
+    .action(async (file: string, options: InstallOptions) => {
+      const { decodeRevocations } = await import('../appraisal/revocation.ts');
+      const envelope = readText(file, limits.policyEnvelopeBytesMax);
+      const list = decodeRevocations(envelope);
+      const { version, by } = await install(options, envelope);
+      if (options.json === true) printJson({ version, keys: list.hosts.length, by });
+      else
+        print(
+          `revocation list version ${version} is in force${by === 'agent' ? '' : ' from the next start of tvmmpd on'}`,
+          ...listText(list),
+        );
+    });
 }
 
 async function install(
-  options: CommonOptions,
+  options: InstallOptions,
   envelope: string,
 ): Promise<{ readonly version: number; readonly by: 'agent' | 'file' }> {
   try {
-    const { version } = (await askAgent(options, 'revocation.install', { envelope })) as { version: number };
+    const { domain } = options;
+    const told = domain === undefined ? { envelope } : { envelope, domain };
+    const { version } = (await askAgent(options, 'revocation.install', told)) as { version: number };
     return { version, by: 'agent' };
   } catch (error) {
-    if (!(error instanceof AgentDown)) throw error;
+    if (!(error instanceof AgentDown) || options.domain !== undefined) throw error;
     const { installRevocations } = await import('../authority/host-directory.ts');
     const list = installRevocations(configOf(options).directories.identity, envelope, new Date());
     return { version: list.version, by: 'file' };

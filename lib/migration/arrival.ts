@@ -2,29 +2,36 @@ import { tenantFault } from '../appraisal/tenant-policy.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { ChainState } from '../proof/chain.ts';
-import { encodeSignedEntry } from '../proof/entry.ts';
+import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
 import type { Entry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { VerifiedStep } from '../proof/verify.ts';
 import type { Arrived } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import { credentialsOf } from './credentials.ts';
+import { rootsFor, seenAtHome, sideOfHead } from './crossing.ts';
 import type { Services } from './services.ts';
 import { tenantOf } from './tenant.ts';
 
 /** The target's statement that the VM runs there, quoted by the AK that *departing* named, on a host that the VM's tenant wants. Throws `ProtocolViolation`. */
 export function verifyArrived(services: Services, chain: ChainState, arrived: Arrived): VerifiedStep {
+  const { host } = services;
+  const { policy } = decodeEntry(arrived.entry.entry);
+  const crosses = policy.id !== chain.policy.id;
+  const from = crosses ? sideOfHead(host, chain) : undefined;
   const step = verifyNext(chain, {
     signed: arrived.entry,
     credentials: { certificates: arrived.certificates, policies: arrived.policies },
-    root: services.host.identity.root,
+    ...rootsFor(host, policy),
+    ...(from === undefined ? {} : { from }),
   });
   if (step.outcome === 'fault')
     throw new ProtocolViolation(`arrived does not verify: ${step.check}: ${step.message}`);
   if (step.entry.entry.kind !== 'arrived')
     throw new ProtocolViolation(`${step.entry.entry.kind} where arrived is due`);
-  const tenant = tenantOf(services.host, chain);
-  const fault = tenant === null ? null : tenantFault(tenant, step.entry.attributes);
+  const tenant = tenantOf(host, chain);
+  const fault =
+    tenant === null ? null : tenantFault(tenant, seenAtHome(host, chain, step.entry, from ?? null));
   if (fault !== null) throw new ProtocolViolation(`arrived does not verify: tenant: ${fault}`);
   return step;
 }

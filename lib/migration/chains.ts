@@ -153,7 +153,7 @@ export class Chains {
    * something of every host that has held the VM, all that there is.
    */
   proofToOffer(uuid: string): Uint8Array {
-    if (asksOfEveryHolder(this.#host.policy().policy.rulesOfHosts)) return this.proof(uuid);
+    if (asksOfEveryHolder(this.#host.policy().policy)) return this.proof(uuid);
     const base = this.#checkpoints(uuid).find(({ entry }) => !sameHost(entry.host, this.#host.identity.id));
     return base === undefined
       ? this.proof(uuid)

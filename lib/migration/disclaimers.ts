@@ -5,6 +5,7 @@ import { entryHash } from '../proof/entry.ts';
 import { decodeProof } from '../proof/proof.ts';
 import type { Aborted, Offer } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
+import { rootsFor, sideOfHead } from './crossing.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -51,8 +52,14 @@ export function requireDisclaimer(
   { disclaimer, certificates, policies }: Aborted,
 ): void {
   const chain = services.chains.require(uuid);
-  const { root } = services.host.identity;
-  const verified = verifyDisclaimer({ chain, disclaimer, credentials: { certificates, policies }, root });
+  const { host } = services;
+  const verified = verifyDisclaimer({
+    chain,
+    disclaimer,
+    credentials: { certificates, policies },
+    ...rootsFor(host, disclaimer.policy),
+    ...(disclaimer.policy.id === chain.policy.id ? {} : { from: sideOfHead(host, chain) }),
+  });
   if (verified.outcome === 'fault')
     throw new ProtocolViolation(`aborted does not verify: ${verified.check}: ${verified.message}`);
 }

@@ -6,7 +6,7 @@ import type { Hello, LogMessage, Message, RefusalHint } from '../protocol/messag
 import { ProtocolViolation } from '../protocol/step.ts';
 import type { Step } from '../protocol/step.ts';
 import type { Host } from './host.ts';
-import { ListExchange } from './list-exchange.ts';
+import { ListExchange, foreignLists } from './list-exchange.ts';
 import type { LogAppraisals, LogExchange } from './log-appraisals.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
@@ -123,7 +123,7 @@ export abstract class SessionDriver<
         const deadline = this.committed(this.#state) ? 2 ** 31 - 1 : limits.messageDeadlineMs;
         const message = await channel.receive(deadline);
         this.silentSince = null;
-        if (this.#lists.received(message, this.session)) continue;
+        if (this.#lists.received(message, this.session, foreignLists(this.#host, channel))) continue;
         if (message.kind === 'log') {
           await this.#receivedLog(message);
           continue;
@@ -166,7 +166,7 @@ export abstract class SessionDriver<
 
   /** Takes note of a hello that came before this session was there. */
   protected greetedBy(hello: Hello): void {
-    this.#lists.received(hello, this.session);
+    this.#lists.received(hello, this.session, foreignLists(this.#host, this.channel));
   }
 
   protected async send(message: Message): Promise<void> {

@@ -4,7 +4,8 @@ import { appraisePeer } from '../appraisal/appraise.ts';
 import type { Refusal, TrustedPeer } from '../appraisal/appraise.ts';
 import type { AppraisalInput } from '../appraisal/peer-checks.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
-import { REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
+import { hostOfLabel } from '../appraisal/domains.ts';
+import { PEER_REVOCATIONS_VERSION, REVOCATIONS_VERSION } from '../appraisal/revocation-check.ts';
 import { hex } from '../encoding/hex.ts';
 import type { Claim } from '../evidence/claim.ts';
 import { evidenceStatement, evidenceTranscript, greetingTranscript } from '../evidence/statement.ts';
@@ -13,17 +14,19 @@ import type { Role } from '../evidence/statement.ts';
 import { encodeMessage } from '../protocol/codec.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { EvidenceMessage, Hello } from '../protocol/messages.ts';
+import { domainRevocations } from './domain-revocations.ts';
 import type { Host } from './host.ts';
 import type { LogExchange } from './log-appraisals.ts';
 import { Refused } from './refused.ts';
 
-/** This host's hello (SPEC 6). `wanted`: what it asks for of the peer's logs. */
+/** This host's hello (SPEC 6). `wanted`: what it asks for of the peer's logs. `peerRoot`: that of a peer of another domain. */
 export function ownHello(
   host: Host,
   role: Role,
   session: Uint8Array,
   vm: string,
   wanted: LogsWanted | null = null,
+  peerRoot?: Uint8Array,
 ): Hello {
   const { id, version, digest } = host.policy().policy;
   return {
@@ -42,6 +45,9 @@ export function ownHello(
     versions: new Map([
       ...host.versions,
       [REVOCATIONS_VERSION, String(host.revocations()?.list.version ?? 0)],
+      ...(peerRoot === undefined
+        ? []
+        : ([[PEER_REVOCATIONS_VERSION, String(domainRevocations(host, peerRoot)?.version ?? 0)]] as const)),
     ]),
     ...(wanted === null ? {} : { wanted }),
   };
@@ -80,15 +86,18 @@ export interface PeerClaim {
   readonly logs: LogExchange | null;
 }
 
-/** What this host appraises others by, now. */
+/** What this host appraises others by, now; `peerRoot`: that of a peer of another domain. */
 export function groundOf(
   host: Host,
-): Pick<AppraisalInput, 'now' | 'root' | 'ownPolicy' | 'revocations' | 'selfName'> {
+  peerRoot?: Uint8Array,
+): Pick<AppraisalInput, 'now' | 'root' | 'peerRoot' | 'ownPolicy' | 'revocations' | 'selfName'> {
   return {
     now: host.now(),
     root: host.identity.root,
+    ...(peerRoot === undefined ? {} : { peerRoot }),
     ownPolicy: host.policy().policy,
-    revocations: host.revocations()?.list ?? null,
+    revocations:
+      peerRoot === undefined ? (host.revocations()?.list ?? null) : domainRevocations(host, peerRoot),
     selfName: host.identity.id.name,
   };
 }
@@ -103,10 +112,10 @@ export async function trustPeer(
     role: peer.role,
     vm: peer.vm,
     session: peer.session,
-    ...groundOf(host),
+    ...groundOf(host, channel.peerRoot),
     requiredPolicyVersion,
     quarantined,
-    tlsPeerName: channel.peerName,
+    tlsPeerName: hostOfLabel(channel.peerName),
     statement,
     hello: peer,
     claim,

@@ -1,8 +1,28 @@
-import { REVOCATIONS_VERSION, announcedRevocations } from '../appraisal/revocation-check.ts';
+import {
+  PEER_REVOCATIONS_VERSION,
+  REVOCATIONS_VERSION,
+  announcedRevocations,
+} from '../appraisal/revocation-check.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Message } from '../protocol/messages.ts';
 import { ProtocolViolation, requireSession } from '../protocol/step.ts';
+import { learnDomainRevocations } from './domain-revocations.ts';
 import type { Host } from './host.ts';
+
+/** Takes the lists that a peer of another domain brings: those of its own authority alone. */
+interface ForeignLists {
+  readonly learn: (envelope: string) => void;
+}
+
+/** What takes the lists of the peer at the other end; null for one of our own domain. */
+export function foreignLists(
+  host: Pick<Host, 'journal' | 'policy'>,
+  channel: Pick<Channel, 'peerRoot'> | null,
+): ForeignLists | null {
+  const root = channel?.peerRoot;
+  if (root === undefined) return null;
+  return { learn: (envelope) => void learnDomainRevocations(host, root, envelope) };
+}
 
 /**
  * The exchange of revocation lists on one connection (SPEC 1.3), beside the order of messages: a peer whose hello announced an
@@ -18,18 +38,23 @@ export class ListExchange {
     this.#host = host;
   }
 
-  /** Looks at each message of a session that came. True where it is dealt with: a list is no state machine's business. */
-  received(message: Message, session: Uint8Array): boolean {
+  /**
+   * Looks at each message of a session that came. True where it is dealt with: a list is no state machine's business. `foreign`: what takes the lists
+   * of a peer of another domain; such a peer says under another name which of our lists it has (SPEC 17.2).
+   */
+  received(message: Message, session: Uint8Array, foreign: ForeignLists | null = null): boolean {
     if (message.kind === 'hello') {
-      const silent = !message.versions.has(REVOCATIONS_VERSION);
-      const version = announcedRevocations(message.versions);
+      const member = foreign === null ? REVOCATIONS_VERSION : PEER_REVOCATIONS_VERSION;
+      const silent = !message.versions.has(member);
+      const version = announcedRevocations(message.versions, member);
       this.#announced = silent ? null : { session: message.session, version };
     }
     if (message.kind !== 'revocations') return false;
     requireSession(message, session);
     if (this.#heard) throw new ProtocolViolation('a second revocation list');
     this.#heard = true;
-    this.#host.learnRevocations(message.list);
+    if (foreign === null) this.#host.learnRevocations(message.list);
+    else foreign.learn(message.list);
     return true;
   }
 

@@ -1,4 +1,5 @@
 /** What a source says of the VM that it offers (SPEC 6.7): its proof, taken only where it verifies, and hands the VM to this host now. */
+import { attributesSeen, domainOf, peerLabel } from '../appraisal/domains.ts';
 import { asksOfEveryHolder, attributesFault } from '../appraisal/host-rules.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import { bytesEqual } from '../bytes/compare.ts';
@@ -13,6 +14,8 @@ import { revocationFault, revokedSigners } from '../proof/revocation.ts';
 import { verifyProof } from '../proof/verify.ts';
 import type { VerifiedProof } from '../proof/verify.ts';
 import { isRolledBack } from './anchor.ts';
+import { otherRoots, ownView } from './crossing.ts';
+import { domainRevocations } from './domain-revocations.ts';
 import type { Host } from './host.ts';
 import { checkFacts } from './incoming.ts';
 import type { Incoming } from './incoming.ts';
@@ -51,13 +54,14 @@ export function acceptProof(
   offerer: HostId,
 ): AcceptedProof {
   requireFree(host, uuid);
-  const { rulesOfHosts } = host.policy().policy;
+  const { policy } = host.policy();
   const known = chains.state(uuid);
   const birth = claimedBirth(proof);
   const continues = known !== null && birth !== null && bytesEqual(known.birth, birth);
   const verified = verifyProof(proof, {
     root: host.identity.root,
-    ...(asksOfEveryHolder(rulesOfHosts) ? {} : { checkpoints: { notOf: offerer } }),
+    others: otherRoots(host),
+    ...(asksOfEveryHolder(policy) ? {} : { checkpoints: { notOf: offerer } }),
     ...(continues ? { known } : {}),
   });
   if (verified.outcome === 'fault') {
@@ -68,9 +72,8 @@ export function acceptProof(
   // What this host takes for held since its disk was put back has left: the chain that comes says so, and goes on from ours.
   if (isRolledBack(host.journal, uuid) && (!continues || verified.head.epoch <= known.epoch))
     throw new Refused('this host holds the VM as far as it knows; see tvmmp vm adopt');
-  const revoked = revocationFault(revokedSigners(verified, host.revocations()?.list ?? null));
-  if (revoked !== null) throw new Refused(`proof: ${revoked}`);
-  checkHolders(verified, rulesOfHosts.backward?.attributes);
+  requireNotRevoked(host, verified);
+  checkHolders(host, verified);
   return { proof, verified, continues };
 }
 
@@ -113,14 +116,30 @@ export function requireFree({ journal }: Pick<Host, 'journal'>, uuid: string): v
   }
 }
 
-/** `backward` is about every host that has held the VM, not the last one alone (SPEC 10.1). */
-function checkHolders(proof: VerifiedProof, condition: string | undefined): void {
-  for (const { epoch, host, attributes } of holdingsOf(proof)) {
-    const fault = attributesFault(condition, attributes);
-    if (fault === null) continue;
-    throw new Refused(
-      `proof: rule-attributes: ${host.name} held the VM in epoch ${epoch} and is not ${condition ?? ''}: ${fault}`,
-    );
+/** Each authority's list is about its own hosts. */
+function requireNotRevoked(host: Host, proof: VerifiedProof): void {
+  const own = revokedSigners(proof, host.revocations()?.list ?? null, host.identity.root.digest);
+  const theirs = otherRoots(host).flatMap(({ digest }) =>
+    revokedSigners(proof, domainRevocations(host, digest), digest),
+  );
+  const revoked = revocationFault([...own, ...theirs]);
+  if (revoked !== null) throw new Refused(`proof: ${revoked}`);
+}
+
+/** `backward` is about every host that has held the VM, not the last one alone (SPEC 10.1), and that for a domain about each of its own. */
+function checkHolders(own: Host, proof: VerifiedProof): void {
+  const view = ownView(own);
+  const { rulesOfHosts } = own.policy().policy;
+  for (const { epoch, host, attributes, authority } of holdingsOf(proof)) {
+    const domain = domainOf(view.domains, authority.digest);
+    const seen = attributesSeen(view, authority.digest, attributes);
+    for (const condition of [rulesOfHosts.backward?.attributes, domain?.rules.backward?.attributes]) {
+      const fault = attributesFault(condition, seen);
+      if (fault === null) continue;
+      throw new Refused(
+        `proof: rule-attributes: ${peerLabel(host.name, domain?.name ?? null)} held the VM in epoch ${epoch} and is not ${condition ?? ''}: ${fault}`,
+      );
+    }
   }
 }
 

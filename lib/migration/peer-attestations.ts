@@ -110,6 +110,7 @@ export class PeerAttestations {
   async #attestAt(address: string): Promise<{ peer: string; outcome: 'accepted' | 'refused' }> {
     const { host } = this.#parts;
     const channel = await host.connect(address);
+    requireOwnDomain(channel);
     const session = new Uint8Array(randomBytes(32));
     const talk = new Talk(host, channel, session);
     try {
@@ -135,6 +136,7 @@ export class PeerAttestations {
   async answer(channel: Channel, peer: Hello): Promise<void> {
     const { host, logs } = this.#parts;
     const name = channel.peerName;
+    requireOwnDomain(channel);
     if (this.#answering.has(name) || this.#answering.size >= limits.peerAttestationsAtOnceMax)
       throw new TvmmpError(
         'limit-exceeded',
@@ -204,6 +206,13 @@ export class PeerAttestations {
     exchange?.concluded(findings, verdict);
     return verdict;
   }
+}
+
+/** Outside of a hand-over hosts attest themselves within their domain (SPEC 17.2). */
+function requireOwnDomain(channel: Channel): void {
+  if (channel.peerRoot === undefined) return;
+  channel.close();
+  throw new TvmmpError('peer-untrusted', `${channel.peerName} is a host of another domain`);
 }
 
 /** The messages of one attestation, with the revocation lists that travel beside them (SPEC 1.3). */

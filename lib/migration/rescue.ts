@@ -20,6 +20,7 @@ import type { AcceptedProof } from './offered-proof.ts';
 import { Refused } from './refused.ts';
 import { decodeRescue, decodeRescueRequest } from './rescue-file.ts';
 import type { Rescue, RescueRequest } from './rescue-file.ts';
+import { homeSeen } from './crossing.ts';
 import type { Services } from './services.ts';
 import { offeredLineage, requireSecretFree, storedChain } from './staging.ts';
 import { requireTenantAgreesToUs } from './tenant.ts';
@@ -117,7 +118,7 @@ async function accept(services: Services, rescue: Rescue): Promise<Accepted> {
     throw new Refused(`life-cycle: ${request.name} has no vTPM yet: there is nothing to take up`);
   const { tenant } = proof.verified;
   if (tenant?.escrow === 'no') throw new Refused('tenant-policy: the tenant of the VM forbids escrow');
-  requireTenantAgreesToUs(tenant, host);
+  requireTenantAgreesToUs(tenant, host, homeSeen(host, proof.verified));
   const record = recordOf(services, request, rescue, statement, proof);
   await requireSecretFree(host, record);
   // Before anything is written: what an older disk says of a VM that has moved on is not to be remembered.

@@ -67,7 +67,7 @@ export async function signDeparting(
     path: appended.statementPaths[0] ?? [],
     pcrs: await platform.claimedPcrs(appended.attest),
   };
-  const proof = chains.proofToOffer(vm.uuid);
+  const proof = trusted.domain === null ? chains.proofToOffer(vm.uuid) : chains.proof(vm.uuid);
   return { head: appended.head, offer: { kind: 'offer', session, claim, proof, sealed: blob } };
 }
 

@@ -8,6 +8,7 @@ import { sourceStart, stepSource } from '../protocol/source.ts';
 import type { SourceEffect, SourceInput, SourceState } from '../protocol/source.ts';
 import { unexpected } from '../protocol/step.ts';
 import { recordArrival } from './arrival.ts';
+import { requireMayGo, requiredVersion } from './crossing.ts';
 import { deferred } from './deferred.ts';
 import { destroyCopy, waitUntilLeft } from './destruction.ts';
 import { requireDisclaimer } from './disclaimers.ts';
@@ -143,9 +144,9 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     void this.listen();
   }
 
-  #hello({ peerName }: Channel): Hello {
+  #hello({ peerName, peerRoot }: Channel): Hello {
     const { host, logs } = this.#services;
-    return ownHello(host, 'source', this.session, this.vm.uuid, logs.wantedOf(peerName));
+    return ownHello(host, 'source', this.session, this.vm.uuid, logs.wantedOf(peerName), peerRoot);
   }
 
   /** Tries again what could not be done after *arrived* (TPM or libvirt were away). */
@@ -253,17 +254,19 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     const { host, chains } = this.#services;
     const channel = requireChannel(this.channel);
     requireMayReceiveAt(host, channel.peerName);
+    const chain = chains.require(this.vm.uuid, this.vm.name);
     const trusted = await trustPeer(host, {
       channel,
       peer,
       claim: evidence.claim,
       statement: statements(channel, own, peer).target,
-      requiredPolicyVersion: chains.require(this.vm.uuid, this.vm.name).policy.version,
+      requiredPolicyVersion: requiredVersion(chain, peer, channel),
       logs: this.peerLogs,
     });
+    if (trusted.domain !== null) requireMayGo(chain, peer.policy);
     requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);
     this.target = trusted.name;
-    host.journal.changeSession(this.session, { peer: trusted.name }, host.now());
+    host.journal.changeSession(this.session, { peer: trusted.label }, host.now());
     return trusted;
   }
 
@@ -347,7 +350,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.#finish.resolve('refused');
     noteRefusal(this.#services.host, {
       vm: this.vm.uuid,
-      peer: this.target ?? this.channel?.peerName ?? null,
+      peer: this.channel?.peerName ?? this.target ?? null,
       operation: 'migrate-out',
       why,
     });

@@ -56,7 +56,7 @@ export async function stage(
       expires: host.now() + limits.permitLifeMs,
       consumed: null,
     });
-    host.journal.changeSession(session, { state: 'staged', peer: trusted.name }, host.now());
+    host.journal.changeSession(session, { state: 'staged', peer: trusted.label }, host.now());
     services.ledgerNews.noted(head);
   });
   services.chains.adopt(head);

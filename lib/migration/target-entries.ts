@@ -1,13 +1,18 @@
 /** The entries of a hand-over at its target: *arrived*, which it signs, and *departed*, which it is told. */
+import { hostOfLabel } from '../appraisal/domains.ts';
 import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { Journal } from '../ledger/journal.ts';
+import type { ChainState } from '../proof/chain.ts';
 import { decodeEntry, encodeSignedEntry } from '../proof/entry.ts';
 import type { SignedEntry } from '../proof/entry.ts';
 import { verifyNext } from '../proof/verify.ts';
 import type { Arrived, Departed } from '../protocol/messages.ts';
 import { ProtocolViolation } from '../protocol/step.ts';
 import { credentialsFor, credentialsOf } from './credentials.ts';
+import { homeOf, rootsFor } from './crossing.ts';
+import type { Host } from './host.ts';
+import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
 import { requireTenantAgreesToUs, tenantOf } from './tenant.ts';
 
@@ -19,8 +24,9 @@ export async function signArrived(services: Services, uuid: string, session: Uin
   if (chain === null || permit === null || !bytesEqual(permit.session, session)) {
     throw new TvmmpError('internal', `VM ${uuid} arrived without a permit of this session`);
   }
+  requireSamePolicyOrDomain(host, chain, session);
   // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
-  requireTenantAgreesToUs(tenantOf(host, chain), host);
+  requireTenantAgreesToUs(tenantOf(host, chain), host, homeOf(host, chain));
   // The source destroys its copy for this word.
   await host.files.keepArrived(uuid);
   const { entry } = await chains.append(
@@ -36,6 +42,14 @@ export async function signArrived(services: Services, uuid: string, session: Uin
   );
   host.timers.soon(() => void services.escrow.bring(uuid));
   return arrivedMessage(services, session, entry);
+}
+
+/** Another policy id than that of *departing* is one of another domain, and no other policy of this one. */
+function requireSamePolicyOrDomain(host: Host, chain: ChainState, session: Uint8Array): void {
+  const { id } = host.policy().policy;
+  const peer = host.journal.session(session)?.peer ?? '';
+  if (id !== chain.policy.id && peer === hostOfLabel(peer))
+    throw new Refused(`policy-order: policy ${id} in a chain under ${chain.policy.id}`);
 }
 
 /** *arrived* with what is needed to verify it. */
@@ -57,7 +71,7 @@ export function recordDeparture(
   const step = verifyNext(chains.state(uuid), {
     signed: departed.entry,
     credentials: departed,
-    root: host.identity.root,
+    ...rootsFor(host, decodeEntry(departed.entry.entry).policy),
   });
   if (step.outcome === 'fault')
     throw new ProtocolViolation(`departed does not verify: ${step.check}: ${step.message}`);

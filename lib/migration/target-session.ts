@@ -6,6 +6,7 @@ import type { Channel } from '../protocol/channel.ts';
 import type { Arrived, Departed, EvidenceMessage, Hello, Offer } from '../protocol/messages.ts';
 import { stepTarget, targetStart } from '../protocol/target.ts';
 import type { TargetEffect, TargetInput, TargetState } from '../protocol/target.ts';
+import { homeSeen, requireMayCome } from './crossing.ts';
 import { deferred } from './deferred.ts';
 import { disclaim, offeredHead } from './disclaimers.ts';
 import { SessionDriver } from './driver.ts';
@@ -99,9 +100,9 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     void this.listen();
   }
 
-  #hello({ peerName }: Channel): Hello {
+  #hello({ peerName, peerRoot }: Channel): Hello {
     const { host, logs } = this.#services;
-    return ownHello(host, 'target', this.session, this.uuid, logs.wantedOf(peerName));
+    return ownHello(host, 'target', this.session, this.uuid, logs.wantedOf(peerName), peerRoot);
   }
 
   /** Tries again to sign *arrived* (the TPM was away), or to throw away what was received (libvirt was away). */
@@ -271,16 +272,17 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     const offerer = { name, akName, certificate: certificate.digest };
     const accepted = acceptProof(this.#services, this.uuid, proof, offerer);
     checkDeparting(host, this, accepted.verified.head, trusted);
-    requireMayLeaveFrom(host, name, accepted.verified.head);
+    requireMayLeaveFrom(host, trusted.label, accepted.verified.head);
     const { policy } = accepted.verified.head;
     const ours = host.policy().policy;
-    if (policy.id !== ours.id || policy.version > ours.version) {
+    if (trusted.domain !== null) requireMayCome(host, accepted.verified);
+    else if (policy.id !== ours.id || policy.version > ours.version) {
       throw new Refused(
         `policy-version: the VM's proof is under policy ${policy.id} v${policy.version}, this host has ${ours.id} ` +
           `v${ours.version}; install the newer policy here (tvmmp policy install)`,
       );
     }
-    requireTenantAgreesToUs(accepted.verified.tenant, host);
+    requireTenantAgreesToUs(accepted.verified.tenant, host, homeSeen(host, accepted.verified));
     requireMayReceive(host);
     this.#accepted = accepted;
     return trusted;

@@ -1,4 +1,6 @@
 /** The tenant's word about one VM (SPEC 10.5), beside the operator's policy: both have to agree. */
+import { attributesSeen } from '../appraisal/domains.ts';
+import type { DomainView } from '../appraisal/domains.ts';
 import { assertTenantSuccessor, tenantFault, verifyTenantPolicy } from '../appraisal/tenant-policy.ts';
 import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
@@ -9,6 +11,7 @@ import { TvmmpError } from '../errors.ts';
 import { isHeldBy } from '../ledger/records.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { ChainState } from '../proof/chain.ts';
+import { homeOf, ownView } from './crossing.ts';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
 import type { Services } from './services.ts';
@@ -46,12 +49,23 @@ function requireTenantAgrees(policy: TenantPolicy | null, name: string, attribut
 
 /** Throws `Refused` unless the tenant of a VM of this host lets a target hold it, by its policy of now. */
 export function requireTenantAgreesTo(services: Services, uuid: string, target: TrustedPeer): void {
-  requireTenantAgrees(tenantInForce(services, uuid), target.name, target.certificate.attributes);
+  const tenant = tenantInForce(services, uuid);
+  if (tenant === null) return;
+  const { host, chains } = services;
+  const root = target.domain?.root ?? host.identity.root;
+  const attributes = attributesSeen(
+    homeOf(host, chains.require(uuid)),
+    root.digest,
+    target.certificate.attributes,
+  );
+  requireTenantAgrees(tenant, target.label, attributes);
 }
 
 /** Throws `Refused` unless the tenant lets this host hold the VM, by the certificate that it signs with now. */
-export function requireTenantAgreesToUs(policy: TenantPolicy | null, host: Host): void {
-  if (policy !== null) requireTenantAgrees(policy, host.identity.id.name, ownAttributes(host));
+export function requireTenantAgreesToUs(policy: TenantPolicy | null, host: Host, home: DomainView): void {
+  if (policy === null) return;
+  const { id, root } = host.identity;
+  requireTenantAgrees(policy, id.name, attributesSeen(home, root.digest, ownAttributes(host)));
 }
 
 /** What the authority says of this host. */
@@ -74,12 +88,13 @@ export function readTenantPolicy(
   host: Host,
   uuid: string,
   { envelope, keyDigest }: TenantRequest,
+  home: DomainView = ownView(host),
 ): TenantInForce {
   const policy = verifyTenantPolicy(envelope);
   if (policy.vm !== uuid) throw new Refused(`tenant-policy: it is about VM ${policy.vm}, not ${uuid}`);
   if (!bytesEqual(policy.keyDigest, keyDigest))
     throw new Refused("tenant-policy: it is not signed by the tenant's key");
-  requireTenantAgreesToUs(policy, host);
+  requireTenantAgreesToUs(policy, host, home);
   return { policy, envelope };
 }
 
@@ -93,7 +108,8 @@ export async function bindTenant(services: Services, vm: VmRecord, envelope: str
     throw new Refused(
       `${vm.name} has no tenant: a tenant policy begins with tvmmp vm protect --tenant-policy`,
     );
-  const next = readTenantPolicy(host, vm.uuid, { envelope, keyDigest: current.keyDigest });
+  const told = { envelope, keyDigest: current.keyDigest };
+  const next = readTenantPolicy(host, vm.uuid, told, homeOf(host, chains.require(vm.uuid)));
   assertTenantSuccessor(current, next.policy);
   await chains.append(vm.uuid, { kind: 'bound', verdict: next.policy.digest }, { tenant: next });
   // The tenant may have forbidden it, or allow it again.

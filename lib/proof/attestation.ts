@@ -2,6 +2,7 @@
  * What the holder of a VM says to a tenant who asks now (SPEC 4.3): this VM, with this proof and no later entry, is held here, by a host
  * in an approved state. Bound to the tenant's nonce, so that it is as fresh as that.
  */
+import { attributesSeen } from '../appraisal/domains.ts';
 import { revocationOf } from '../appraisal/revocation.ts';
 import type { RevocationDocument } from '../appraisal/revocation.ts';
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
@@ -80,6 +81,7 @@ export function isAttestationNonce({ byteLength }: Uint8Array): boolean {
 
 /** What an attestation is judged by. */
 export interface AttestationTrust {
+  /** The authority of the VM's holder. */
   readonly root: RootCertificate;
   /** The proof that it came with, verified. */
   readonly proof: VerifiedProof;
@@ -143,7 +145,8 @@ export function verifyAttestation(
       const state = approvedState(quote, approved);
       const why = `${host.name} is in no approved state of policy ${policy.id} v${policy.version}`;
       demand(state !== undefined, 'pcr-state', why);
-      const fault = tenant === null ? null : tenantFault(tenant, attributes);
+      const seen = attributesSeen(trust.proof.home, trust.root.digest, attributes);
+      const fault = tenant === null ? null : tenantFault(tenant, seen);
       demand(fault === null, 'tenant', `${host.name} holds the VM: ${fault ?? ''}`);
       credentials.demandAllUsed();
       return { outcome: 'verified', host, attributes, policy, pcrState: state.name, time: at } as const;

@@ -58,6 +58,9 @@ export interface ChainState {
   readonly vtpm: Uint8Array | null;
   /** Of the last entry; no later entry may go below it. */
   readonly policy: PolicyId;
+  /** The last one of the VM's home, and of each other domain that it has been in (SPEC 17.3). */
+  readonly home: PolicyId;
+  readonly elsewhere: readonly PolicyId[];
   /** Time of the first entry under this policy, by its signer's clock. */
   readonly policySince: number;
   readonly departure: Departure | null;
@@ -106,6 +109,7 @@ export function stepChain(state: ChainState | null, entry: Entry, hash: Uint8Arr
     facts: entry.facts,
     vtpm: entry.vtpm,
     policy: entry.policy,
+    ...policiesAfter(state, entry.policy),
     departure: entry.kind === 'departing' ? departureOf(state, entry) : null,
     tenant: entry.kind === 'bound' ? entry.verdict : state.tenant,
     quarantined: quarantinedAfter(state, entry.kind),
@@ -184,6 +188,8 @@ function openChain(entry: Entry, hash: Uint8Array): ChainState {
     facts: entry.facts,
     vtpm: entry.vtpm,
     policy: entry.policy,
+    home: entry.policy,
+    elsewhere: [],
     policySince: entry.time,
     departure: null,
     tenant: null,
@@ -289,7 +295,7 @@ function demandIdentity(state: ChainState, entry: Entry): void {
     'vtpm',
     'the vTPM is another one',
   );
-  demandPolicy(state.policy, entry.policy);
+  demandPolicyAfter(state, entry.policy, entry.kind === 'arrived');
 }
 
 /** A holder is quarantined once, and released only from that. */
@@ -303,6 +309,39 @@ export const endsQuarantine: ReadonlySet<Entry['kind']> = new Set(['released', '
 
 function quarantinedAfter({ quarantined }: ChainState, kind: Entry['kind']): boolean {
   return kind === 'quarantined' || (quarantined && !endsQuarantine.has(kind));
+}
+
+/** The last policy of this id in a chain; null where none was. */
+export function lastUnder({ home, elsewhere }: ChainState, id: string): PolicyId | null {
+  return [home, ...elsewhere].find((policy) => policy.id === id) ?? null;
+}
+
+/** Whether the VM has been in another domain than that of its birth (SPEC 17.3). */
+export function hasCrossed({ elsewhere }: ChainState): boolean {
+  return elsewhere.length > 0;
+}
+
+/** `policy-order` and the part of `domain` that policy ids tell: another id only on arrival, from the home or back to it. */
+export function demandPolicyAfter(state: ChainState, policy: PolicyId, arrives: boolean): void {
+  const { home, elsewhere } = state;
+  if (policy.id !== state.policy.id) {
+    demand(arrives, 'policy-order', `policy ${policy.id} in a chain under ${state.policy.id}`);
+    const ofHome = home.id === state.policy.id || home.id === policy.id;
+    const third = `a VM of the domain of ${home.id}, which is in that of ${state.policy.id}, goes home or nowhere, not to that of ${policy.id}`;
+    demand(ofHome, 'domain', third);
+    const many = elsewhere.length >= limits.policyDomainsMax && lastUnder(state, policy.id) === null;
+    demand(!many, 'domain', `the VM has been in ${elsewhere.length} other domains`);
+  }
+  const last = lastUnder(state, policy.id);
+  if (last !== null) demandPolicy(last, policy);
+}
+
+function policiesAfter(
+  { home, elsewhere }: ChainState,
+  policy: PolicyId,
+): Pick<ChainState, 'home' | 'elsewhere'> {
+  if (policy.id === home.id) return { home: policy, elsewhere };
+  return { home, elsewhere: [...elsewhere.filter(({ id }) => id !== policy.id), policy] };
 }
 
 /** A chain stays under one policy id, whose versions only rise; a version has one content. */

@@ -63,7 +63,7 @@ const tenantSummaryShape = record({ version: literal(2), ...members, tenant: has
 /** Bytes of the summary of a chain up to and with its last entry; null while it cannot be summarised. */
 export function summaryOf(state: ChainState): Uint8Array | null {
   if (state.state === 'departing' || state.state === 'destroyed') return null;
-  if (state.quarantined) return null;
+  if (state.quarantined || state.elsewhere.length > 0) return null;
   const { tenant } = state;
   // What a chain's state holds beside a summary's members, its shape leaves out.
   const told = { ...state, state: state.state };
@@ -100,7 +100,18 @@ export function readSummary(bytes: Uint8Array): ChainState {
     ? tenantSummaryShape.read(value, 'summary')
     : { ...summaryShape.read(value, 'summary'), tenant: null };
   const told = { vm, birth, epoch, sequence, head, state, holder, facts, vtpm, policy, policySince };
-  return { ...told, recent, marks, tenant, quarantined: false, departure: null, handovers: recent };
+  // A chain that has been in another domain has no summary: what there is, is of the home.
+  const domains = { home: policy, elsewhere: [] };
+  return {
+    ...told,
+    ...domains,
+    recent,
+    marks,
+    tenant,
+    quarantined: false,
+    departure: null,
+    handovers: recent,
+  };
 }
 
 /** `checkpoint`: its digest is that of the chain's own summary. */

@@ -2,6 +2,7 @@
  * The certificates and policies that come with a proof: untrusted bytes at first, each verified against the root when an
  * entry needs it, and once only.
  */
+import type { Domain } from '../appraisal/domains.ts';
 import { parseEnvelope } from '../appraisal/dsse.ts';
 import { verifySignedPolicy } from '../appraisal/policy.ts';
 import type { Policy } from '../appraisal/policy.ts';
@@ -30,23 +31,29 @@ export interface CredentialBytes {
 interface HeldPolicy {
   readonly text: string;
   verified?: Policy;
+  /** Whose it is. */
+  root?: RootCertificate;
   tenant?: TenantPolicy;
   recovery?: RecoveryStatement;
 }
 
 /** Credentials by their digests. Everything that finds them wanting throws CheckFailed. */
 export class Credentials {
-  readonly #root: RootCertificate;
+  /** Whom to believe: the own root first. */
+  readonly #roots: readonly RootCertificate[];
+  /** The root of each certificate of a host that was asked for, by the certificate's digest. */
+  readonly #authorities = new Map<string, RootCertificate>();
   readonly #given: number;
   readonly #certificates = new Map<string, Uint8Array>();
   readonly #policies = new Map<string, HeldPolicy>();
   /** Digests of certificates that something needed. */
   readonly #needed = new Set<string>();
-  /** Certificates of policy signers among them, found when the first policy is asked for. */
-  #signers: readonly Uint8Array[] | undefined;
+  /** Certificates of policy signers among them by the digest of their root, found when the first policy of that is asked for. */
+  readonly #signers = new Map<string, readonly Uint8Array[]>();
 
-  constructor(root: RootCertificate, bytes: CredentialBytes) {
-    this.#root = root;
+  /** `others`: roots of other domains that are believed too (SPEC 17.3). */
+  constructor(root: RootCertificate, bytes: CredentialBytes, others: readonly RootCertificate[] = []) {
+    this.#roots = [root, ...others];
     this.#given = bytes.certificates.length + bytes.policies.length;
     for (const der of bytes.certificates) {
       this.#certificates.set(hex(sha256(der)), der);
@@ -62,7 +69,7 @@ export class Credentials {
     const digest = hex(id.certificate);
     const der = this.#certificates.get(digest);
     demand(der !== undefined, 'certificate', `the AK certificate of ${id.name} is not in the proof`);
-    const certificate = checked('certificate', () => verifyHostCertificate(der, this.#root, new Date(at)));
+    const certificate = this.#certificateOf(der, id, at);
     const named = certificate.name === id.name && bytesEqual(certificate.akName, id.akName);
     demand(
       named,
@@ -73,11 +80,54 @@ export class Credentials {
     return certificate;
   }
 
-  /** `policy`: it is here, signed by a policy signer of the root, and has this id and version. */
-  policy(id: PolicyId, at: number): Policy {
+  /** The root that a host's certificate chains to, which was asked for with `host`. */
+  authorityOf(id: HostId): RootCertificate {
+    const root = this.#authorities.get(hex(id.certificate));
+    demand(root !== undefined, 'certificate', `the AK certificate of ${id.name} was not looked at`);
+    return root;
+  }
+
+  /** `certificate`, by whichever root issued it; the first failure is told where none did. */
+  #certificateOf(der: Uint8Array, id: HostId, at: number): HostCertificate {
+    let first: TvmmpError | undefined;
+    for (const root of this.#roots) {
+      try {
+        const certificate = verifyHostCertificate(der, root, new Date(at));
+        this.#authorities.set(hex(id.certificate), root);
+        return certificate;
+      } catch (error) {
+        if (!isOfInput(error)) throw error;
+        if (!isOfAnother(error)) throw new CheckFailed('certificate', error.message);
+        first ??= error;
+      }
+    }
+    const named = this.#namedDomain(der, at);
+    const why =
+      named === null
+        ? (first?.message ?? '')
+        : `${id.name} is a host of the domain ${named.name}, whose root (SHA-256 ${hex(named.root.digest)}) was not given`;
+    throw new CheckFailed('certificate', why);
+  }
+
+  /** What a policy that was verified calls the domain of a certificate whose root is not believed here. */
+  #namedDomain(der: Uint8Array, at: number): Domain | null {
+    const named = [...this.#policies.values()].flatMap(({ verified }) => verified?.domains?.others ?? []);
+    const issued = ({ root }: Domain): boolean =>
+      attempt(() => verifyHostCertificate(der, root, new Date(at))) !== undefined;
+    return named.find(issued) ?? null;
+  }
+
+  /** `policy`: it is here, signed by a policy signer of the root, by default of the first one, and has this id and version. */
+  policy(id: PolicyId, at: number, root: RootCertificate | undefined = this.#roots[0]): Policy {
     const held = this.#policies.get(hex(id.digest));
-    demand(held !== undefined, 'policy', `policy ${id.id} v${id.version} is not in the proof`);
-    held.verified ??= this.#verify(held.text, new Date(at));
+    demand(
+      held !== undefined && root !== undefined,
+      'policy',
+      `policy ${id.id} v${id.version} is not in the proof`,
+    );
+    held.verified ??= this.#verify(held.text, new Date(at), root);
+    held.root ??= root;
+    demand(held.root === root, 'policy', `policy ${id.id} v${id.version} is that of another authority`);
     const { verified } = held;
     const named = verified.id === id.id && verified.version === id.version;
     demand(named, 'policy', `the policy is ${verified.id} v${verified.version}, not ${id.id} v${id.version}`);
@@ -94,13 +144,13 @@ export class Credentials {
   }
 
   /** `recovery`: the recovery statement with this digest is here, signed by a policy signer of the root. */
-  recovery(digest: Uint8Array, at: number): RecoveryStatement {
+  recovery(digest: Uint8Array, at: number, root: RootCertificate): RecoveryStatement {
     const held = this.#policies.get(hex(digest));
     demand(held !== undefined, 'recovery', 'the recovery statement is not in the proof');
     if (held.recovery === undefined) {
-      const signers = this.#signersAt(new Date(at));
-      held.recovery = checked('recovery', () => verifyRecovery(held.text, { root: this.#root, signers }));
-      this.#need(signers, held.recovery.signerSpki, held.recovery.issuedAt);
+      const signers = this.#signersAt(new Date(at), root);
+      held.recovery = checked('recovery', () => verifyRecovery(held.text, { root, signers }));
+      this.#need(signers, held.recovery.signerSpki, held.recovery.issuedAt, root);
     }
     return held.recovery;
   }
@@ -119,32 +169,36 @@ export class Credentials {
   }
 
   /** At the time of the first entry under it, since a policy outlives its signer's certificate. */
-  #verify(text: string, at: Date): Policy {
-    const signers = this.#signersAt(at);
-    const policy = checked('policy', () => verifySignedPolicy(text, { root: this.#root, signers, at }));
-    this.#need(signers, policy.signerSpki, at);
+  #verify(text: string, at: Date, root: RootCertificate): Policy {
+    const signers = this.#signersAt(at, root);
+    const policy = checked('policy', () => verifySignedPolicy(text, { root, signers, at }));
+    this.#need(signers, policy.signerSpki, at, root);
     return policy;
   }
 
-  #signersAt(at: Date): readonly Uint8Array[] {
-    this.#signers ??= [...this.#certificates.values()].filter((der) => this.#mayBeSigner(der, at));
-    const { length } = this.#signers;
+  #signersAt(at: Date, root: RootCertificate): readonly Uint8Array[] {
+    const key = hex(root.digest);
+    const signers =
+      this.#signers.get(key) ??
+      [...this.#certificates.values()].filter((der) => this.#mayBeSigner(der, at, root));
+    this.#signers.set(key, signers);
+    const { length } = signers;
     demand(length <= limits.proofSignersMax, 'policy', `${length} certificates of policy signers`);
-    return this.#signers;
+    return signers;
   }
 
   /** The certificates of the key that signed something at that time are needed. */
-  #need(signers: readonly Uint8Array[], signed: Uint8Array, at: Date): void {
+  #need(signers: readonly Uint8Array[], signed: Uint8Array, at: Date, root: RootCertificate): void {
     for (const der of signers) {
-      const spki = attempt(() => verifyPolicySignerCertificate(der, this.#root, at).spki);
+      const spki = attempt(() => verifyPolicySignerCertificate(der, root, at).spki);
       if (spki !== undefined && bytesEqual(spki, signed)) this.#needed.add(hex(sha256(der)));
     }
   }
 
   /** Whether it is a policy signer's certificate of the root, at this time or another: looked at once a proof. */
-  #mayBeSigner(der: Uint8Array, at: Date): boolean {
+  #mayBeSigner(der: Uint8Array, at: Date, root: RootCertificate): boolean {
     try {
-      verifyPolicySignerCertificate(der, this.#root, at);
+      verifyPolicySignerCertificate(der, root, at);
       return true;
     } catch (error) {
       if (!isOfInput(error)) throw error;
@@ -170,6 +224,11 @@ function attempt<T>(verify: () => T): T | undefined {
     if (isOfInput(error)) return undefined;
     throw error;
   }
+}
+
+/** Whether a certificate is one of another authority, rather than one of this that is wrong. */
+function isOfAnother({ details }: TvmmpError): boolean {
+  return details['reason'] === 'wrong-issuer' || details['reason'] === 'bad-signature';
 }
 
 function isOfInput(error: unknown): error is TvmmpError {

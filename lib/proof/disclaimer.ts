@@ -10,10 +10,12 @@ import type { Of } from '../encoding/shape.ts';
 import { attestBytes, signatureBytes } from '../evidence/claim.ts';
 import { hostId, policyId } from '../evidence/identity.ts';
 import { leafHash, merklePath } from '../evidence/merkle.ts';
-import { demandPolicy, sameHost } from './chain.ts';
+import { demandPolicyAfter, sameHost } from './chain.ts';
 import type { ChainState } from './chain.ts';
 import { Credentials } from './credentials.ts';
 import type { CredentialBytes } from './credentials.ts';
+import { demandCrossing } from './crossing.ts';
+import type { Side } from './crossing.ts';
 import { demand } from './fault.ts';
 import type { ProofFault } from './fault.ts';
 import { judge } from './verify.ts';
@@ -49,6 +51,9 @@ export interface DisclaimerInput {
   readonly disclaimer: Disclaimer;
   readonly credentials: CredentialBytes;
   readonly root: RootCertificate;
+  /** Roots of other domains that are believed too, and whose *departing* it was (SPEC 17.3). */
+  readonly others?: readonly RootCertificate[];
+  readonly from?: Side;
 }
 
 /**
@@ -60,7 +65,7 @@ export function verifyDisclaimer(input: DisclaimerInput): { readonly outcome: 'v
     () => {
       const { chain, disclaimer } = input;
       const { host, policy, time: at, path, attest, signature } = disclaimer;
-      const credentials = new Credentials(input.root, input.credentials);
+      const credentials = new Credentials(input.root, input.credentials, input.others);
       const { publicKey } = credentials.host(host, at);
       demand(chain.departure !== null, 'life-cycle', 'a disclaimer where no VM departs');
       const { to, session } = chain.departure;
@@ -71,8 +76,10 @@ export function verifyDisclaimer(input: DisclaimerInput): { readonly outcome: 'v
       const statement = disclaimerStatement({ session, head: chain.head }, disclaimer);
       const bound = boundTo(quote, leafHash(statement), path);
       demand(bound, 'quote-binding', 'the quote was not made for this session and departure');
-      const approved = credentials.policy(policy, at);
-      demandPolicy(chain.policy, policy);
+      const root = credentials.authorityOf(host);
+      const approved = credentials.policy(policy, at, root);
+      demandPolicyAfter(chain, policy, input.from !== undefined);
+      if (input.from !== undefined) demandCrossing(input.from, { root, policy: approved }, host.name);
       const selected = `the quote covers ${selectionText(quote.pcrSelection)}, not what the policy selects`;
       demand(selects(quote, approved.selection), 'pcr-selection', selected);
       const why = `${host.name} was in no approved state of policy ${policy.id} v${policy.version}`;

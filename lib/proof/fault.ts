@@ -23,6 +23,7 @@ export const proofChecks = [
   'vtpm',
   'checkpoint',
   'policy-order',
+  'domain',
   'quarantine',
   'tenant',
   'recovery',

@@ -1,5 +1,7 @@
 /** A verified proof as people ask for it: who had the VM, from when to when, under which policy and platform states. */
+import { DOMAIN_ATTRIBUTE, attributesSeen } from '../appraisal/domains.ts';
 import type { HostAttributes } from '../certificates/attributes.ts';
+import type { RootCertificate } from '../certificates/root-certificate.ts';
 import type { HostId, PolicyId } from './entry.ts';
 import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 
@@ -18,17 +20,23 @@ export interface Holding {
   readonly pcrStates: readonly string[];
   /** Policies in force there, by version. */
   readonly policies: readonly PolicyId[];
+  /** What the policy of the VM's home calls the host's domain; null where it has no names for domains (SPEC 17.3). */
+  readonly domain: string | null;
+  /** Its authority. */
+  readonly authority: RootCertificate;
   /** What the authority says of the host, by its last certificate in the epoch. */
   readonly attributes: HostAttributes;
 }
 
 /** The epochs of a proof in order. */
-export function holdingsOf({ entries, departures }: VerifiedProof): readonly Holding[] {
+export function holdingsOf({ entries, departures, home }: VerifiedProof): readonly Holding[] {
   const epochs: VerifiedEntry[][] = [];
   for (const verified of entries) (epochs[verified.entry.epoch] ??= []).push(verified);
   return epochs.flatMap((group, index) => {
     const [first, last] = [group[0]?.entry, group.at(-1)?.entry];
-    if (first === undefined || last === undefined) return [];
+    const authority = group[0]?.authority;
+    if (first === undefined || last === undefined || authority === undefined) return [];
+    const domain = attributesSeen(home, authority.digest, new Map()).get(DOMAIN_ATTRIBUTE);
     const destroyed = departures.find(({ entry }) => entry.epoch === first.epoch)?.entry.time ?? null;
     const states = new Set(group.flatMap(({ pcrState }) => (pcrState === null ? [] : [pcrState])));
     const policies = new Map(group.map(({ entry }) => [entry.policy.version, entry.policy]));
@@ -42,6 +50,8 @@ export function holdingsOf({ entries, departures }: VerifiedProof): readonly Hol
         entries: [first.sequence, last.sequence] as const,
         pcrStates: [...states],
         policies: [...policies.values()],
+        domain: domain === undefined ? null : String(domain),
+        authority,
         attributes: group.at(-1)?.attributes ?? new Map(),
       },
     ];

@@ -3,6 +3,7 @@ import type { RecoveryDocument, RecoveryStatement } from '../appraisal/recovery.
 import { bytesEqual } from '../bytes/compare.ts';
 import type { ChainState } from './chain.ts';
 import type { Credentials } from './credentials.ts';
+import type { Side } from './crossing.ts';
 import type { Entry, HostId } from './entry.ts';
 import { demand } from './fault.ts';
 
@@ -10,13 +11,14 @@ import { demand } from './fault.ts';
 export function demandRecovery(
   before: ChainState | null,
   entry: Entry,
+  { root, policy }: Side,
   credentials: Credentials,
 ): RecoveryStatement | null {
   if (entry.kind !== 'recovered' || before === null || entry.verdict === null) return null;
-  const statement = credentials.recovery(entry.verdict, entry.time);
+  const statement = credentials.recovery(entry.verdict, entry.time, root);
   const fault = recoveryFault(before, entry.host, statement);
   demand(fault === null, 'recovery', fault ?? '');
-  const { escrow } = credentials.policy(entry.policy, entry.time);
+  const { escrow } = policy;
   demand(escrow !== null, 'recovery', 'the policy that it was recovered under has no escrow');
   const tenant = before.tenant === null ? null : credentials.tenant(before.tenant, before.vm);
   demand(tenant?.escrow !== 'no', 'recovery', 'the tenant of the VM forbids escrow');

@@ -1,6 +1,7 @@
 /** What a revocation list says about a proof that holds otherwise (SPEC 1.3, 4 `revocation`). */
 import { revocationOf } from '../appraisal/revocation.ts';
 import type { Revocation, RevocationDocument } from '../appraisal/revocation.ts';
+import { bytesEqual } from '../bytes/compare.ts';
 import type { VerifiedEntry, VerifiedProof } from './verify.ts';
 
 /** Entries that one revoked key signed. */
@@ -19,11 +20,17 @@ export interface RevokedSigner {
   readonly destroyedAfter: readonly number[];
 }
 
-/** Everything in a proof that revoked keys signed, by signer in the order of the list. Empty: nothing. */
+/** Everything in a proof that revoked keys signed, by signer in the order of the list of one authority (digest of its root), by default that of the VM's home. Empty: nothing. */
 export function revokedSigners(
-  proof: VerifiedProof,
+  whole: VerifiedProof,
   list: RevocationDocument | null,
+  authority: Uint8Array = whole.home.root,
 ): readonly RevokedSigner[] {
+  const ofAuthority = (one: VerifiedEntry): boolean => bytesEqual(one.authority.digest, authority);
+  const proof = {
+    entries: whole.entries.filter(ofAuthority),
+    departures: whole.departures.filter(ofAuthority),
+  };
   return (list?.hosts ?? []).flatMap((revocation) => {
     const entries = signedBy(proof.entries, revocation);
     const departures = signedBy(proof.departures, revocation);
@@ -60,7 +67,7 @@ function signedBy(entries: readonly VerifiedEntry[], { akName }: Revocation): re
 }
 
 function witnessOf(
-  { entries }: VerifiedProof,
+  { entries }: Pick<VerifiedProof, 'entries'>,
   list: RevocationDocument | null,
   last: VerifiedEntry,
   { since }: Revocation,

@@ -3,6 +3,9 @@
  * files and single entries: who signed, was it a TPM's quote of this entry, was the platform in an approved state, and does
  * the entry follow from the chain so far.
  */
+import { attributesSeen } from '../appraisal/domains.ts';
+import type { DomainView } from '../appraisal/domains.ts';
+import type { Policy } from '../appraisal/policy.ts';
 import { approvedState, boundTo, quoteOf, selectionText, selects, signedBy } from '../appraisal/quote.ts';
 import type { RecoveryStatement } from '../appraisal/recovery.ts';
 import type { TenantPolicy } from '../appraisal/tenant-policy.ts';
@@ -15,6 +18,8 @@ import type { ChainState } from './chain.ts';
 import { demandAcquainted, readSummary, summaryDigest, summaryOf } from './checkpoint.ts';
 import { Credentials } from './credentials.ts';
 import type { CredentialBytes } from './credentials.ts';
+import { demandCrossing } from './crossing.ts';
+import type { Side } from './crossing.ts';
 import { decodeEntry, entryHash, entryLeaf } from './entry.ts';
 import type { Entry, HostId, SignedEntry } from './entry.ts';
 import { CheckFailed, demand } from './fault.ts';
@@ -32,6 +37,8 @@ export interface VerifiedEntry {
   readonly pcrState: string | null;
   /** What the authority says of its signer, by the certificate that it signed with. */
   readonly attributes: HostAttributes;
+  /** Which authority that is: the root that the certificate chains to. */
+  readonly authority: RootCertificate;
 }
 
 /** A proof that holds: who had the VM, where it stands, under which policies and platform states. */
@@ -43,6 +50,10 @@ export interface VerifiedProof {
   readonly checkpoint: VerifiedEntry | null;
   /** The tenant policy in force; null for a VM without one. Whose key signed it, is for the caller to know. */
   readonly tenant: TenantPolicy | null;
+  /** The domain of the VM's birth, and the names that its last policy in the proof has for domains (SPEC 17.3). */
+  readonly home: DomainView;
+  /** The policy of the last entry, and its authority. */
+  readonly last: Side;
   /** Summaries of the checkpoints in it, by sequence: where it can be read from another time (SPEC 4.1). */
   readonly summaries: ReadonlyMap<number, Uint8Array>;
   readonly entries: readonly VerifiedEntry[];
@@ -55,6 +66,8 @@ export interface VerifiedProof {
 /** Whom to believe, and what is known already. */
 export interface ProofTrust {
   readonly root: RootCertificate;
+  /** Roots of other domains that are believed too (SPEC 17.3). */
+  readonly others?: readonly RootCertificate[];
   /**
    * Where this host's earlier verification of the same chain ended. The proof must continue it: a shorter or forked one
    * fails `known-head`. Its quotes up to there are not verified again.
@@ -72,6 +85,10 @@ export interface NextEntry {
   readonly signed: SignedEntry;
   readonly credentials: CredentialBytes;
   readonly root: RootCertificate;
+  /** Roots of other domains that are believed too. */
+  readonly others?: readonly RootCertificate[];
+  /** Of *arrived*: whose *departing* it follows. */
+  readonly from?: Side;
 }
 
 /** The state after one more entry, and that entry. */
@@ -87,18 +104,22 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
   return judge(
     () => {
       const proof = told instanceof Uint8Array ? decodeProof(told) : told;
-      const credentials = new Credentials(trust.root, proof);
+      const credentials = new Credentials(trust.root, proof, trust.others);
       const entries: VerifiedEntry[] = [];
       const departures: VerifiedEntry[] = [];
       const summaries = new Map<number, Uint8Array>();
       const recoveries = new Map<number, RecoveryStatement>();
       let head: ChainState | null = beginning(proof, credentials, trust);
+      let home: DomainView | null = null;
+      let last: Side | null = null;
       const first = head === null ? 0 : head.sequence + 1;
       const depart = (state: ChainState, due: (epoch: number) => boolean): ChainState => {
         const departed = proof.departures[departures.length];
         if (departed === undefined || !due(decodeEntry(departed.entry).epoch)) return state;
         at = { list: 'departures', index: departures.length };
-        departures.push(verifyEntry(departed, credentials));
+        const told = verifyEntry(departed, credentials);
+        demandSameAuthority(entries, told);
+        departures.push(told);
         return depart(stepDeparted(state, decodeEntry(departed.entry)), due);
       };
       for (const [index, signed] of proof.entries.entries()) {
@@ -108,9 +129,14 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
         if (index === 0 && head !== null) demandCheckpoint(verified, proof, trust);
         const summary = verified.entry.kind === 'checkpoint' && head !== null ? summaryOf(head) : null;
         const state: ChainState = stepChain(head, verified.entry, verified.hash);
-        demandMayDepart(head, verified, credentials);
-        demandTenant(head, state, verified, credentials);
-        const recovery = demandRecovery(head, verified.entry, credentials);
+        const side = sideOf(verified, credentials);
+        if (last !== null) demandNoOtherDomain(last, side, verified.entry);
+        last = side;
+        if (side.policy.id === state.home.id || home === null) home = viewOf(side);
+        demandMayDepart(head, side.policy, verified);
+        const attributes = attributesSeen(home, verified.authority.digest, verified.attributes);
+        demandTenant(head, state, { entry: verified.entry, attributes }, credentials);
+        const recovery = demandRecovery(head, verified.entry, side, credentials);
         if (recovery !== null) recoveries.set(state.sequence, recovery);
         head = state;
         if (summary !== null) summaries.set(state.sequence, summary);
@@ -120,7 +146,7 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
         if (verified.entry.kind === 'arrived') head = depart(head, (epoch) => epoch === state.epoch - 1);
       }
       at = null;
-      demand(head !== null, 'encoding', 'a proof without entries');
+      demand(head !== null && home !== null && last !== null, 'encoding', 'a proof without entries');
       const long = trust.known === undefined || head.sequence >= trust.known.sequence;
       demand(
         long,
@@ -134,7 +160,7 @@ export function verifyProof(told: Uint8Array | Proof, trust: ProofTrust): Verifi
       const tenant = head.tenant === null ? null : credentials.tenant(head.tenant, head.vm);
       credentials.demandAllUsed();
       const checkpoint = first === 0 ? null : (entries[0] ?? null);
-      const found = { head, checkpoint, tenant, summaries, entries, recoveries, departures };
+      const found = { head, checkpoint, tenant, home, last, summaries, entries, recoveries, departures };
       return { outcome: 'verified', ...found } as const;
     },
     () => at,
@@ -182,13 +208,16 @@ function demandCheckpoint({ entry }: VerifiedEntry, proof: Proof, trust: ProofTr
 export function verifyNext(head: ChainState | null, next: NextEntry): VerifiedStep | ProofFault {
   return judge(
     () => {
-      const credentials = new Credentials(next.root, next.credentials);
+      const credentials = new Credentials(next.root, next.credentials, next.others);
       const entry = verifyEntry(next.signed, credentials);
       credentials.demandAllUsed();
       demand(entry.entry.kind !== 'recovered', 'recovery', 'a rescue is told with its whole proof alone');
       const beside = head !== null && entry.entry.kind === 'departed';
       const after = beside ? stepDeparted(head, entry.entry) : stepChain(head, entry.entry, entry.hash);
-      demandMayDepart(head, entry, credentials);
+      const side = sideOf(entry, credentials);
+      if (next.from !== undefined && !beside) demandCrossing(next.from, side, entry.entry.host.name);
+      else demand(beside || !isAnotherPolicy(head, side), 'domain', 'it crosses from an unknown policy');
+      demandMayDepart(head, side.policy, entry);
       return { outcome: 'verified', head: after, entry } as const;
     },
     () => null,
@@ -208,7 +237,8 @@ function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEnt
   demand(quote.type === 'quote', 'quote-type', quote.type === 'none' ? quote.why : '');
   const bound = boundTo(quote, entryLeaf(signed.entry), signed.path);
   demand(bound, 'quote-binding', 'the quote was not made for this entry');
-  const policy = credentials.policy(entry.policy, entry.time);
+  const authority = credentials.authorityOf(entry.host);
+  const policy = credentials.policy(entry.policy, entry.time, authority);
   const selected = selectionText(quote.pcrSelection);
   demand(
     selects(quote, policy.selection),
@@ -219,17 +249,16 @@ function verifyEntry(signed: SignedEntry, credentials: Credentials): VerifiedEnt
   const why = `${entry.host.name} was in no approved state of policy ${policy.id} v${policy.version}`;
   // What *quarantined* says may be just that.
   demand(state !== undefined || entry.kind === 'quarantined', 'pcr-state', why);
-  return { entry, hash: entryHash(signed.entry), pcrState: state?.name ?? null, attributes };
+  return { entry, hash: entryHash(signed.entry), pcrState: state?.name ?? null, attributes, authority };
 }
 
 /** `quarantine`: VMs leave a holder that is quarantined only under a policy that lets them (SPEC 16.3). */
 function demandMayDepart(
   before: ChainState | null,
+  { id, version, quarantine }: Policy,
   { entry }: VerifiedEntry,
-  credentials: Credentials,
 ): void {
   if (entry.kind !== 'departing' || before?.quarantined !== true) return;
-  const { id, version, quarantine } = credentials.policy(entry.policy, entry.time);
   const why = `${entry.host.name} is quarantined, and policy ${id} v${version} lets no VM leave it`;
   demand(quarantine?.leave === 'trusted', 'quarantine', why);
 }
@@ -238,8 +267,39 @@ function demandMayDepart(
 function recallEntry(signed: SignedEntry, credentials: Credentials): VerifiedEntry {
   const entry = decodeEntry(signed.entry);
   const { attributes } = credentials.host(entry.host, entry.time);
-  credentials.policy(entry.policy, entry.time);
-  return { entry, hash: entryHash(signed.entry), pcrState: null, attributes };
+  const authority = credentials.authorityOf(entry.host);
+  credentials.policy(entry.policy, entry.time, authority);
+  return { entry, hash: entryHash(signed.entry), pcrState: null, attributes, authority };
+}
+
+/** Whose entry it is, and under which policy. */
+function sideOf({ entry, authority }: VerifiedEntry, credentials: Credentials): Side {
+  return { root: authority, policy: credentials.policy(entry.policy, entry.time, authority) };
+}
+
+function viewOf({ root, policy }: Side): DomainView {
+  return { root: root.digest, domains: policy.domains };
+}
+
+function isAnotherPolicy(head: ChainState | null, { policy }: Side): boolean {
+  return head !== null && head.policy.id !== policy.id;
+}
+
+/** `domain`: a holder stays what it is; another one is of the same domain, or of one that the policy of *departing* names. */
+function demandNoOtherDomain(from: Side, to: Side, { kind, host }: Entry): void {
+  if (kind === 'arrived') {
+    demandCrossing(from, to, host.name);
+    return;
+  }
+  const same = bytesEqual(from.root.digest, to.root.digest);
+  demand(same, 'domain', `${host.name} signs with a certificate of another authority than before`);
+}
+
+/** `domain` of *departed*: its signer is what it was as the holder, as far as that is shown. */
+function demandSameAuthority(entries: readonly VerifiedEntry[], { entry, authority }: VerifiedEntry): void {
+  const holder = entries.find((one) => one.entry.epoch === entry.epoch) ?? entries[0];
+  const same = holder !== undefined && bytesEqual(holder.authority.digest, authority.digest);
+  demand(same, 'domain', `${entry.host.name} signs with a certificate of another authority than before`);
 }
 
 function demandKnownHead(head: ChainState, known: ChainState): void {

@@ -5,8 +5,13 @@ import type { Message } from './messages.ts';
  * end, and what binds evidence to this connection (SPEC 6.2).
  */
 export interface Channel {
-  /** Host name in the peer's agent certificate, which was verified. */
+  /**
+   * Host name in the peer's agent certificate, which was verified; of a host of another domain with the name of that, NAME@DOMAIN (SPEC 17.2): what
+   * this host keeps and tells of a peer is kept by it.
+   */
   readonly peerName: string;
+  /** Digest of the root that the certificate chains to; absent where that is our own authority's. */
+  readonly peerRoot?: Uint8Array | undefined;
   /** HOST:PORT of the other end. */
   readonly peerAddress: string;
   /** TLS exporter, 32 bytes. */

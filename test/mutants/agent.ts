@@ -19,9 +19,9 @@ export const agent = [
       name: 'tls/agent-certificate',
       defence: 'An agent certificate, and no other of the same authority',
       spec: '1.1',
-      find: 'this.peerName = verifyAgentCertificate(peer.raw, identity.root, new Date()).name;',
+      find: 'const told = peerOf(peer.raw, identity);',
       replace:
-        "this.peerName = /DNS:([^,]*)/.exec(peer.subjectaltname ?? '')?.[1] ?? '';\n    void verifyAgentCertificate;",
+        "const told = { name: /DNS:([^,]*)/.exec(peer.subjectaltname ?? '')?.[1] ?? '', domain: null as NamedRoot | null };\n    void peerOf;",
       title: 'are not made with the migration certificate of an enrolled host',
     },
     {
@@ -34,9 +34,9 @@ export const agent = [
       and: [
         { find: ' || !socket.authorized) {', replace: ') {' },
         {
-          find: 'this.peerName = verifyAgentCertificate(peer.raw, identity.root, new Date()).name;',
+          find: 'const told = peerOf(peer.raw, identity);',
           replace:
-            "this.peerName = /DNS:([^,]*)/.exec(peer.subjectaltname ?? '')?.[1] ?? '';\n    void verifyAgentCertificate;",
+            "const told = { name: /DNS:([^,]*)/.exec(peer.subjectaltname ?? '')?.[1] ?? '', domain: null as NamedRoot | null };\n    void peerOf;",
         },
       ],
       title: 'are not made with a certificate of another authority',

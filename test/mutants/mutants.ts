@@ -4,6 +4,7 @@ import { appraisal } from './appraisal.ts';
 import { attestations } from './attestation.ts';
 import { certificates } from './certificates.ts';
 import { checkpoints } from './checkpoints.ts';
+import { domains } from './domains.ts';
 import { escrow } from './escrow.ts';
 import { gates } from './gates.ts';
 import { logs } from './logs.ts';
@@ -37,5 +38,6 @@ export const mutants: readonly Mutant[] = [
   ...escrow,
   ...rescue,
   ...trust,
+  ...domains,
   ...vtpms,
 ];

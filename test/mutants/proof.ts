@@ -172,7 +172,7 @@ export const proof = [
       name: 'disclaimer/policy-order',
       defence: 'A state that only an older policy approves is not good enough',
       spec: '6.10',
-      find: '      demandPolicy(chain.policy, policy);\n',
+      find: '      demandPolicyAfter(chain, policy, input.from !== undefined);\n',
       replace: '',
       title: 'old-policy: a state that only an older policy approves is not good enough',
     },

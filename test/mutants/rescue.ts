@@ -13,7 +13,7 @@ export const rescue = [
       name: 'rescue/statement',
       defence: 'A proof in which a VM changed hosts without its holder carries the word of the authority',
       spec: '15.4',
-      find: 'const recovery = demandRecovery(head, verified.entry, credentials);',
+      find: 'const recovery = demandRecovery(head, verified.entry, side, credentials);',
       replace: 'const recovery = null as ReturnType<typeof demandRecovery>;',
       title:
         'recovered-without-statement: a host takes a VM up on its own word, and leaves the statement out',

@@ -364,7 +364,7 @@ export const resolutions = [
       name: 'chains/every-holder',
       defence: 'Where every holder is asked about, all of the chain is offered',
       spec: '4.1, 10.1',
-      find: '    if (asksOfEveryHolder(this.#host.policy().policy.rulesOfHosts)) return this.proof(uuid);\n',
+      find: '    if (asksOfEveryHolder(this.#host.policy().policy)) return this.proof(uuid);\n',
       replace: '    void asksOfEveryHolder;\n',
       title: 'offers all that there is where every holder has to be as the policy asks',
     },

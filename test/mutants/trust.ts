@@ -14,8 +14,9 @@ export const trust = [
       replace: '    await this.#services.custody.requireAnswer();\n',
       and: [
         {
-          find: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n    requireMayReceive(host);\n',
-          replace: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n',
+          find: '    requireTenantAgreesToUs(accepted.verified.tenant, host, homeSeen(host, accepted.verified));\n    requireMayReceive(host);\n',
+          replace:
+            '    requireTenantAgreesToUs(accepted.verified.tenant, host, homeSeen(host, accepted.verified));\n',
         },
       ],
       title: 'receives nothing while it is quarantined, whoever opens the session',
@@ -24,8 +25,9 @@ export const trust = [
       name: 'quarantine/stages-nothing',
       defence: 'A host that is quarantined after its evidence stages nothing',
       spec: '16.2',
-      find: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n    requireMayReceive(host);\n',
-      replace: '    requireTenantAgreesToUs(accepted.verified.tenant, host);\n',
+      find: '    requireTenantAgreesToUs(accepted.verified.tenant, host, homeSeen(host, accepted.verified));\n    requireMayReceive(host);\n',
+      replace:
+        '    requireTenantAgreesToUs(accepted.verified.tenant, host, homeSeen(host, accepted.verified));\n',
       title: 'does not stage what was offered before it was quarantined',
     },
   ]),
@@ -165,8 +167,8 @@ export const trust = [
       name: 'quarantine/no-checkpoint',
       defence: 'A checkpoint does not hide that the holder is quarantined',
       spec: '16.3',
-      find: '  if (state.quarantined) return null;\n',
-      replace: '',
+      find: '  if (state.quarantined || state.elsewhere.length > 0) return null;\n',
+      replace: '  if (state.elsewhere.length > 0) return null;\n',
       title:
         'quarantine-summarised-away: a checkpoint would hide from who begins there that the holder is quarantined',
     },

@@ -44,6 +44,9 @@ export class Network {
   losesAnswerMs: number | null = null;
   /** How often libvirt itself let a guest run twice. */
   doublings = 0;
+  /** What the TLS certificate of a host of another domain says to a host; null within a domain. Throws where its root is not believed. */
+  domainSeen: (own: string, peer: string) => { readonly name: string; readonly root: Uint8Array } | null =
+    () => null;
   readonly heard: Heard[] = [];
   sent = 0;
 
@@ -70,8 +73,7 @@ export class Network {
     else {
       this.#cut.add(`${from}>${to}`);
       for (const end of [...this.#open]) {
-        if ((end.own === from && end.peerName === to) || (end.own === to && end.peerName === from))
-          end.break();
+        if ((end.own === from && end.peer === to) || (end.own === to && end.peer === from)) end.break();
       }
     }
   }
@@ -93,6 +95,8 @@ export class Network {
       throw new TvmmpError('peer-unreachable', `nobody answers at ${address}`);
     }
     const [near, far] = this.#pair({ name: from, life }, listener);
+    // Whoever does not believe the other one ends the handshake.
+    for (const end of [near, far]) this.domainSeen(end.own, end.peer);
     listener.accept(far);
     return near;
   }
@@ -193,7 +197,8 @@ const formOfAborted: Aborted = {
 class End implements Channel {
   readonly #network: Network;
   readonly own: string;
-  readonly peerName: string;
+  /** Name of the host at the other end. */
+  readonly peer: string;
   readonly life: Life;
   readonly exporter: Uint8Array;
   readonly peerAddress: string;
@@ -208,10 +213,19 @@ class End implements Channel {
   constructor(network: Network, own: string, peer: string, life: Life, exporter: Uint8Array) {
     this.#network = network;
     this.own = own;
-    this.peerName = peer;
+    this.peer = peer;
     this.peerAddress = `${peer}:1`;
     this.life = life;
     this.exporter = exporter;
+  }
+
+  get peerName(): string {
+    const domain = this.#network.domainSeen(this.own, this.peer);
+    return domain === null ? this.peer : `${this.peer}@${domain.name}`;
+  }
+
+  get peerRoot(): Uint8Array | undefined {
+    return this.#network.domainSeen(this.own, this.peer)?.root;
   }
 
   get ownCertificateHash(): Uint8Array {
@@ -219,7 +233,7 @@ class End implements Channel {
   }
 
   get peerCertificateHash(): Uint8Array {
-    return tlsCertificate(this.peerName);
+    return tlsCertificate(this.peer);
   }
 
   async send(message: Message): Promise<void> {
@@ -245,8 +259,8 @@ class End implements Channel {
     const arrives = Math.max(this.#arrives, kernel.time + kernel.between(0.1, this.#network.delayMs));
     this.#arrives = arrives;
     kernel.at(arrives - kernel.time, () => {
-      if (this.#broken || !this.#network.reaches(this.own, this.peerName)) return;
-      this.#network.overheard(this.own, this.peerName, wire);
+      if (this.#broken || !this.#network.reaches(this.own, this.peer)) return;
+      this.#network.overheard(this.own, this.peer, wire);
       this.other?.take(wire);
     });
   }
@@ -263,7 +277,7 @@ class End implements Channel {
     if (this.#broken || this.#closed) return Promise.reject(gone());
     const arrived = new Promise<Wire>((resolve, reject) => {
       const timer = this.life.timers().after(deadlineMs, () => {
-        this.#waiting?.(new TvmmpError('peer-timeout', `${this.peerName} did not answer in time`));
+        this.#waiting?.(new TvmmpError('peer-timeout', `${this.peer} did not answer in time`));
       });
       this.#waiting = (wake) => {
         this.#waiting = null;

@@ -101,15 +101,8 @@ export class Stage {
   }
 
   /** Lets time pass until it is done, ten minutes at most. */
-  async until<T>(work: Promise<T>): Promise<T> {
-    const state = { done: false };
-    const settle = (): void => {
-      state.done = true;
-    };
-    work.then(settle, settle);
-    for (let waited = 0; !state.done && waited < 6_000; waited += 1) await this.pass(100);
-    if (!state.done) throw new Error('something that takes moments took ten minutes');
-    return work;
+  until<T>(work: Promise<T>): Promise<T> {
+    return untilDone(work, () => this.pass(100));
   }
 
   /** A VM that is protected at a host, with a tenant where one is said, and runs there unless said otherwise. */
@@ -152,4 +145,16 @@ export class Stage {
 /** H("tvmmp/facts/1", canonical facts) of a definition. */
 export function factsHash(xml: string): Uint8Array {
   return H('tvmmp/facts/1', canonicalFacts(factsOf(xml)));
+}
+
+/** Lets a little time pass again and again until it is done: 6,000 times at most. */
+export async function untilDone<T>(work: Promise<T>, pass: () => Promise<void>): Promise<T> {
+  const state = { done: false };
+  const settle = (): void => {
+    state.done = true;
+  };
+  work.then(settle, settle);
+  for (let waited = 0; !state.done && waited < 6_000; waited += 1) await pass();
+  if (!state.done) throw new Error('something that takes moments took ten minutes');
+  return work;
 }

@@ -6,6 +6,7 @@ import type { ProofCheck, ProofFault } from '../../lib/proof/fault.ts';
 import { prepareBatch } from '../../lib/proof/signing.ts';
 import { badChainCases } from './proof-cases-chain.ts';
 import { badCheckpointCases, goodCheckpointCases } from './proof-cases-checkpoint.ts';
+import { domainCases } from './proof-cases-domain.ts';
 import { badEntryCases } from './proof-cases-entry.ts';
 import { quarantineCases } from './proof-cases-quarantine.ts';
 import { recoveryCases } from './proof-cases-recovery.ts';
@@ -22,6 +23,8 @@ export interface ProofCase {
   /** Where the fault is; null for the file as a whole. */
   readonly at?: ProofFault['at'];
   readonly build: (world: World) => Uint8Array | Promise<Uint8Array>;
+  /** Roots (DER) of other domains that the verifier believes. */
+  readonly others?: (world: World) => Promise<readonly Uint8Array[]>;
   /** A proof of the same VM that the verifier has verified before. */
   readonly known?: (world: World, bytes: Uint8Array) => Uint8Array;
 }
@@ -190,6 +193,7 @@ export const proofCases: readonly ProofCase[] = [
   ...badChainCases,
   ...badCheckpointCases,
   ...tenantCases,
+  ...domainCases,
   ...quarantineCases,
   ...recoveryCases,
 ];

@@ -67,7 +67,7 @@ export interface World {
 }
 
 /** A new world: policy `lab` v3 with the states `base` and `update`; hosts alpha, beta and gamma in state `base`. */
-export async function makeWorld(authority?: TestAuthority): Promise<World> {
+export async function makeWorld(authority?: TestAuthority, base: Partial<PolicyDraft> = {}): Promise<World> {
   const issuer = authority ?? (await makeTestAuthority());
   const signPolicy = (change: Partial<PolicyDraft> = {}): WorldPolicy => {
     const states = ['base', 'update'].map((name) => ({ name, pcrs: pcrsOf(name) }));
@@ -76,7 +76,7 @@ export async function makeWorld(authority?: TestAuthority): Promise<World> {
     const policy = verifySignedPolicy(text, trust);
     return { id: { id: policy.id, version: policy.version, digest: policy.digest }, text, policy };
   };
-  const policy = signPolicy();
+  const policy = signPolicy(base);
   const enrol: World['enrol'] = async (name, options = {}) => {
     const receivePolicy = receivePolicyOf(policy.policy.signerSpki);
     const tpm = options.tpm ?? new SoftwareTpm(receivePolicy, options.pcrs ?? pcrsOf('base'));
@@ -129,7 +129,7 @@ export class ChainBuilder {
     this.world = world;
     this.holder = world.alpha;
     this.policy = world.policy;
-    this.#certificates.set('signer', world.authority.policySigner);
+    this.carrySigner(world.authority.policySigner);
   }
 
   /** The entry that an honest holder would write next. */
@@ -170,6 +170,12 @@ export class ChainBuilder {
   carry(host: WorldHost): this {
     this.#certificates.set(Buffer.from(host.id.certificate).toString('hex'), host.certificate);
     this.#policies.set(Buffer.from(this.policy.id.digest).toString('hex'), this.policy.text);
+    return this;
+  }
+
+  /** Puts a policy signer's certificate into the proof. */
+  carrySigner(certificate: Uint8Array): this {
+    this.#certificates.set(Buffer.from(sha256(certificate)).toString('hex'), certificate);
     return this;
   }
 

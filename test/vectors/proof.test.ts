@@ -14,6 +14,8 @@ interface Vector {
   readonly root: string;
   readonly proof: string;
   readonly known?: string;
+  /** Roots of other domains. */
+  readonly others?: readonly string[];
 }
 
 const directory = new URL('proof/', import.meta.url);
@@ -31,11 +33,12 @@ describe('test vectors of proofs', () => {
   for (const [name, vector] of vectors) {
     it(`${name}: ${vector.why}`, () => {
       const root = parseRootCertificate(bytes(vector.root));
+      const others = (vector.others ?? []).map((text) => parseRootCertificate(bytes(text)));
       const earlier =
         vector.known === undefined ? null : verifyProof(bytes(vector.known), { root, checkpoints: 'any' });
       assert.notEqual(earlier?.outcome, 'fault');
       const known = earlier?.outcome === 'verified' ? { known: earlier.head } : {};
-      const result = verifyProof(bytes(vector.proof), { root, checkpoints: 'any', ...known });
+      const result = verifyProof(bytes(vector.proof), { root, others, checkpoints: 'any', ...known });
       if (result.outcome === 'verified') assert.equal(vector.expect, 'verified');
       else
         assert.deepEqual(

@@ -174,6 +174,46 @@ export const state: readonly Attack[] = [
   },
   {
     row: 11,
+    attack:
+      'Insider: hosts and authorities of other domains: not named by the policy, beyond what it lets them do, revoked by their own, certified as hosts of another, or trusted by a domain that is trusted',
+    dimensions: ['access control', 'authentication'],
+    defence:
+      'The root of a certificate tells the domain, nothing that a host or an authority says of itself; the signed policy names root, policy key, policy and role of each; a VM crosses from its home and back alone, in the chain itself',
+    spec: '17',
+    tests: [
+      tests(
+        'test/unit/appraisal/domains.test.ts',
+        'refuses a host of a domain that the policy does not name',
+        'refuses a host in a role that the policy does not let its domain have',
+        'refuses a host that is not what the policy asks of its domain, or of every host',
+        'refuses a host whose authority certifies it as one of another domain',
+        'refuses a certificate of another authority than that of the connection, in either direction',
+        'refuses a receive key that another policy key opens than the one named',
+        'refuses a host that its own authority has revoked, and one that announces a list that was not brought',
+      ),
+      tests(
+        'test/unit/migration/domains.test.ts',
+        'on to a domain that its domain trusts: from there it goes home or nowhere',
+        'from a host that its own authority has revoked',
+        'are taken from the policy key that our policy names alone',
+      ),
+      tests(
+        'test/unit/agent/tls-channel.test.ts',
+        'do not take a host of another domain for one of ours of the same name',
+      ),
+      tests(
+        'test/vectors/proof.test.ts',
+        'domain-of-a-domain: a domain hands on to a third what was given to it, though home names that one too',
+        'domain-not-named: a host hands its VM to a domain that no policy names',
+        'domain-root-not-given: who was not given the root of a domain does not believe its hosts, whatever policies say',
+        'tenant-domain-pretended: the authority of a domain certifies its host as one of another',
+      ),
+    ],
+    limit:
+      'To name a domain is to believe its policy key about the states in which its hosts open what they were given (SECURITY.md).',
+  },
+  {
+    row: 11,
     attack: 'Insider: the disk of a host is read or carried away',
     dimensions: ['data confidentiality'],
     defence: 'vTPM state is encrypted; its key is on disk only sealed to this TPM, in this context',

@@ -132,6 +132,71 @@ describe('connections between agents (SPEC 6)', () => {
     await assert.rejects(openChannel(address, stranger, 5_000), /cannot reach the agent/);
   });
 
+  describe('with hosts of a domain that the policy names (SPEC 17.2)', () => {
+    let partner: TestAuthority;
+    let named: Server;
+    let believing: TlsIdentity;
+    let port: number;
+    const theirs: TlsChannel[] = [];
+    before(async () => {
+      partner = await makeTestAuthority('Partner');
+      believing = await identityOf(partner, 'gamma.test');
+      named = await servePeers(
+        { address: '127.0.0.1', port: 0 },
+        () => believing,
+        (channel) => {
+          theirs.push(channel);
+          return Promise.resolve();
+        },
+        log,
+      );
+      port = (named.address() as AddressInfo).port;
+    });
+    after(() => {
+      named.close();
+    });
+    const ofAcme = () => [{ name: 'acme', root: authority.root }];
+    const ofPartner = () => [{ name: 'partner', root: partner.root }];
+
+    it('are made once both policies name the other domain, also while the server runs; each knows name and root', async () => {
+      const there = `127.0.0.1:${port}`;
+      await assert.rejects(
+        openChannel(there, alpha, 5_000),
+        /certificate of an authority that is neither ours nor that of a domain that our policy names/,
+      );
+      const unheard = await openChannel(there, { ...alpha, domains: ofPartner() }, 5_000);
+      await assert.rejects(unheard.receive(5_000), /is gone/);
+      believing = { ...believing, domains: ofAcme() };
+      const channel = await openChannel(there, { ...alpha, domains: ofPartner() }, 5_000);
+      await soon(() => theirs.length > 0);
+      const [other] = theirs;
+      assert.equal(channel.peerName, 'gamma.test@partner');
+      assert.deepEqual(channel.peerRoot, partner.root.digest);
+      assert.equal(other?.peerName, 'alpha.test@acme');
+      assert.deepEqual(other.peerRoot, authority.root.digest);
+      channel.close();
+      other.close();
+    });
+
+    it('are not made any more by a server whose policy has ceased to name it', async () => {
+      const { domains, ...alone } = believing;
+      assert.ok(domains !== undefined);
+      believing = alone;
+      const channel = await openChannel(`127.0.0.1:${port}`, { ...alpha, domains: ofPartner() }, 5_000);
+      await assert.rejects(channel.receive(5_000), /is gone/);
+    });
+
+    it('do not take a host of another domain for one of ours of the same name', async () => {
+      const twin = await identityOf(partner, 'alpha.test');
+      believing = { ...(await identityOf(authority, 'beta.test')), domains: ofPartner() };
+      theirs.length = 0;
+      const channel = await openChannel(`127.0.0.1:${port}`, { ...twin, domains: ofAcme() }, 5_000);
+      await soon(() => theirs.length > 0);
+      assert.equal(theirs[0]?.peerName, 'alpha.test@partner');
+      channel.close();
+    });
+  });
+
   it('are not made to a server that shows a certificate of another authority, or of another kind', async () => {
     for (const other of [
       await identityOf(await makeTestAuthority('Other'), 'beta.test'),

@@ -208,7 +208,7 @@ describe('SPEC 11', () => {
     'event log': `${bytes(limits.eventLogBytesMax)}, ${number(limits.eventsMax)} events, ${bytes(limits.eventDataBytesMax)} of data an event`,
     'IMA list': `${bytes(limits.imaListBytesMax)}, ${number(limits.imaEntriesMax)} entries, ${bytes(limits.imaEntryBytesMax)} of data an entry`,
     'line of an enrolment': `${bytes(limits.enrolmentLineBytesMax)}; each wait ${seconds(limits.enrolmentStepDeadlineMs)}`,
-    policy: `${bytes(limits.policyBytesMax)}, ${number(limits.policyStatesMax)} states; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
+    policy: `${bytes(limits.policyBytesMax)}, ${number(limits.policyStatesMax)} states, ${number(limits.policyDomainsMax)} other domains; ${bytes(limits.policyEnvelopeBytesMax)} as an envelope`,
     'reference values': bytes(limits.referenceBytesMax),
     'tenant policy': bytes(limits.tenantPolicyBytesMax),
     'attestation result': bytes(limits.resultBytesMax),
