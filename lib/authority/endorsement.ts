@@ -39,7 +39,7 @@ export function loadEndorsementTrust(directory: string): EndorsementTrust {
     bytesEqual(certificate.subject, certificate.issuer) && certificate.signedBy(certificate.publicKey);
   const roots = certificates.filter(isRoot);
   if (roots.length === 0) {
-    throw new TvmmpError('config-invalid', `no root certificate of a TPM manufacturer in ${directory}`);
+    throw new TvmmpError('config-invalid', `no root certificate of a manufacturer in ${directory}`);
   }
   return { roots, intermediates: certificates.filter((certificate) => !isRoot(certificate)) };
 }
@@ -67,6 +67,21 @@ export function verifyEkCertificate(
   return certificate;
 }
 
+/** Those of the given certificates that have this name, are good at `at`, and chain to one of the roots or are one. Throws `certificate-invalid`. */
+export function signersNamed(
+  name: Uint8Array,
+  trust: EndorsementTrust,
+  at: Date,
+): readonly UntrustedCertificate[] {
+  const named = [...trust.roots, ...trust.intermediates].filter(({ subject }) => bytesEqual(subject, name));
+  for (const certificate of named) {
+    assertCriticalKnown(certificate);
+    if (trust.roots.includes(certificate)) assertValid(certificate, at);
+    else assertChains(certificate, trust, at, 0);
+  }
+  return named;
+}
+
 /** Finds an issuer, and one for it, up to a root. Several certificates of one name are tried in turn. */
 function assertChains(
   certificate: UntrustedCertificate,
@@ -84,7 +99,7 @@ function assertChains(
   }
   const issuers = trust.intermediates.filter((issuer) => named(issuer) && issued(issuer, certificate, below));
   if (issuers.length === 0 || below + 1 >= ISSUERS_MAX) {
-    throw certificateError('wrong-issuer', 'the EK certificate does not chain to a root that was given');
+    throw certificateError('wrong-issuer', 'the certificate does not chain to a root that was given');
   }
   let failure: unknown;
   for (const issuer of issuers) {
@@ -113,22 +128,25 @@ function issued(issuer: UntrustedCertificate, certificate: UntrustedCertificate,
 
 function assertValid({ notBefore, notAfter }: UntrustedCertificate, at: Date): void {
   if (!(at >= notBefore))
-    throw certificateError('not-yet-valid', 'the EK certificate, or one above it, is not valid yet');
-  if (!(at <= notAfter))
-    throw certificateError('expired', 'the EK certificate, or one above it, has expired');
+    throw certificateError('not-yet-valid', 'the certificate, or one above it, is not valid yet');
+  if (!(at <= notAfter)) throw certificateError('expired', 'the certificate, or one above it, has expired');
 }
 
 function assertCriticalKnown(certificate: UntrustedCertificate): void {
-  assertCritical(certificate, KNOWN, "EK certificate's chain");
+  assertCritical(certificate, KNOWN, "certificate's chain");
 }
 
 function readDirectory(directory: string): readonly string[] {
   try {
     return readdirSync(directory).sort();
   } catch (cause) {
-    throw new TvmmpError('config-invalid', `the directory of EK roots cannot be read: ${directory}`, {
-      cause,
-    });
+    throw new TvmmpError(
+      'config-invalid',
+      `the directory of manufacturers’ roots cannot be read: ${directory}`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -139,10 +157,8 @@ function readCertificates(file: string): readonly UntrustedCertificate[] {
     const text = bytes.toString();
     return text.includes('BEGIN CERTIFICATE') ? certificatesFromPem(text).map(parseCertificate) : [];
   } catch (cause) {
-    throw new TvmmpError(
-      'config-invalid',
-      `the EK root ${file} cannot be read: ${(cause as Error).message}`,
-      { cause },
-    );
+    throw new TvmmpError('config-invalid', `the root ${file} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }

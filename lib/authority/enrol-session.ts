@@ -18,6 +18,10 @@ export interface EnrolSessionOptions {
   readonly addresses: readonly string[];
   /** Directory of PEM files: whose EK certificates to believe. */
   readonly ekRoots: string;
+  /** Directory of certificates of the manufacturers of machines: whose platform certificates to believe. A host has to show one then. */
+  readonly platformRoots?: string;
+  /** Put what the platform certificate says into the host's attributes. */
+  readonly platformAttributes?: boolean;
   /** End earlier enrolments of this name or TPM. */
   readonly replace?: boolean;
   /** Only new certificates for the enrolment that there is. */
@@ -53,12 +57,33 @@ export async function enrolSession(
   const bad = addresses.find((address) => isIP(address) === 0);
   if (bad !== undefined) throw new TvmmpError('usage-invalid', `${bad} is not an IP address`);
   if (attributes !== undefined) checkAttributes(attributes);
+  if (options.platformAttributes === true && options.platformRoots === undefined)
+    throw new TvmmpError(
+      'usage-invalid',
+      'attributes of a platform need roots to believe (--platform-roots)',
+    );
+  const both = [...(attributes ?? new Map<string, unknown>()).keys()].find((name) =>
+    name.startsWith('platform_'),
+  );
+  if (options.platformAttributes === true && both !== undefined)
+    throw new TvmmpError(
+      'usage-invalid',
+      `${both} is what the platform certificate says (--platform-attributes)`,
+    );
   const trust = loadEndorsementTrust(options.ekRoots);
+  const platform =
+    options.platformRoots === undefined
+      ? undefined
+      : {
+          trust: loadEndorsementTrust(options.platformRoots),
+          attributes: options.platformAttributes ?? false,
+        };
   const channel = new LineChannel(input, output, options.deadlineMs);
   const enrolment = new AuthorityEnrolment(authority, {
     hostName,
     addresses,
     trust,
+    ...(platform === undefined ? {} : { platform }),
     replace,
     renew,
     ...(days === undefined ? {} : { days }),

@@ -9,6 +9,8 @@ export type EnrolmentReason =
   | 'ek-missing'
   | 'ek-untrusted'
   | 'ek-mismatch'
+  | 'platform-missing'
+  | 'platform-untrusted'
   | 'ak-unsuitable'
   | 'receive-key-unsuitable'
   | 'vtpm-ca-key-unsuitable'

@@ -23,6 +23,8 @@ export interface EnrolmentRequest {
   readonly certification: Attestation;
   /** A host that is older than vTPM CAs has none. */
   readonly vtpmCa: VtpmCaRequest | null;
+  /** DER of the platform certificate; null where the host shows none. */
+  readonly platformCertificate: Uint8Array | null;
   /** PKCS #10 DER of the TLS keys. */
   readonly agentRequest: Uint8Array;
   readonly migrationRequest: Uint8Array;
@@ -62,6 +64,7 @@ const VERSION = 1;
 const TPM_BYTES_MAX = 2048;
 /** Members that are there together, or (from or to a host that is older than vTPM CAs) not at all. */
 const VTPM_REQUEST = ['vtpmCaPublic', 'vtpmCaAttest', 'vtpmCaSignature'] as const;
+const PLATFORM_REQUEST = ['platformCertificate'] as const;
 const VTPM_ISSUE = ['vtpmCa', 'vtpmRoot', 'vtpmVoucher'] as const;
 const EK_KINDS: readonly EkKind[] = ['ecc-p384', 'ecc-p256', 'rsa-2048'];
 
@@ -92,6 +95,9 @@ export function formatMessage(message: EnrolmentMessage): string {
         signature: base64(message.certification.signature),
         agentRequest: base64(message.agentRequest),
         migrationRequest: base64(message.migrationRequest),
+        ...(message.platformCertificate === null
+          ? {}
+          : { platformCertificate: base64(message.platformCertificate) }),
         ...(message.vtpmCa === null
           ? {}
           : {
@@ -159,7 +165,9 @@ function readRequest(value: unknown): EnrolmentRequest {
   const tpm = ['ekPublic', 'akPublic', 'receivePublic', 'attest', 'signature'] as const;
   const certificates = ['ekCertificate', 'agentRequest', 'migrationRequest'] as const;
   const vtpm = membersThere(value, VTPM_REQUEST);
-  const message = objectOf(value, 'request', ['type', 'version', 'ekKind', ...certificates, ...tpm, ...vtpm]);
+  const platform = membersThere(value, PLATFORM_REQUEST);
+  const names = ['type', 'version', 'ekKind', ...certificates, ...tpm, ...platform, ...vtpm];
+  const message = objectOf(value, 'request', names);
   if (message['version'] !== VERSION) throw new JsonShapeError(`the version is not ${VERSION}`);
   const ekKind = EK_KINDS.find((kind) => kind === message['ekKind']);
   if (ekKind === undefined) throw new JsonShapeError('the kind of EK is unknown');
@@ -171,6 +179,10 @@ function readRequest(value: unknown): EnrolmentRequest {
     ...areas,
     ...der,
     certification: { attest, signature },
+    platformCertificate:
+      platform.length === 0
+        ? null
+        : readBytes(message, PLATFORM_REQUEST, limits.certificateBytesMax).platformCertificate,
     vtpmCa: vtpm.length === 0 ? null : readVtpmCa(readBytes(message, VTPM_REQUEST, TPM_BYTES_MAX)),
   };
 }

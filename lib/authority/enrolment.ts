@@ -34,6 +34,8 @@ import { enrolmentError } from './enrolment-error.ts';
 import type { EnrolmentReason } from './enrolment-error.ts';
 import { enrolmentBinding } from './enrolment-messages.ts';
 import type { EnrolmentMessage, EnrolmentRequest, VtpmCaRequest } from './enrolment-messages.ts';
+import { platformAttributes, verifyPlatformCertificate } from './platform.ts';
+import type { PlatformTerms } from './platform.ts';
 import { currentRevocations, recordEnrolment } from './revocations.ts';
 
 const CREDENTIAL_BYTES = 32;
@@ -44,6 +46,8 @@ export interface EnrolmentTerms {
   /** IP addresses for the TLS certificates. */
   readonly addresses: readonly string[];
   readonly trust: EndorsementTrust;
+  /** Whose platform certificates are believed: then a host has to show one. Without, none is looked at, nor kept. */
+  readonly platform?: PlatformTerms;
   /** End earlier enrolments of this name or TPM, and revoke their keys where they are others. */
   readonly replace: boolean;
   /** Only new certificates for the enrolment that there is. */
@@ -65,6 +69,13 @@ interface CheckedKeys {
   /** Null where the host has no such key. */
   readonly vtpmCaKey: KeyObject | null;
   readonly ekCertificate: Uint8Array;
+  readonly platform: CheckedPlatform | null;
+}
+
+/** A platform certificate that was verified, and what it adds to the host's attributes. */
+interface CheckedPlatform {
+  readonly der: Uint8Array;
+  readonly attributes: HostAttributes;
 }
 
 type State =
@@ -120,7 +131,8 @@ export class AuthorityEnrolment {
   async #issue(keys: CheckedKeys, now: Date): Promise<EnrolmentMessage> {
     const authority = this.#authority;
     const { hostName: name, addresses, replace, renew = false, days } = this.#terms;
-    const attributes = this.#terms.attributes ?? (renew ? attributesNow(authority, name) : new Map());
+    const said = this.#terms.attributes ?? (renew ? attributesNow(authority, name) : new Map());
+    const attributes: HostAttributes = new Map([...said, ...(keys.platform?.attributes ?? [])]);
     const issuer = this.#issuer;
     const validity = authority.hostValidity(now, days);
     const certificates = {
@@ -141,7 +153,11 @@ export class AuthorityEnrolment {
     const vtpmCa = vtpmIssuers?.ca ?? null;
     recordEnrolment(
       authority,
-      { name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, vtpmCa, time: now.getTime() },
+      {
+        ...{ name, ekName, akName, receiveKeyName, ekCertificate, ...certificates, vtpmCa },
+        platformCertificate: keys.platform?.der ?? (renew ? platformNow(authority, name) : null),
+        time: now.getTime(),
+      },
       { replace: replace || renew },
     );
     return {
@@ -167,6 +183,11 @@ async function vtpmIssuersFor(
   return { ca, root: issuer.certificate.der, voucher: issuer.voucher };
 }
 
+/** The platform certificate that the enrolment of a name has. */
+function platformNow(authority: Authority, name: string): Uint8Array | null {
+  return authority.hosts().find((host) => host.name === name)?.platformCertificate ?? null;
+}
+
 /** Attributes that the enrolment of a name has; its certificate may have expired meanwhile. */
 function attributesNow(authority: Authority, name: string): HostAttributes {
   const current = authority.hosts().find((host) => host.name === name);
@@ -181,6 +202,7 @@ async function checkRequest(
   now: Date,
 ): Promise<CheckedKeys> {
   const ekCertificate = checkEk(request, terms.trust, now);
+  const platform = checkPlatform(request, terms.platform, now);
   const akKey = checkAk(request);
   checkReceiveKey(request, receivePolicyOf(authority.signer.spki));
   checkCertification(request, akKey, request.receivePublic, request.certification);
@@ -205,6 +227,7 @@ async function checkRequest(
     migrationKey,
     vtpmCaKey,
     ekCertificate,
+    platform,
   };
 }
 
@@ -219,6 +242,24 @@ function checkEk(request: EnrolmentRequest, trust: EndorsementTrust, now: Date):
   });
   if (!matches) throw enrolmentError('ek-mismatch', 'the EK is not the key of the EK certificate');
   return certificate.der;
+}
+
+/** In which machine the TPM sits, where the operator asks for a manufacturer's word on it. */
+function checkPlatform(
+  { platformCertificate: der, ekCertificate }: EnrolmentRequest,
+  terms: PlatformTerms | undefined,
+  now: Date,
+): CheckedPlatform | null {
+  if (terms === undefined) return null;
+  if (der === null)
+    throw enrolmentError(
+      'platform-missing',
+      'the authority wants a platform certificate (tvmmp host enroll --platform-certificate)',
+    );
+  const platform = refusing('platform-untrusted', 'the platform certificate is not accepted', () =>
+    verifyPlatformCertificate(der, ekCertificate, terms.trust, now),
+  );
+  return { der, attributes: terms.attributes ? platformAttributes(platform) : new Map() };
 }
 
 /** A restricted signing key that cannot leave its TPM: of our own template. */

@@ -37,6 +37,8 @@ export interface HostEnrolmentOptions {
   readonly ekKind?: EkKind;
   /** Make new keys where the TPM holds ours already, but of another kind or another authority. */
   readonly replaceKeys?: boolean;
+  /** DER of the platform certificate to show. */
+  readonly platformCertificate?: Uint8Array;
   /** The name that this host wants: any other one is refused. */
   readonly expectedName?: string;
 }
@@ -177,6 +179,7 @@ export async function beginHostEnrolment(tpm: Tpm, options: HostEnrolmentOptions
     ekCertificate: ekCertificate.der,
     receivePublic: keys.receiveKey.publicArea,
     certification,
+    platformCertificate: options.platformCertificate ?? null,
     vtpmCa,
   };
   return new HostEnrolment(tpm, options, { request, keys, agentKeys, migrationKeys });

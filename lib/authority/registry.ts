@@ -9,7 +9,7 @@ import { enrolmentError } from './enrolment-error.ts';
 import { RESCUE_SCHEMA, RescueTable } from './rescue-table.ts';
 import { REVOCATION_SCHEMA, RevocationTable } from './revocation-table.ts';
 
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 const SCHEMA = `
 CREATE TABLE enrolment (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -23,7 +23,8 @@ CREATE TABLE enrolment (
   migrationCertificate BLOB NOT NULL,
   time INTEGER NOT NULL,
   ended INTEGER,
-  vtpmCa BLOB
+  vtpmCa BLOB,
+  platformCertificate BLOB
 ) STRICT;
 CREATE UNIQUE INDEX enrolment_name ON enrolment (name) WHERE ended IS NULL;
 CREATE UNIQUE INDEX enrolment_ek ON enrolment (ekName) WHERE ended IS NULL;
@@ -49,6 +50,8 @@ export interface Enrolment {
   readonly migrationCertificate: Uint8Array;
   /** Null where the host had no such key. */
   readonly vtpmCa: Uint8Array | null;
+  /** As it was verified at the enrolment; null where the authority did not ask for one. */
+  readonly platformCertificate: Uint8Array | null;
   readonly time: number;
 }
 
@@ -92,6 +95,12 @@ export class Registry {
         .immediate();
     if (this.#db.pragma('user_version', { simple: true }) === 3)
       this.#db.transaction(() => this.#db.exec(`${RESCUE_SCHEMA} PRAGMA user_version = 4`)).immediate();
+    if (this.#db.pragma('user_version', { simple: true }) === 4)
+      this.#db
+        .transaction(() =>
+          this.#db.exec('ALTER TABLE enrolment ADD COLUMN platformCertificate BLOB; PRAGMA user_version = 5'),
+        )
+        .immediate();
     const version = this.#db.pragma('user_version', { simple: true });
     if (version !== SCHEMA_VERSION) {
       this.#db.close();
@@ -158,8 +167,8 @@ export class Registry {
       this.#db
         .prepare(
           `INSERT INTO enrolment (name, ekName, akName, receiveKeyName, ekCertificate, akCertificate, agentCertificate,
-           migrationCertificate, time, vtpmCa) VALUES (@name, @ekName, @akName, @receiveKeyName, @ekCertificate, @akCertificate,
-           @agentCertificate, @migrationCertificate, @time, @vtpmCa)`,
+           migrationCertificate, time, vtpmCa, platformCertificate) VALUES (@name, @ekName, @akName, @receiveKeyName, @ekCertificate, @akCertificate,
+           @agentCertificate, @migrationCertificate, @time, @vtpmCa, @platformCertificate)`,
         )
         .run(enrolment);
       return ended;

@@ -3,6 +3,7 @@ import { TvmmpError } from '../errors.ts';
 /** Why a certificate was not accepted: `details.reason` of every `certificate-invalid`. */
 export type CertificateReason =
   | 'malformed'
+  | 'wrong-holder'
   | 'wrong-issuer'
   | 'bad-signature'
   | 'not-yet-valid'

@@ -21,6 +21,8 @@ export const VTPM_CA_EXTENSION = `${TVMMP}.6`;
 export const AK_USAGE = '2.23.133.8.3';
 /** tcg-kp-EKCertificate (TCG EK Credential Profile): extended key usage that EK certificates may carry. */
 export const EK_USAGE = '2.23.133.8.1';
+/** tcg-kp-PlatformAttributeCertificate (TCG Platform Certificate Profile 1.1): extended key usage that platform certificates may carry. */
+export const PLATFORM_USAGE = '2.23.133.8.2';
 /** id-kp-serverAuth and id-kp-clientAuth (RFC 5280 4.2.1.12). */
 export const SERVER_USAGE = '1.3.6.1.5.5.7.3.1';
 export const CLIENT_USAGE = '1.3.6.1.5.5.7.3.2';

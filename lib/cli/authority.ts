@@ -73,6 +73,8 @@ interface EnrollOptions extends PassphraseOptions {
   readonly renew?: boolean;
   readonly days?: number;
   readonly attribute?: ReadonlyMap<string, string | number>;
+  readonly platformRoots?: string;
+  readonly platformAttributes?: boolean;
 }
 
 function addEnroll(authority: Command): void {
@@ -110,6 +112,14 @@ function addEnroll(authority: Command): void {
         'what the authority says of the host, such as region=eu or level=2; may be given several times',
         collectAttribute,
       )
+      .option(
+        '--platform-roots <directory>',
+        'certificates of the manufacturers of machines to believe (PEM or DER): the host has to show a platform certificate then',
+      )
+      .option(
+        '--platform-attributes',
+        'put platform_manufacturer, platform_model and platform_version of that certificate into the attributes',
+      )
       .option('--renew', 'new certificates for the enrolment that there is, with the same keys')
       .option(
         '--replace',
@@ -131,6 +141,8 @@ function addEnroll(authority: Command): void {
         renew: options.renew ?? false,
         ...(options.days === undefined ? {} : { days: options.days }),
         ...(options.attribute === undefined ? {} : { attributes: options.attribute }),
+        ...(options.platformRoots === undefined ? {} : { platformRoots: options.platformRoots }),
+        platformAttributes: options.platformAttributes ?? false,
       }),
     );
     // Standard output is the exchange's.
@@ -201,24 +213,32 @@ function addList(authority: Command): void {
     const { currentRevocations } = await import('../authority/revocations.ts');
     const { attributesText } = await import('../certificates/attributes.ts');
     const { verifyHostCertificate } = await import('../certificates/host-certificate.ts');
+    const { parsePlatformCertificate, platformText } =
+      await import('../certificates/platform-certificate.ts');
     const found = await withAuthority(directory, {}, (opened) => {
       const envelope = opened.currentPolicy();
       const signed = currentRevocations(opened);
       const list = signed === null ? null : decodeRevocations(signed);
       return Promise.resolve({
         revocations: list === null ? null : { version: list.version, hosts: list.hosts },
-        hosts: opened.hosts().map(({ name, time, ekName, akName, receiveKeyName, akCertificate }) => ({
-          name,
-          time,
-          attributes: attributesText(
-            verifyHostCertificate(akCertificate, opened.root, new Date(time)).attributes,
-          ),
-          expires: verifyHostCertificate(akCertificate, opened.root, new Date(time)).notAfter.getTime(),
-          revoked: revocationOf(list, Uint8Array.from(akName))?.reason ?? null,
-          ekName: Uint8Array.from(ekName),
-          akName: Uint8Array.from(akName),
-          receiveKeyName: Uint8Array.from(receiveKeyName),
-        })),
+        hosts: opened
+          .hosts()
+          .map(({ name, time, ekName, akName, receiveKeyName, akCertificate, platformCertificate }) => ({
+            name,
+            time,
+            platform:
+              platformCertificate === null
+                ? null
+                : platformText(parsePlatformCertificate(platformCertificate)),
+            attributes: attributesText(
+              verifyHostCertificate(akCertificate, opened.root, new Date(time)).attributes,
+            ),
+            expires: verifyHostCertificate(akCertificate, opened.root, new Date(time)).notAfter.getTime(),
+            revoked: revocationOf(list, Uint8Array.from(akName))?.reason ?? null,
+            ekName: Uint8Array.from(ekName),
+            akName: Uint8Array.from(akName),
+            receiveKeyName: Uint8Array.from(receiveKeyName),
+          })),
         policy: envelope === null ? null : decodePolicy(envelope),
       });
     });
@@ -226,19 +246,20 @@ function addList(authority: Command): void {
     const policyId = policy === null ? null : { id: policy.id, version: policy.version };
     if (options.json === true) printJson({ hosts, policy: policyId, revocations });
     else {
-      const rows = hosts.map(({ name, time, expires, attributes, revoked, ekName, akName }) => [
+      const rows = hosts.map(({ name, time, expires, attributes, platform, revoked, ekName, akName }) => [
         name,
         timeText(time),
         timeText(expires),
         short(ekName.subarray(2)),
         short(akName.subarray(2)),
         attributes,
+        platform ?? '',
         revoked === null ? '' : `REVOKED: ${revoked}`,
       ]);
       print(
         ...(rows.length === 0
           ? ['no host is enrolled']
-          : table(['HOST', 'ENROLLED', 'EXPIRES', 'EK', 'AK', 'ATTRIBUTES', 'STATE'], rows)),
+          : table(['HOST', 'ENROLLED', 'EXPIRES', 'EK', 'AK', 'ATTRIBUTES', 'PLATFORM', 'STATE'], rows)),
         policyId === null
           ? 'no policy is signed yet (tvmmp policy sign)'
           : `policy signed last: ${policyId.id} version ${policyId.version}`,

@@ -4,18 +4,21 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentConfig } from '../agent/config.ts';
+import { trimDer } from '../bytes/der-value.ts';
 import { receivePolicyOf } from '../appraisal/policy.ts';
 import { parseBundle } from '../authority/bundle.ts';
 import type { Bundle } from '../authority/bundle.ts';
 import { ensureDirectory, replaceFiles } from '../authority/files.ts';
 import { enrolHost } from '../authority/host-enrolment.ts';
 import type { HostEnrolmentOptions } from '../authority/host-enrolment.ts';
+import { attributeCertificateFrom } from '../certificates/pem.ts';
 import { TvmmpError } from '../errors.ts';
-import { AK_HANDLE } from '../tpm/handles.ts';
+import { limits } from '../limits.ts';
+import { AK_HANDLE, PLATFORM_CERTIFICATE_NV } from '../tpm/handles.ts';
 import type { AkAlgorithm, EkKind, ProvisionedKeys, Tpm } from '../tpm/port.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
 import { usageError } from './exit.ts';
-import { readText } from './files.ts';
+import { readInput, readText } from './files.ts';
 
 const BUNDLE_FILE = 'bundle.json';
 const BUNDLE_BYTES_MAX = 64 * 1024;
@@ -57,6 +60,8 @@ export interface EnrolRequest {
   readonly bundle?: string;
   readonly expectName?: string;
   readonly ek?: EkKind;
+  /** A file, or `nv`. */
+  readonly platformCertificate?: string;
   readonly qemuGroup?: string;
 }
 
@@ -72,6 +77,9 @@ export async function enrolVia(
     bundle,
     keyAlgorithm: await akAlgorithm(tpm),
     ...(request.ek === undefined ? {} : { ekKind: request.ek }),
+    ...(request.platformCertificate === undefined
+      ? {}
+      : { platformCertificate: await platformCertificate(tpm, request.platformCertificate) }),
     ...(request.expectName === undefined ? {} : { expectedName: request.expectName }),
   };
   const { identity, migrationTls } = directories;
@@ -91,6 +99,12 @@ export async function enrolVia(
     await ended;
     clearTimeout(late);
   }
+}
+
+/** The machine's platform certificate: of a file, or of the TPM. What it is, the authority looks at. */
+async function platformCertificate(tpm: Tpm, source: string): Promise<Uint8Array> {
+  if (source !== 'nv') return attributeCertificateFrom(readInput(source, limits.certificateBytesMax * 2));
+  return trimDer(await tpm.nvRead(PLATFORM_CERTIFICATE_NV));
 }
 
 /** A pipe that ended says little; how the command ended says more. */

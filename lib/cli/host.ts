@@ -83,6 +83,7 @@ interface EnrollOptions extends CommonOptions {
   readonly bundle?: string;
   readonly expectName?: string;
   readonly ek?: EkKind;
+  readonly platformCertificate?: string;
   readonly qemuGroup?: string;
 }
 
@@ -114,6 +115,10 @@ function addEnroll(host: Command): void {
         '--ek <kind>',
         'which endorsement key to show (default: the first that has a certificate)',
       ).choices(['ecc-p256', 'ecc-p384', 'rsa-2048']),
+    )
+    .option(
+      '--platform-certificate <file>',
+      "the machine's platform certificate to show (DER or PEM), or nv: from the TPM; where the authority asks for one",
     )
     .option(
       '--qemu-group <group>',

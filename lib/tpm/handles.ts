@@ -23,3 +23,6 @@ export const EK_NV = {
   'ecc-p256': { certificate: 0x01c0000a, nonce: 0x01c0000b, template: 0x01c0000c },
   'ecc-p384': { certificate: 0x01c00016, nonce: undefined, template: 0x01c00017 },
 } as const;
+
+/** NV index of the platform certificate (TCG registry of reserved handles; TCG TPM v2.0 Provisioning Guidance, 7.8). */
+export const PLATFORM_CERTIFICATE_NV = 0x01c08000;

@@ -5,6 +5,8 @@ const certificatesTest = 'test/unit/certificates/certificates.test.ts';
 const enrolmentTest = 'test/unit/authority/enrolment.test.ts';
 const endorsementTest = 'test/unit/authority/endorsement.test.ts';
 
+const platformTest = 'test/unit/authority/platform.test.ts';
+
 export const certificates = [
   ...mutantsOf('lib/certificates/leaf.ts', certificatesTest, [
     {
@@ -132,6 +134,69 @@ export const certificates = [
       find: "if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')",
       replace: "if (key.asymmetricKeyDetails?.namedCurve === '')",
       title: 'a request for a key on another curve is refused',
+    },
+  ]),
+  ...mutantsOf('lib/authority/platform.ts', platformTest, [
+    {
+      name: 'platform/holder',
+      defence: 'A platform certificate is about the TPM that enrols',
+      spec: '1.4',
+      find: 'holder.serial !== ekSerial ||',
+      replace: 'holder.serial === "" ||',
+      title: 'are refused when they are about another TPM',
+    },
+    {
+      name: 'platform/validity',
+      defence: 'A platform certificate is good in its time alone',
+      spec: '1.4',
+      find: "  assertValidAt(platform, at, 'platform certificate');\n",
+      replace: '  void assertValidAt;\n',
+      title: 'are refused when they have expired, and before they are good',
+    },
+    {
+      name: 'platform/signature',
+      defence: 'A platform certificate was signed by the manufacturer that it names',
+      spec: '1.4',
+      find: 'signers.filter(({ publicKey }) => platform.signedBy(publicKey))',
+      replace: 'signers',
+      title: 'are not accepted with any one bit of them changed',
+    },
+    {
+      name: 'platform/signer',
+      defence: 'Who signs it is one whom the roots lead to, and may sign',
+      spec: '1.4',
+      find: '(keyUsage & KEY_USAGE.digitalSignature) === 0',
+      replace: 'keyUsage < 0',
+      title: 'are refused when somebody else signed them, or one who may not',
+    },
+  ]),
+  ...mutantsOf('lib/certificates/platform-certificate.ts', platformTest, [
+    {
+      name: 'platform/trailing',
+      defence: 'Nothing follows a platform certificate',
+      spec: '1.4',
+      find: '  whole.end();\n',
+      replace: '',
+      title:
+        'are refused when a byte follows, one is missing, or another certificate stands in the place of one',
+    },
+    {
+      name: 'platform/type',
+      defence: 'A delta is not taken for a whole platform',
+      spec: '1.4',
+      find: 'values.some((value) => value !== PLATFORM_TYPE) ||',
+      replace: '',
+      title: 'are refused when they are of another kind, or say what nobody here understands',
+    },
+  ]),
+  ...mutantsOf('lib/authority/enrolment.ts', 'test/unit/authority/enrolment.test.ts', [
+    {
+      name: 'platform/asked-for',
+      defence: 'A host shows a platform certificate where the authority asks for one',
+      spec: '1.4',
+      find: '  if (der === null)\n    throw enrolmentError(',
+      replace: '  if (der === null) return null;\n  if (der.byteLength === 0)\n    throw enrolmentError(',
+      title: 'a host without one, or with that of another machine, is refused',
     },
   ]),
   ...mutantsOf('lib/authority/endorsement.ts', endorsementTest, [

@@ -1,4 +1,5 @@
 /** NV memory: EK certificates and whatever else an index holds. */
+import { trimDer } from '../../bytes/der-value.ts';
 import { ByteReader } from '../../bytes/reader.ts';
 import { TvmmpError } from '../../errors.ts';
 import { EK_NV } from '../handles.ts';
@@ -12,7 +13,6 @@ const NV_OWNERREAD = 1 << 17;
 const NV_AUTHREAD = 1 << 18;
 /** Every TPM of the PC Client profile reads at least this much at once. */
 const CHUNK_BYTES = 512;
-const DER_SEQUENCE = 0x30;
 
 /** Contents of an NV index, from its first byte to its last. */
 export function nvRead(connection: Connection, index: number): Uint8Array {
@@ -56,22 +56,6 @@ export function ekCertificates(connection: Connection): EkCertificate[] {
     if (contents === undefined || contents.every((byte) => byte === 0x00 || byte === 0xff)) return [];
     return [{ kind, nvIndex, der: trimDer(contents) }];
   });
-}
-
-/** Cuts what follows a DER SEQUENCE: manufacturers reserve an index larger than the certificate. */
-export function trimDer(contents: Uint8Array): Uint8Array {
-  const reader: ByteReader = new ByteReader(contents, {
-    what: 'EK certificate',
-    code: 'tpm-structure-invalid',
-  });
-  if (reader.u8() !== DER_SEQUENCE) reader.fail('not a DER SEQUENCE');
-  const first = reader.u8();
-  let length = first;
-  if (first === 0x81) length = reader.u8();
-  else if (first === 0x82) length = reader.u16be();
-  else if (first > 0x7f) reader.fail('an unexpected DER length');
-  reader.view(length);
-  return contents.slice(0, reader.offset);
 }
 
 /** TPMA_NV and size of an NV index (TPM2_NV_ReadPublic). */

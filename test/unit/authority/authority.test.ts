@@ -45,6 +45,7 @@ const enrolmentOf = (name: string, ekName: Uint8Array = tpmName()): Enrolment =>
   agentCertificate: randomBytes(8),
   migrationCertificate: randomBytes(8),
   vtpmCa: null,
+  platformCertificate: null,
   time: 1,
 });
 
@@ -282,7 +283,8 @@ describe("an authority's directory", () => {
     (await initAuthority(path, { name: 'Example' })).close();
     const register = new Database(join(path, 'registry.sqlite'));
     register.exec(
-      'DROP TABLE revocation; DROP TABLE revocation_list; ALTER TABLE enrolment DROP COLUMN vtpmCa; PRAGMA user_version = 1',
+      'DROP TABLE revocation; DROP TABLE revocation_list; DROP TABLE rescue; ALTER TABLE enrolment DROP COLUMN vtpmCa; ' +
+        'ALTER TABLE enrolment DROP COLUMN platformCertificate; PRAGMA user_version = 1',
     );
     register.close();
     const opened = openAuthority(path);
@@ -294,6 +296,7 @@ describe("an authority's directory", () => {
     assert.equal(again.hosts()[0]?.vtpmCa, null);
     again.registry.enrol({ ...enrolmentOf('two'), vtpmCa: randomBytes(8) }, { replace: false });
     assert.equal(again.hosts()[1]?.vtpmCa?.byteLength, 8);
+    assert.equal(again.hosts()[1]?.platformCertificate, null);
     again.close();
   });
 

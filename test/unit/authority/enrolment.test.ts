@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { initAuthority } from '../../../lib/authority/authority.ts';
@@ -35,6 +35,7 @@ import { formatPublicArea, keyObjectOf, parsePublicArea } from '../../../lib/tpm
 import type { PublicArea } from '../../../lib/tpm/public-area.ts';
 import { ecdsaFromP1363, formatSignature } from '../../../lib/tpm/signature.ts';
 import { duplexPipe } from '../../support/duplex-pipe.ts';
+import { makePlatformCertificate } from '../../support/platform-certificate.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { testKeyPair } from '../../support/test-authority.ts';
 import { policyText } from './policy-fixture.ts';
@@ -503,8 +504,85 @@ describe('enrolment of a host with a TPM', function () {
     assert.throws(() => readdirSync(last), { code: 'ENOENT' });
   });
 
+  describe('where the authority asks for a platform certificate (SPEC 1.4)', () => {
+    let roots: string;
+    let signer: Uint8Array;
+    let key: ReturnType<typeof createPrivateKey>;
+
+    before(() => {
+      roots = join(directory, 'machines');
+      mkdirSync(roots);
+      const [keyFile, pemFile] = [join(directory, 'maker.key'), join(roots, 'maker.pem')];
+      execFileSync('openssl', ['ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', keyFile]);
+      const usage = 'keyUsage=critical,keyCertSign,digitalSignature';
+      const subject = ['-subj', '/O=Makers/CN=Maker', '-days', '30', '-addext', usage];
+      execFileSync('openssl', ['req', '-x509', '-new', '-key', keyFile, ...subject, '-out', pemFile]);
+      signer = certificateFromPem(readFileSync(pemFile, 'utf8'));
+      key = createPrivateKey(readFileSync(keyFile));
+    });
+
+    const of = async (host: TestHost): Promise<Uint8Array> => {
+      const { ekCertificate } = (await begin(host)).request;
+      return makePlatformCertificate({ ekCertificate, signer, key });
+    };
+    const hostNow = (name: string) => authority.hosts().find((host) => host.name === name);
+    const attributesOf = (name: string): object => {
+      const { akCertificate } = hostNow(name)!;
+      return Object.fromEntries(verifyHostCertificate(akCertificate, authority.root, now()).attributes);
+    };
+    const platform = {
+      platform_manufacturer: 'Example Corp',
+      platform_model: 'RackServer 9',
+      platform_version: 'rev 2',
+    };
+
+    it('it is kept, and what it says is in the attributes if the operator wants that; a renewal keeps both', async () => {
+      const platformCertificate = await of(hostA);
+      const attributes = new Map([['region', 'eu']]);
+      const terms = { replace: true, platformRoots: roots, platformAttributes: true, attributes };
+      const { name } = await enrol(hostA, terms, { platformCertificate });
+      assert.deepEqual(
+        Buffer.from(hostNow(name)?.platformCertificate ?? []),
+        Buffer.from(platformCertificate),
+      );
+      assert.deepEqual(attributesOf(name), { ...platform, region: 'eu' });
+      await enrol(hostA, { hostName: name, renew: true });
+      assert.deepEqual(
+        Buffer.from(hostNow(name)?.platformCertificate ?? []),
+        Buffer.from(platformCertificate),
+      );
+      assert.deepEqual(attributesOf(name), { ...platform, region: 'eu' });
+      const plain = await enrol(hostA, { replace: true, platformRoots: roots }, { platformCertificate });
+      assert.deepEqual(attributesOf(plain.name), {});
+    });
+
+    it('a host without one, or with that of another machine, is refused', async () => {
+      const terms = { replace: true, platformRoots: roots };
+      await assert.rejects(enrol(hostA, terms), refused('platform-missing', 'refused-by-authority'));
+      // swtpm's CAs have one name, and begin with one serial number, wherever they are.
+      const platformCertificate = makePlatformCertificate({ ekCertificate: signer, signer, key });
+      await assert.rejects(
+        enrol(hostA, terms, { platformCertificate }),
+        refused('platform-untrusted', 'refused-by-authority'),
+      );
+    });
+
+    it('it is not looked at where nobody asks, nor kept', async () => {
+      const { name } = await enrol(hostA, { replace: true }, { platformCertificate: Uint8Array.of(1, 2, 3) });
+      assert.equal(hostNow(name)?.platformCertificate, null);
+    });
+
+    it('attributes of it are asked for with roots alone, and once', async () => {
+      const usage = { code: 'usage-invalid' };
+      await assert.rejects(enrol(hostA, { replace: true, platformAttributes: true }), usage);
+      const attributes = new Map([['platform_model', 'mine']]);
+      const terms = { replace: true, platformRoots: roots, platformAttributes: true, attributes };
+      await assert.rejects(enrol(hostA, terms), usage);
+    });
+  });
+
   it('messages survive the way to text and back', async () => {
-    const { request } = await begin(hostA);
+    const { request } = await begin(hostA, { platformCertificate: Uint8Array.of(0x30, 0) });
     const message = { type: 'request', ...request } as const;
     const line = formatMessage(message);
     assert.ok(!line.includes('\n'));

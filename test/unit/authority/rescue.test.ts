@@ -94,7 +94,7 @@ describe('the release of a key from escrow (SPEC 15.4)', () => {
       {
         ...{ name, ekName, akName, receiveKeyName, ...certificates },
         ...{ akCertificate: host.certificate, migrationCertificate: randomBytes(8) },
-        ...{ vtpmCa: null, time: at.getTime() },
+        ...{ vtpmCa: null, platformCertificate: null, time: at.getTime() },
       },
       { replace },
     );

@@ -1,5 +1,7 @@
 /** From a new authority to an enrolled host with a policy in force, by the commands that operators type, on a real swtpm. */
 import { strict as assert } from 'node:assert';
+import { execFileSync } from 'node:child_process';
+import { createPrivateKey } from 'node:crypto';
 import {
   chmodSync,
   cpSync,
@@ -13,7 +15,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { trimDer } from '../../../lib/bytes/der-value.ts';
+import { certificateFromPem } from '../../../lib/certificates/pem.ts';
 import type { Finding } from '../../../lib/cli/finding.ts';
+import { makePlatformCertificate } from '../../support/platform-certificate.ts';
 import { Swtpm, swtpmMissing } from '../../support/swtpm.ts';
 import { cliCommand, json, tvmmp } from './run-cli.ts';
 import type { CliRun } from './run-cli.ts';
@@ -204,6 +209,58 @@ describe('from authority to enrolled host, by tvmmp', function () {
     );
   });
 
+  it('shows a platform certificate from the TPM, and the authority lists the machine', async () => {
+    const index = '0x01c08000';
+    const shows = (more: string): Promise<CliRun> =>
+      onHost('host', 'enroll', '--platform-certificate', 'nv', '--via', via('alpha', `--renew ${more}`));
+    mkdirSync(path('machines'));
+    const [key, pem] = [path('maker.key'), path('machines/maker.pem')];
+    execFileSync('openssl', ['ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', key]);
+    const usage = ['-addext', 'keyUsage=critical,keyCertSign,digitalSignature'];
+    execFileSync('openssl', [
+      'req',
+      '-x509',
+      '-new',
+      '-key',
+      key,
+      '-subj',
+      '/CN=Maker',
+      ...usage,
+      '-out',
+      pem,
+    ]);
+    const roots = `--platform-roots ${path('machines')} --platform-attributes`;
+    const holds = (bytes: Uint8Array): void => {
+      swtpm.tryTool('nvundefine', index, '-C', 'p');
+      const attributes = 'ppwrite|ppread|ownerread|authread|platformcreate';
+      swtpm.tool('nvdefine', index, '-C', 'p', '-s', String(bytes.byteLength), '-a', attributes);
+      writeFileSync(path('held.der'), bytes);
+      swtpm.tool('nvwrite', index, '-C', 'p', '-i', path('held.der'));
+    };
+    swtpm.tool('nvread', '0x01c00016', '-C', 'o', '-o', path('ek.der'));
+    const ekCertificate = trimDer(Uint8Array.from(readFileSync(path('ek.der'))));
+    holds(ekCertificate);
+    const other = await shows(roots);
+    assert.equal(other.code, 1, other.stderr);
+    assert.match(
+      other.stderr,
+      /the platform certificate is not accepted: the platform certificate cannot be read/,
+    );
+    const made = makePlatformCertificate({
+      ekCertificate,
+      signer: certificateFromPem(readFileSync(pem, 'utf8')),
+      key: createPrivateKey(readFileSync(key)),
+    });
+    holds(Buffer.concat([made, Buffer.alloc(40, 0xff)]));
+    const run = await shows(roots);
+    assert.equal(run.code, 0, run.stderr);
+    const { hosts } = json(await good('authority', 'list', path('authority'), '--json'));
+    const [listed] = hosts as readonly { readonly platform: string; readonly attributes: string }[];
+    assert.ok(listed !== undefined);
+    assert.equal(listed.platform, 'Example Corp RackServer 9 (rev 2), serial SN-123');
+    assert.match(listed.attributes, /platform_model=RackServer 9/);
+  });
+
   it('passes the refusal of the authority on, and exits 1', async () => {
     const twice = await onHost('host', 'enroll', '--via', via('alpha'));
     assert.equal(twice.code, 1);
@@ -261,7 +318,7 @@ describe('from authority to enrolled host, by tvmmp', function () {
     const kept = await onHost('host', 'enroll', '--via', via('alpha', '--renew'));
     assert.equal(kept.code, 0, kept.stderr);
     const again = await good('authority', 'list', path('authority'));
-    assert.match(again.stdout, /^alpha .* level=2 region=eu +-$/m);
+    assert.match(again.stdout, /^alpha .* level=2 region=eu +- +-$/m);
     const other = await onHost('host', 'enroll', '--via', via('beta', '--renew'));
     assert.equal(other.code, 1);
     assert.match(other.stderr, /alpha is enrolled otherwise: a renewal keeps name and keys/);

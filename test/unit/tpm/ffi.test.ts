@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { trimDer } from '../../../lib/tpm/ffi/nv.ts';
+import { trimDer } from '../../../lib/bytes/der-value.ts';
 import { FfiTpm } from '../../../lib/tpm/ffi/adapter.ts';
 import { openTpm } from '../../../lib/tpm/open.ts';
 import { describeTpmConformance } from '../../conformance/tpm.ts';
