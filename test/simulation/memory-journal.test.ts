@@ -163,6 +163,7 @@ function contents(journal: AnyJournal): unknown {
       credentials: journal.credentials(uuid),
       permit: journal.permit(uuid),
       vtpm: [journal.vtpmState(uuid), ids.map((id) => journal.wasVtpmState(uuid, id))],
+      vtpmPast: journal.pastVtpmStates(uuid).map((digest) => Buffer.from(digest).toString('hex')),
       ledger: journal.ledgerRow(uuid),
       sessions: journal.sessions(uuid),
     })),

@@ -300,6 +300,24 @@ describe("an authority's directory", () => {
     again.close();
   });
 
+  it('of a register that knows no rescues goes on', async () => {
+    const path = join(directory, 'rescues');
+    (await initAuthority(path, { name: 'Example' })).close();
+    const register = new Database(join(path, 'registry.sqlite'));
+    register.exec(
+      'DROP TABLE rescue; ALTER TABLE enrolment DROP COLUMN platformCertificate; PRAGMA user_version = 3',
+    );
+    register.close();
+    const { registry } = openAuthority(path);
+    const about = { vm: '6b1a6f4e-0f1d-4c64-9d0a-3f5b8c1e2a77', birth: tpmName(), epoch: 2 };
+    assert.equal(registry.rescues.of(about.vm, about.birth, 2), null);
+    const to = { toAk: tpmName(), toName: 'two', statement: '{}', time: 1 };
+    registry.rescues.add({ ...about, head: tpmName(), ...to });
+    assert.equal(registry.rescues.of(about.vm, about.birth, 2)?.toName, 'two');
+    assert.equal(registry.rescues.of(about.vm, about.birth, 1), null);
+    registry.close();
+  });
+
   it('has a root of vTPMs of its own, which one that is older gets when it is asked for first, and then keeps', async () => {
     const path = join(directory, 'vtpm');
     const passphrase = 'correct horse';
