@@ -47,12 +47,14 @@ export function addDoctor(program: Command): void {
 async function examine(options: CommonOptions): Promise<readonly Finding[]> {
   const { tpmFindings, logFindings } = await import('./doctor-tpm.ts');
   const { enrolmentFindings } = await import('./doctor-enrolment.ts');
+  const { domainFindings } = await import('./doctor-domains.ts');
   const { agentFindings, libvirtFindings, secretFindings } = await import('./doctor-host.ts');
   const config = configOf(options);
   return [
     ...(await tpmFindings(config)),
     ...logFindings(config),
     ...(await enrolmentFindings(config, new Date())),
+    ...(await domainFindings(config)),
     ...(await agentFindings(options, config)),
     ...(await libvirtFindings(config)),
     ...(await secretFindings(config)),

@@ -3,7 +3,7 @@ import { ByteWriter } from '../bytes/writer.ts';
 import { hex } from '../encoding/hex.ts';
 import { limits } from '../limits.ts';
 import type { Credential } from '../tpm/credential.ts';
-import { leaf } from './command.ts';
+import { collect, leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { usageError } from './exit.ts';
 import { readInput, writeOutput } from './files.ts';
@@ -18,7 +18,7 @@ const CREDENTIAL_MAGIC = 0xbadcc0de;
 const CREDENTIAL_VERSION = 1;
 
 interface ChallengeOptions extends CommonOptions {
-  readonly authority: string;
+  readonly authority: readonly string[];
   readonly vtpmEk: string;
   readonly vtpmAk: string;
   readonly output: string;
@@ -41,7 +41,11 @@ export function addChallenge(proof: Command): void {
       ],
     ],
   })
-    .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
+    .requiredOption(
+      '--authority <file>',
+      "the authority's root certificate (PEM); once for each domain",
+      collect,
+    )
     .requiredOption(
       '--vtpm-ek <file>',
       'endorsement key of the vTPM: its public area as the guest tells it, or its certificate (tvmmp vm certificate)',
@@ -57,7 +61,7 @@ export function addChallenge(proof: Command): void {
 async function challenge(file: string, options: ChallengeOptions): Promise<void> {
   const { encodeChallenge, makeChallenge } = await import('../proof/vtpm-challenge.ts');
   const bytes = readInput(file, limits.proofBytesMax);
-  const judged = await verified(bytes, [options.authority]);
+  const judged = await verified(bytes, options.authority);
   if (judged.outcome === 'fault') return refuseFault(judged, bytes);
   const told = { ek: await endorsementKeyFrom(options.vtpmEk), ak: publicAreaFrom(options.vtpmAk) };
   const made = makeChallenge(judged.head, told);

@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import { limits } from '../limits.ts';
-import { leaf } from './command.ts';
+import { collect, leaf } from './command.ts';
 import type { CommonOptions } from './command.ts';
 import { refused } from './exit.ts';
 import { readInput, writeOutput } from './files.ts';
 import { bytesText, print, printJson } from './output.ts';
-import { rootFrom } from './root-file.ts';
+import { verified } from './proof-file.ts';
 
 interface JoinOptions extends CommonOptions {
-  readonly authority: string;
+  readonly authority: readonly string[];
   readonly output: string;
 }
 
@@ -28,7 +28,11 @@ export function addJoin(proof: Command): void {
       ],
     ],
   })
-    .requiredOption('--authority <file>', "the authority's root certificate (PEM)")
+    .requiredOption(
+      '--authority <file>',
+      "the authority's root certificate (PEM); once for each domain",
+      collect,
+    )
     .requiredOption('-o, --output <file>', 'where to (- for standard output)')
     .action(join);
 }
@@ -36,11 +40,10 @@ export function addJoin(proof: Command): void {
 async function join(files: readonly string[], options: JoinOptions): Promise<void> {
   const { joinProofs } = await import('../proof/join.ts');
   const { decodeProof, encodeProof } = await import('../proof/proof.ts');
-  const { verifyProof } = await import('../proof/verify.ts');
   const bytes = encodeProof(
     joinProofs(files.map((file) => decodeProof(readInput(file, limits.proofBytesMax)))),
   );
-  const judged = verifyProof(bytes, { root: await rootFrom(options.authority) });
+  const judged = await verified(bytes, options.authority, false);
   if (judged.outcome === 'fault')
     throw refused(`put together, the proof does not verify: ${judged.check}: ${judged.message}`);
   if (options.output === '-') {

@@ -5,11 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatPolicyDraft, parsePolicyText } from '../../../lib/appraisal/policy.ts';
 import { formatBundle } from '../../../lib/authority/bundle.ts';
+import { AGENT_FILES } from '../../../lib/authority/host-directory.ts';
 import { certificateToPem } from '../../../lib/certificates/pem.ts';
+import { domainFindings } from '../../../lib/cli/doctor-domains.ts';
 import { hex } from '../../../lib/encoding/hex.ts';
 import { revocationsOf } from '../../simulation/revocation.ts';
 import { pcrsOf } from '../../support/proof-world.ts';
 import { CrossingChain, makeDomains } from '../../support/two-domains.ts';
+import type { World } from '../../support/proof-world.ts';
 import type { Domains } from '../../support/two-domains.ts';
 import { json, tvmmp } from './run-cli.ts';
 
@@ -120,5 +123,48 @@ describe('tvmmp with several authorities', function () {
     assert.equal(parsePolicyText(removed.stdout).domains, undefined);
     const unknown = await tvmmp(['policy', 'domain', at('draft.json'), 'partner', '--remove']);
     assert.equal(unknown.code, 2);
+  });
+
+  it('proof join puts the parts of several domains together, given the roots of all', async () => {
+    const joinBy = (...roots: readonly string[]): ReturnType<typeof tvmmp> =>
+      tvmmp([
+        ...['proof', 'join', at('web.tvmmp-proof'), '-o', at('whole.tvmmp-proof')],
+        ...roots.flatMap((root) => ['--authority', at(root)]),
+      ]);
+    assert.equal((await joinBy('acme.pem')).code, 1);
+    const joined = await joinBy('acme.pem', 'partner.pem');
+    assert.equal(joined.code, 0, joined.stderr);
+  });
+
+  it('doctor names the domains whose root QEMU does not know, and nothing without domains', async () => {
+    const { acme, partner } = domains;
+    const install = (text: string): void => {
+      for (const [name, contents] of Object.entries({
+        [AGENT_FILES.policy]: text,
+        [AGENT_FILES.root]: certificateToPem(acme.authority.root.der),
+        [AGENT_FILES.policySigner]: certificateToPem(acme.authority.policySigner),
+      }))
+        writeFileSync(at(name), contents);
+    };
+    const directories = { identity: directory, migrationTls: directory };
+    const findings = () => domainFindings({ directories });
+    const trust = (...worlds: readonly World[]): void => {
+      const roots = worlds.map(({ authority }) => certificateToPem(authority.root.der));
+      writeFileSync(at('ca-cert.pem'), roots.join(''));
+    };
+    install(acme.signPolicy().text);
+    assert.deepEqual(await findings(), []);
+    install(acme.signPolicy({ domains: { self: 'acme', others: [domains.ofPartner()] } }).text);
+    trust(acme);
+    const [missing] = await findings();
+    assert.equal(missing?.outcome, 'bad');
+    assert.match(missing.found, /lacks the root of partner/);
+    trust(acme, partner);
+    assert.deepEqual(
+      (await findings()).map(({ outcome }) => outcome),
+      ['good'],
+    );
+    install(acme.signPolicy({ domains: { self: 'acme', others: [domains.ofPartner({ rules: {} })] } }).text);
+    assert.deepEqual(await findings(), []);
   });
 });
