@@ -5,6 +5,7 @@ import { jsonTargets } from './targets/json.ts';
 import { libvirtTargets } from './targets/libvirt.ts';
 import { peerLogTargets } from './targets/log-evidence.ts';
 import { logTargets } from './targets/logs.ts';
+import { platformTargets } from './targets/platform-certificate.ts';
 import { tpmTargets } from './targets/tpm.ts';
 import { wireTargets } from './targets/wire.ts';
 
@@ -12,6 +13,7 @@ export const targets: readonly Target[] = [
   ...wireTargets,
   ...tpmTargets,
   ...certificateTargets,
+  ...platformTargets,
   ...libvirtTargets,
   ...logTargets,
   ...peerLogTargets,
