@@ -107,6 +107,8 @@ export const limits = {
   sessionDeadlineMs: 30_000,
   /** How long a use of a slow TPM waits at most for others that will want the same. */
   gatheringMs: 500,
+  /** How long *arrived* waits at most for keys that libvirt waits for, at a slow TPM. */
+  givingWayMs: 1_000,
   /** How long an envelope that the TPM has opened ahead stays open for those who are expected. */
   keysHeldMs: 5_000,
   /** Each wait for one message of the peer. */

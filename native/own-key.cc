@@ -6,6 +6,7 @@
 #include <tss2/tss2_sys.h>
 
 #include <algorithm>
+#include <functional>
 #include <future>
 #include <memory>
 
@@ -241,12 +242,14 @@ void FlushLeftBehind(ESYS_CONTEXT* esys) {
   }
 }
 
+// `begins` is called just before the command that uses the key, which is when the TPM looks whether the PCRs have changed.
 SecretBuffer UseKey(const ReceiveKeyUse& use, const Parsed& parsed, const std::string& identity, const TPM2B_ECC_POINT& ephemeral,
-                    uint32_t& commands) {
+                    const std::function<void()>& begins, uint32_t& commands) {
   SecretBuffer z(32);
   if (auto ready = std::move(Ready()); ready && ready->identity == identity) {
     // Whatever it fails for (PCRs that changed, a TPM that was reset), a session of now decides.
     uint32_t before = ready->tpm.commands();
+    begins();
     TSS2_RC rc = Agree(ready->tpm.esys(), ready->key, ready->session, ephemeral, z);
     commands += ready->tpm.commands() - before;
     if (rc == TSS2_RC_SUCCESS) return z;
@@ -255,7 +258,11 @@ SecretBuffer UseKey(const ReceiveKeyUse& use, const Parsed& parsed, const std::s
   ESYS_TR key = KnownKey(tpm.esys(), use.receive_key_handle, parsed.key);
   for (int attempt = 1;; attempt++) {
     PolicySession session(tpm.esys(), key);
-    TSS2_RC rc = Authorize(tpm.esys(), session, parsed) ? Agree(tpm.esys(), key, session, ephemeral, z) : kPcrChanged;
+    TSS2_RC rc = kPcrChanged;
+    if (Authorize(tpm.esys(), session, parsed)) {
+      begins();
+      rc = Agree(tpm.esys(), key, session, ephemeral, z);
+    }
     if (rc != kPcrChanged) {
       Check("ECDH_ZGen", rc);
       commands += tpm.commands();
@@ -267,8 +274,8 @@ SecretBuffer UseKey(const ReceiveKeyUse& use, const Parsed& parsed, const std::s
 
 using SharedOpened = std::shared_future<std::shared_ptr<Opened>>;
 
-// Uses that wait for their turn, by identity and ephemeral point. Whoever comes while one waits takes part in it; once it has begun, it
-// is for nobody who comes later: a key is opened by a look at the PCRs after it was asked for.
+// Uses that wait for their turn or are being authorized, by identity and ephemeral point. Whoever comes meanwhile takes part; once the
+// command is sent, it is for nobody who comes later: a key is opened by a look at the PCRs after it was asked for.
 struct WaitingUses {
   std::mutex mutex;
   std::map<std::string, SharedOpened> uses;
@@ -300,16 +307,19 @@ std::shared_ptr<Opened> OpenTogether(const OwnKey& own, const Parsed& parsed, ui
     }
     waiting.uses.emplace(what, promise.get_future().share());
   }
+  bool open = true;
+  auto close = [&]() {
+    std::lock_guard lock(waiting.mutex);
+    if (open) waiting.uses.erase(what);
+    open = false;
+  };
   try {
     TpmTurn turn;
-    {
-      std::lock_guard lock(waiting.mutex);
-      waiting.uses.erase(what);
-    }
-    auto opened = std::make_shared<Opened>(UseKey(own.use, parsed, identity, ephemeral, commands));
+    auto opened = std::make_shared<Opened>(UseKey(own.use, parsed, identity, ephemeral, close, commands));
     promise.set_value(opened);
     return opened;
   } catch (...) {
+    close();
     promise.set_exception(std::current_exception());
     throw;
   }

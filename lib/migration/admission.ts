@@ -1,5 +1,7 @@
 import { TvmmpError } from '../errors.ts';
+import type { VmRecord } from '../ledger/records.ts';
 import { limits } from '../limits.ts';
+import { isApprovedNow } from './approved-now.ts';
 import { describeDomain } from './domain.ts';
 import type { ProtectedDomain } from './domain.ts';
 import { checkFacts, giveKeyToLibvirt } from './incoming.ts';
@@ -53,12 +55,29 @@ export class Admission {
     if (promised !== null) {
       const named = { ...record, name: domain.name, secret: domain.secret };
       host.journal.putVm(named);
-      await promised.anchored();
-      await giveKeyToLibvirt(this.#services, named);
+      await this.#giveKey(named, promised);
     }
     if (session.state.tag !== 'staged')
       throw new Refused(`the migration of ${domain.name} was given up meanwhile; start it again`);
     if (domain.agent !== null) this.#services.admitted.set(domain.uuid, domain.agent);
+  }
+
+  /** Where the TPM opened the key ahead of libvirt's question, it is asked now whether it still would (SPEC 5.2). */
+  async #giveKey(vm: VmRecord, promised: TargetSession): Promise<void> {
+    const { keyTurns, keys, opening } = this.#services;
+    try {
+      await keyTurns.first(async () => {
+        await opening.join();
+        const [held, approved] = await Promise.all([
+          keys.of(promised.session, vm),
+          keys.expects(promised.session) && isApprovedNow(this.#services),
+          promised.anchored(),
+        ]);
+        await giveKeyToLibvirt(this.#services, vm, approved ? held : null);
+      });
+    } finally {
+      promised.forgetKey();
+    }
   }
 
   /**

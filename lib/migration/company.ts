@@ -11,18 +11,20 @@ interface Group {
 }
 
 /**
- * Has those who come to a slow TPM one shortly after the other come together (SPEC 5.2), where nobody knows how many they are: until nobody has come for an
- * eighth of a command, and two commands at most, as whoever comes late waits for two. Where the TPM is fast, nobody waits.
+ * Has those who come to a slow TPM one shortly after the other come together (SPEC 5.2), where nobody knows how many they are: until nobody has come for a
+ * part of a command, and two commands at most, as whoever comes late waits for two. Where the TPM is fast, nobody waits.
  */
 export class Company {
   readonly #timers: Timers;
   readonly #commandMs: () => number;
+  readonly #part: number;
   #group: Group | null = null;
 
-  /** `commandMs` is what the TPM took for its last command. */
-  constructor(timers: Timers, commandMs: () => number) {
+  /** `commandMs` is what the TPM took for its last command; for a `part` of it nobody has to come. */
+  constructor(timers: Timers, commandMs: () => number, part = 1 / 8) {
     this.#timers = timers;
     this.#commandMs = commandMs;
+    this.#part = part;
   }
 
   /** Resolves when nobody else comes. */
@@ -33,7 +35,7 @@ export class Company {
     const group = (this.#group ??= this.#open(longest));
     group.timer.stop();
     const left = Math.max(0, group.latest - this.#timers.elapsed());
-    group.timer = this.#timers.after(Math.min(longest / 16, left), () => {
+    group.timer = this.#timers.after(Math.min((longest / 2) * this.#part, left), () => {
       this.#group = null;
       group.go();
     });

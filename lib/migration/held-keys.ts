@@ -21,8 +21,8 @@ interface Use {
 }
 
 /**
- * Has the TPM open the keys of VMs that leave ahead of the moment and together (SPEC 5.2): one use for each envelope, as long as somebody is expected
- * under it, and never longer than `limits.keysHeldMs`. For a source alone: a quote follows, which is not signed once PCRs have left approved states.
+ * Has the TPM open keys ahead of the moment and together (SPEC 5.2): one use for each envelope, as long as somebody is expected under it, and never longer
+ * than `limits.keysHeldMs`. A later look at the PCRs has to stand between this and the key's way: a source's quote (6.4), `isApprovedNow` at a target.
  */
 export class HeldKeys {
   readonly #opener: Opener;
@@ -42,6 +42,11 @@ export class HeldKeys {
     const envelope = nameOf(vm.sealed);
     this.#expected.set(who, envelope);
     this.#begin(envelope, vm);
+  }
+
+  /** Whether somebody is expected. */
+  expects(who: object): boolean {
+    return this.#expected.has(who);
   }
 
   /** Nobody has to keep anything for it any more. */

@@ -2,6 +2,7 @@ import { bytesEqual } from '../bytes/compare.ts';
 import { TvmmpError } from '../errors.ts';
 import type { VmRecord } from '../ledger/records.ts';
 import type { Hypervisor } from '../libvirt/port.ts';
+import type { OwnSealedKey } from '../native/bridge.ts';
 import { removeKeyAndState } from './destruction.ts';
 import { isActive, lookAt } from './domain-view.ts';
 import { Refused } from './refused.ts';
@@ -53,14 +54,22 @@ export async function forgetSecret(
 
 /**
  * Opens a VM's sealed key in the TPM, straight into libvirt's secret: defined ephemeral and private a moment before, gone as soon
- * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses.
+ * as swtpm has started (SPEC 8.3). Leaves no secret behind when the TPM refuses. `hold`: of a use of the TPM that this one was expected by.
  */
-export async function giveKeyToLibvirt(services: Services, vm: VmRecord): Promise<void> {
+export async function giveKeyToLibvirt(
+  services: Services,
+  vm: VmRecord,
+  hold: number | null = null,
+): Promise<void> {
   if (vm.secret === '') throw new TvmmpError('internal', `VM ${vm.name} has no secret`);
-  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm));
+  await services.givenKeys.give(vm, () => unsealIntoLibvirt(services, vm, hold));
 }
 
-async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Promise<void> {
+async function unsealIntoLibvirt(
+  { host, platform }: Services,
+  vm: VmRecord,
+  hold: number | null,
+): Promise<void> {
   await host.hypervisor.defineSecret({
     uuid: vm.secret,
     usageType: 'vtpm',
@@ -71,9 +80,9 @@ async function unsealIntoLibvirt({ host, platform }: Services, vm: VmRecord): Pr
   });
   try {
     const { libvirtUri } = host.settings;
-    await platform.withKey(vm, (own) =>
-      host.bridge.unsealIntoLibvirt({ ...own, libvirtUri, secretUuid: vm.secret }),
-    );
+    const give = (own: OwnSealedKey) =>
+      host.bridge.unsealIntoLibvirt({ ...own, libvirtUri, secretUuid: vm.secret });
+    await platform.withKey(vm, give, hold);
   } catch (error) {
     await forgetSecret(host.hypervisor, vm);
     if (error instanceof TvmmpError && error.code === 'seal-refused') {

@@ -12,6 +12,7 @@ import { ecdsaFromP1363, formatSignature } from '../tpm/signature.ts';
 import type { Host } from './host.ts';
 import { Refused } from './refused.ts';
 import type { Opener, Sealed } from './held-keys.ts';
+import type { KeyTurns } from './key-turns.ts';
 import type { Timer } from './timers.ts';
 
 /** After a key was opened, until the next opening is prepared: what the hand-over wants of the TPM comes first. */
@@ -28,6 +29,7 @@ interface Cached {
  */
 export class Platform implements Opener {
   readonly #host: Host;
+  readonly #turns: KeyTurns;
   /** Whether a hand-over that is being made wants the TPM, now or in a moment. */
   readonly #isWanted: () => boolean;
   /** TPM commands of the bridge so far; those of the port are its own count. */
@@ -38,8 +40,9 @@ export class Platform implements Opener {
   #preparation: Timer | null = null;
   #ended = false;
 
-  constructor(host: Host, isWanted: () => boolean) {
+  constructor(host: Host, turns: KeyTurns, isWanted: () => boolean) {
     this.#host = host;
+    this.#turns = turns;
     this.#isWanted = isWanted;
   }
 
@@ -101,7 +104,9 @@ export class Platform implements Opener {
   ): Promise<T> {
     this.#opening += 1;
     try {
-      return await this.#withKey(vm, (own) => use(hold === null ? own : { ...own, hold }));
+      return await this.#turns.first(() =>
+        this.#withKey(vm, (own) => use(hold === null ? own : { ...own, hold })),
+      );
     } finally {
       this.#opening -= 1;
       this.prepare();

@@ -6,6 +6,7 @@ import { Escrow } from './escrow.ts';
 import { Company } from './company.ts';
 import { Custody } from './custody.ts';
 import { Gathering } from './gathering.ts';
+import { KeyTurns } from './key-turns.ts';
 import { GivenKeys } from './given-keys.ts';
 import { HeldKeys } from './held-keys.ts';
 import type { Host } from './host.ts';
@@ -52,6 +53,9 @@ export interface Services {
   /** Targets that will attest themselves, and that have staged a VM: they come when their sources let them. */
   readonly attesting: Company;
   readonly staging: Company;
+  /** Keys that libvirt waits for. */
+  readonly opening: Company;
+  readonly keyTurns: KeyTurns;
   /** What decisions wait for, so that they do not go back with the disk. */
   readonly anchor: Anchor;
   /** Moves that this host's operator asked for and whose memory does not travel yet. */
@@ -80,8 +84,9 @@ export function servicesOf(host: Host): Services {
   const anchor = new Anchor(host);
   const logs = new LogAppraisals(host);
   const commitments = new Gathering(host.timers, () => quotes.lastMs, 2);
+  const keyTurns = new KeyTurns(host.timers, () => quotes.lastMs);
   const isWanted = (): boolean => quotes.busy || anchor.busy || commitments.pending;
-  const platform = new Platform(host, isWanted);
+  const platform = new Platform(host, keyTurns, isWanted);
   const keys = new HeldKeys(platform, host.timers);
   return {
     host,
@@ -97,8 +102,10 @@ export function servicesOf(host: Host): Services {
     silentPeers: new SilentPeers(host),
     keys,
     commitments,
-    attesting: new Company(host.timers, () => quotes.lastMs),
+    attesting: new Company(host.timers, () => quotes.lastMs, 1 / 4),
     staging: new Company(host.timers, () => quotes.lastMs),
+    opening: new Company(host.timers, () => quotes.lastMs),
+    keyTurns,
     starts: new Slots(limits.startsMax),
     vtpmStates: new VtpmStates({
       journal: host.journal,

@@ -43,6 +43,7 @@ export async function stage(
   await requireOwnPlace(host, record);
   await forgetPast(services, uuid);
   await services.custody.requireCurrent(record.name, offeredLineage(accepted));
+  if (domain === null && services.keyTurns.matters) services.keys.expect(session, record);
   await claimDefinition(host, uuid);
   await host.files.mark(uuid);
   host.journal.transaction(() => {

@@ -150,9 +150,15 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
     log.info({ vm: this.uuid, role: 'target', state: state.tag, source: this.#source }, 'session');
     if (state.tag === 'refused') void this.#conclude();
     if (state.tag === 'aborted') this.#admit.reject(new Refused('the migration was aborted'));
+    if (state.tag !== 'staged') this.forgetKey();
     const durable = journalled[state.tag];
     if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
     if (state.tag === 'resolved' || state.tag === 'given-up') this.#finish.resolve(state.tag);
+  }
+
+  /** The key was given, or will not be. */
+  forgetKey(): void {
+    this.#services.keys.forget(this.session);
   }
 
   troubled(error: unknown): void {
@@ -182,7 +188,10 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   protected async perform(effect: TargetEffect): Promise<TargetInput | null> {
     switch (effect.do) {
       case 'send':
-        if (effect.message.kind === 'arrived') await this.#services.anchor.settle();
+        if (effect.message.kind === 'arrived') {
+          await this.#services.keyTurns.giveWay();
+          await this.#services.anchor.settle();
+        }
         await this.send(effect.message);
         return null;
       case 'attest':
@@ -294,6 +303,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
   }
 
   async #arrive(): Promise<Arrived> {
+    await this.#services.keyTurns.giveWay();
     const arrived = await signArrived(this.#services, this.uuid, this.session);
     this.arrivedAt = this.#services.host.now();
     return arrived;

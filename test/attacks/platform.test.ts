@@ -1,5 +1,6 @@
 /** Destinations in a state that nobody approved, before and during a session, and one without a TPM. */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { stageAt } from '../support/attacker-stage.ts';
 import { attackLab, surprise, victim } from '../support/attacker-lab.ts';
 
@@ -21,6 +22,29 @@ describe('attacks: the destination’s platform', function () {
   afterEach(async () => {
     await world().becomes('alpha', 'running');
     await world().ticksOn('alpha');
+  });
+
+  it('lets no key out that a slow TPM opened ahead, once PCRs have changed', async () => {
+    const { lab, mallory } = world();
+    const model = await lab.on('alpha', 'virsh', '-q', 'dumpxml', '--migratable', '--security-info', victim);
+    await lab.must('tpm', 'beta', 'delay', '60');
+    const good = await stageAt(mallory, 'beta', model);
+    const opened = await world().hook('beta', 'migrate', good.xml);
+    assert.equal(opened.status, 0, opened.stderr);
+    await good.abort();
+
+    const caught = await stageAt(mallory, 'beta', model);
+    // The TPM opens it meanwhile.
+    await sleep(1_500);
+    await lab.must('tpm-extend', 'beta', '4', surprise);
+    const { status, stderr } = await world().hook('beta', 'migrate', caught.xml);
+    assert.equal(status, 1);
+    assert.match(stderr, /tvmmp: refused: .*in no approved state/);
+    assert.doesNotMatch(await lab.on('beta', 'virsh', '-q', 'secret-list'), /tvmmp/);
+    await caught.abort();
+    await lab.must('tpm', 'beta', 'ok');
+    await lab.must('reboot', '--hard', 'beta');
+    await lab.must('start-agent', 'beta');
   });
 
   it('keeps the key shut when PCRs change between the appraisal and the unsealing', async () => {

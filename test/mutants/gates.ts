@@ -210,7 +210,34 @@ export const gates = [
       title: 'takes the key out of libvirt as soon as swtpm has started',
     },
   ]),
+  ...mutantsOf('lib/migration/approved-now.ts', 'test/unit/migration/approved-now.test.ts', [
+    {
+      name: 'approved-now/signature',
+      defence: 'What this host’s state is, its own attestation key says',
+      spec: '5.2',
+      find: '    signedBy(ak, attest, signature) &&\n',
+      replace: '',
+      title: 'is shown by this host’s key alone',
+    },
+    {
+      name: 'approved-now/binding',
+      defence: 'A quote of before says nothing about now',
+      spec: '5.2',
+      find: '    boundTo(quote, leafHash(statement), statementPaths[0] ?? []) &&\n',
+      replace: '',
+      title: 'is shown by a quote that was asked for now, not by one of before',
+    },
+  ]),
   ...mutantsOf('lib/migration/admission.ts', admission, [
+    {
+      name: 'admission/held-and-approved',
+      defence:
+        'A key that was opened ahead is given out only where the TPM says now that this host is in an approved state',
+      spec: '5.2',
+      find: 'approved ? held : null',
+      replace: 'held',
+      title: 'comes in at a slow TPM by no key that was opened ahead once the PCRs are in no approved state',
+    },
     {
       name: 'admission/facts',
       defence: 'What comes in is defined as the source attested',

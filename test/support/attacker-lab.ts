@@ -59,7 +59,7 @@ export class AttackLab {
 
   async up(): Promise<void> {
     const { lab } = this;
-    await lab.must('up', '--hosts', 'alpha,beta,mallory,delta');
+    await lab.must('up', '--hosts', 'alpha,beta,mallory,delta', '--tpm-delay', '0');
     await lab.must('install', 'alpha', 'beta', 'mallory');
     await lab.must('stop-agent', 'mallory');
     await lab.must('arm', 'delta');

@@ -134,6 +134,7 @@ export const peers: readonly Attack[] = [
       tests(
         platform,
         'keeps the key shut when PCRs change between the appraisal and the unsealing',
+        'lets no key out that a slow TPM opened ahead, once PCRs have changed',
         'refuses a destination whose PCRs changed before the session',
         'refuses a destination without a TPM',
       ),

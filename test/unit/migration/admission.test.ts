@@ -1,5 +1,6 @@
 /** The second lock (SPEC 8.1): what comes in by libvirt's hook, and what does not. */
 import assert from 'node:assert/strict';
+import { limits } from '../../../lib/limits.ts';
 import type { VmTruth } from '../../simulation/domain.ts';
 import { stageBeforeEach } from '../../simulation/stage.ts';
 import type { Stage } from '../../simulation/stage.ts';
@@ -38,6 +39,42 @@ describe('a VM that libvirt brings (SPEC 8.1)', () => {
     await hook('migrate', await staged());
     await hook('prepare', xmlOf());
     assert.equal(stage.beta.machine.secrets.size, 1);
+  });
+
+  /** As `staged`, where the TPM takes long and has opened the key ahead (SPEC 5.2). */
+  async function stagedSlowly(): Promise<string> {
+    stage.beta.tpm.delayMs = 400;
+    const xml = await staged();
+    await stage.pass(2_000);
+    return xml;
+  }
+
+  it('comes in at a slow TPM by a key that was opened ahead, and a quote of now', async () => {
+    const xml = await stagedSlowly();
+    const { quotes } = stage.beta.agent!.services;
+    const quoted = quotes.count;
+    // The quote shows what it did before, and the TPM would open nothing.
+    stage.beta.tpm.approved = false;
+    await hook('migrate', xml);
+    assert.equal(quotes.count, quoted + 1);
+    assert.equal(stage.beta.machine.secrets.size, 1);
+  });
+
+  it('comes in at a slow TPM by no key that was opened ahead once the PCRs are in no approved state', async () => {
+    const xml = await stagedSlowly();
+    stage.beta.boot('surprise');
+    await assert.rejects(hook('migrate', xml), /in no approved state/);
+    assert.equal(stage.beta.machine.secrets.size, 0);
+  });
+
+  it('comes in at a slow TPM by a key that is opened for it where libvirt took longer than one stays open', async () => {
+    const xml = await stagedSlowly();
+    await stage.pass(limits.keysHeldMs);
+    const { platform } = stage.beta.agent!.services;
+    const opened = platform.bridgeCommands;
+    await hook('migrate', xml);
+    assert.equal(stage.beta.machine.secrets.size, 1);
+    assert.ok(platform.bridgeCommands > opened);
   });
 
   it('comes in once for a permit', async () => {

@@ -197,6 +197,7 @@ describe('SPEC 11', () => {
     'summary of a checkpoint': `${bytes(limits.summaryBytesMax)}, ${limits.summaryHandoversMax} hand-overs, ${limits.summaryMarksMax} marks; one due after ${limits.checkpointEntries} entries`,
     'how long a use of a slow TPM waits for others (5.2)': seconds(limits.gatheringMs),
     'how long an envelope stays open that was opened ahead (5.2)': seconds(limits.keysHeldMs),
+    'how long *arrived* waits for keys at a slow TPM (5.2)': seconds(limits.givingWayMs),
     "moves that a source begins at once / that a target's hook deals with at once": `${limits.startsMax} / ${limits.admissionsMax}`,
     'session until *staged*': `${seconds(limits.sessionDeadlineMs)}; each wait for a message ${seconds(limits.messageDeadlineMs)}`,
     'attestation of a VM': `${bytes(limits.attestationBytesMax)}; a nonce of ${limits.attestationNonceBytesMin} to ${limits.attestationNonceBytesMax} bytes; ${limits.attestationsAtOnceMax} in the making at once; ${limits.attestationsBurst} in a row, ${limits.attestationsPerMinute} a minute after that`,
