@@ -81,6 +81,17 @@ export const domainCases: readonly ProofCase[] = [
       .cross(domains.acme.beta, domains.acme)
       .cross(domains.third.gamma, domains.third),
   ),
+  across(
+    'recovered-into-another-domain',
+    'policy-order',
+    2,
+    'another authority states that a host is lost that is none of its own, and gives the VM to one of its hosts',
+    (domains) => {
+      const { partner } = domains;
+      const keys = partner.authority.policyKeys;
+      return born(domains).enter(partner).recovered(partner.gamma, {}, { keys });
+    },
+  ),
   {
     ...across(
       'domain-root-not-given',
