@@ -26,7 +26,8 @@ export async function signArrived(services: Services, uuid: string, session: Uin
   }
   requireSamePolicyOrDomain(host, chain, session);
   // Its certificate may have been renewed since: with an entry that its tenant's policy refuses, the proof would never verify again.
-  requireTenantAgreesToUs(tenantOf(host, chain), host, homeOf(host, chain));
+  const tenant = tenantOf(host, chain);
+  if (tenant !== null) requireTenantAgreesToUs(tenant, host, homeOf(host, chain));
   // The source destroys its copy for this word.
   await host.files.keepArrived(uuid);
   const { entry } = await chains.append(

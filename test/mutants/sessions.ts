@@ -281,8 +281,8 @@ export const sessions = [
       name: 'target/tenant-at-arrival',
       defence: 'A host signs no *arrived* by a certificate with which its tenant’s policy refuses it',
       spec: '10.5',
-      find: '  requireTenantAgreesToUs(tenantOf(host, chain), host, homeOf(host, chain));\n',
-      replace: '  void tenantOf;\n',
+      find: '  if (tenant !== null) requireTenantAgreesToUs(tenant, host, homeOf(host, chain));\n',
+      replace: '  void [tenant, homeOf, requireTenantAgreesToUs];\n',
       title:
         'has not arrived while the certificate of the host that it came to was renewed without what its tenant asks for',
     },
