@@ -151,8 +151,9 @@ export class FfiHypervisor implements port.Hypervisor {
     });
   }
 
+  /** The daemon tries out its emulators before it answers this for the first time: longer than the quick lane waits, on a slow or busy host. */
   versions(): Promise<port.HypervisorVersions> {
-    return this.#quick.call('versions');
+    return this.#patient.call('versions');
   }
 
   domains(): Promise<readonly port.DomainSummary[]> {
