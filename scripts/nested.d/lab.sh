@@ -80,19 +80,21 @@ nested_exec() {
 
 # usage: reboot HOST [--secure-boot on|off] [--cmdline TEXT]
 nested_reboot() {
-  local name='' secure=on cmdline=''
+  local name='' secure=on
+  local -a parameters=()
   while (($#)); do
     case $1 in
       --secure-boot) secure=${2?}; shift 2 ;;
-      --cmdline) cmdline=${2?}; shift 2 ;;
+      --cmdline) read -r -a parameters <<<"${2?}"; shift 2 ;;
       -*) die "reboot: unknown argument '$1' (of a nested lab: --secure-boot on|off, --cmdline TEXT)" ;;
       *) [[ -z $name ]] || die 'reboot wants one host'; name=$1; shift ;;
     esac
   done
   [[ $secure == on || $secure == off ]] || die "--secure-boot is on or off, not '$secure'"
+  [[ ${parameters[*]} != */* ]] || die '--cmdline takes parameters without a slash: the boot menu has them as names of files'
   nested_machine "$name"
   machine_off "$name"
-  set_boot "$name" "$secure" "$cmdline"
+  set_boot "$name" "$secure" "${parameters[@]}"
   machine_on "$name"
   machine_booted "$name"
   echo "host '$name' has booted"

@@ -151,11 +151,13 @@ make_libvirt_ca() {
 
 # set_boot NAME SECURE-BOOT [PARAMETER...]: what the machine boots with from now on; SECURE-BOOT is on or off.
 set_boot() {
-  local host=$LAB/hosts/$1 vars=vars.ms.fd
-  # The same firmware, whose variables hold no keys.
-  [[ $2 == on ]] || vars=vars.fd
+  local host=$LAB/hosts/$1 vars=variables.on.fd parameter
+  [[ -e $host/$vars ]] || cp "$LAB/boot/vars.ms.fd" "$host/$vars"
+  if [[ $2 == off ]]; then
+    vars=variables.off.fd
+    secure_boot_off <"$host/variables.on.fd" >"$host/$vars"
+  fi
   shift 2
-  [[ -e $host/$vars ]] || cp "$LAB/boot/$vars" "$host/$vars"
   ln -sf "$vars" "$host/variables.fd"
   rm -rf "$host/esp"
   mkdir -p "$host/esp/EFI/BOOT" "$host/esp/EFI/debian" "$host/esp/boot"
@@ -163,13 +165,32 @@ set_boot() {
   ln "$LAB/boot/grubx64.efi" "$host/esp/EFI/BOOT/grubx64.efi"
   ln "$LAB/boot/vmlinuz" "$host/esp/boot/vmlinuz"
   ln "$LAB/boot/initrd.img" "$host/esp/boot/initrd.img"
+  # Beside this text, so that both change apart: GRUB measures what it reads, and these files are not read, but listed.
+  mkdir "$host/esp/parameters"
+  for parameter; do : >"$host/esp/parameters/$parameter"; done
   # linuxefi, as GRUB does by itself under Secure Boot: the kernel's EFI stub is what keeps the event log.
-  cat >"$host/esp/EFI/debian/grub.cfg" <<GRUB
+  cat >"$host/esp/EFI/debian/grub.cfg" <<'GRUB'
 search --file --set=root /boot/vmlinuz
-linuxefi /boot/vmlinuz root=LABEL=nested ro console=ttyS0 quiet${*:+ $*}
+for file in ($root)/parameters/*; do
+  if regexp --set=1:parameter '([^/*]+)$' "$file"; then set parameters="$parameters $parameter"; fi
+done
+linuxefi /boot/vmlinuz root=LABEL=nested ro console=ttyS0 quiet $parameters
 initrdefi /boot/initrd.img
 boot
 GRUB
+}
+
+# The firmware's variables with Secure Boot switched off as its set-up menu does it: the keys stay, one byte says no
+# (SecureBootEnable; an authenticated variable's name, then its value).
+secure_boot_off() {
+  python3 -c '
+import sys
+variables = bytearray(sys.stdin.buffer.read())
+name = "SecureBootEnable\0".encode("utf-16-le")
+at = variables.find(name) + len(name)
+assert variables.count(name) == 1 and variables[at] == 1, "the firmware keeps Secure Boot in another way"
+variables[at] = 0
+sys.stdout.buffer.write(variables)'
 }
 
 # record_pid FILE: the start time beside the process id that the file holds, so that `live` knows the process again.

@@ -1,6 +1,6 @@
 /** A nested lab (`scripts/lab up --nested`) of a test's own: machines of QEMU with firmware, Secure Boot, TPM and IMA. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -24,23 +24,23 @@ export class NestedLab {
   /** Builds what is missing, and boots the machines. */
   static async up(machines: readonly string[]): Promise<NestedLab> {
     const lab = new NestedLab(await mkdtemp(join(tmpdir(), 'tvmmp-nested-')));
-    await lab.#lab('up', '--nested', '--hosts', machines.join(','));
+    await lab.#lab(['up', '--nested', '--hosts', machines.join(',')]);
     return lab;
   }
 
   async down(): Promise<void> {
-    await this.#lab('down');
+    await this.#lab(['down']);
     await rm(this.directory, { recursive: true, force: true });
   }
 
   /** Reboots a machine as its arguments say (`scripts/lab help`). */
   async reboot(machine: string, ...how: readonly string[]): Promise<void> {
-    await this.#lab('reboot', machine, ...how);
+    await this.#lab(['reboot', machine, ...how]);
   }
 
   /** Runs a shell script as root on a machine, up to its first error, and answers what it printed. */
   async shell(machine: string, script: string): Promise<string> {
-    const { stdout } = await this.#lab('exec', machine, '--', 'bash', '-euo', 'pipefail', '-c', script);
+    const { stdout } = await this.#lab(['exec', machine, '--', 'bash', '-euo', 'pipefail', '-c', script]);
     return stdout.toString();
   }
 
@@ -59,11 +59,24 @@ export class NestedLab {
     );
   }
 
-  async #lab(...words: readonly string[]): Promise<{ stdout: Buffer }> {
-    return run('scripts/lab', words, {
+  /** Writes a file on a machine, from root's home on; directories are made. */
+  async put(machine: string, path: string, text: string): Promise<void> {
+    const script = 'mkdir -p "$(dirname "$1")" && cat >"$1"';
+    await this.#lab(['exec', machine, '--', 'bash', '-euc', script, 'bash', path], text);
+  }
+
+  /** The root of the maker of the machines' TPMs. */
+  async tpmRoot(): Promise<string> {
+    return readFile(join(this.directory, 'labs/nested/tpm-roots/root.pem'), 'utf8');
+  }
+
+  async #lab(words: readonly string[], input = ''): Promise<{ stdout: Buffer }> {
+    const running = run('scripts/lab', words, {
       env: this.#environment,
       encoding: 'buffer',
       maxBuffer: OUTPUT_BYTES_MAX,
     });
+    running.child.stdin?.end(input);
+    return running;
   }
 }
