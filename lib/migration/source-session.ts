@@ -1,6 +1,7 @@
 import type { TrustedPeer } from '../appraisal/trusted-peer.ts';
 import type { Claim } from '../evidence/claim.ts';
 import type { SessionRecord, SessionState, VmRecord } from '../ledger/records.ts';
+import { TvmmpError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Channel } from '../protocol/channel.ts';
 import type { Aborted, Arrived, EvidenceMessage, Hello } from '../protocol/messages.ts';
@@ -300,13 +301,17 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     this.#finish.resolve('aborted');
   }
 
-  /** A failure closes the connection: the target then brings *arrived* again. */
+  /** A failure closes the connection: the target then brings *arrived* again. Where both run the VM, it is told so (SPEC 6.9). */
   async #acceptArrival(arrived: Arrived): Promise<SourceInput> {
     try {
       await waitUntilLeft(this.#services, this.vm.uuid);
       recordArrival(this.#services, this.vm.uuid, this.session, arrived);
       return { kind: 'arrival-verified' };
     } catch (error) {
+      const doubled = error instanceof TvmmpError && error.code === 'hand-over-conflict';
+      // What is not heard now is said again at the next *arrived*.
+      if (doubled)
+        await this.send({ kind: 'refused', session: this.session, hint: null }).catch(() => undefined);
       this.disconnect();
       throw error;
     }

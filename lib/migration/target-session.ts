@@ -226,7 +226,7 @@ export class TargetSession extends SessionDriver<TargetState, TargetInput, Targe
         this.troubled(
           new TvmmpError(
             'hand-over-conflict',
-            `an administrator of ${this.peerName ?? 'the source'} has kept the VM there: both hosts have it`,
+            `${this.peerName ?? 'the source'} runs the VM too, or an administrator kept it there: both hosts have it`,
           ),
         );
         return null;

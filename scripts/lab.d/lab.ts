@@ -22,6 +22,8 @@ export interface Tick {
   /** PCR 11 of the vTPM, and SHA-256 of the secret sealed in it, in hex; null where the guest met a TPM error. */
   readonly pcr: string | null;
   readonly secret: string | null;
+  /** The guest's clock, in milliseconds. */
+  readonly clock: number;
 }
 
 /** How a host is, as `scripts/lab status --json` says. */
@@ -106,7 +108,7 @@ export class Lab {
     const lines = (await this.must('guest-ticks', guest)).split('\n').filter((line) => line !== '');
     return lines.map((line) => {
       const match =
-        /^tick (\d+) (?:pcr=([0-9a-f]{64}) secret=([0-9a-f]{64}) ok|ERROR 0x[0-9a-f]+) t=\d+ host=(\w+)$/.exec(
+        /^tick (\d+) (?:pcr=([0-9a-f]{64}) secret=([0-9a-f]{64}) ok|ERROR 0x[0-9a-f]+) t=(\d+) host=(\w+)$/.exec(
           line,
         );
       if (match === null) throw new Error(`a tick of another form: ${line}`);
@@ -114,7 +116,8 @@ export class Lab {
         number: Number(match[1]),
         pcr: match[2] ?? null,
         secret: match[3] ?? null,
-        host: match[4] ?? '',
+        host: match[5] ?? '',
+        clock: Number(match[4]),
       };
     });
   }

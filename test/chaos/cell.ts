@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandResult } from '../../scripts/lab.d/lab.ts';
 import { ChaosLab } from './chaos-lab.ts';
 import type { Route } from './chaos-lab.ts';
-import { bootAgain, everythingHolds, onceSettled, tpmErrors } from './checks.ts';
+import { bootAgain, everythingHolds, onceSettled } from './checks.ts';
 import type { Fault, Heal, Scene } from './faults.ts';
 import type { Hold } from './gates.ts';
+import { errorOfStop, errorsIn } from './guest-ticks.ts';
 import type { Phase, Side } from './phases.ts';
 
 /** Phase, fault and the host that is struck. */
@@ -36,20 +37,27 @@ export async function runCell(chaos: ChaosLab, cell: Cell, from: string): Promis
   const { lab, guest } = chaos;
   const to = lab.hostNames.find((name) => name !== from) ?? from;
   const route: Route = { source: from, destination: to };
-  const errors = await tpmErrors(lab, guest);
+  const before = await lab.ticks(guest.name);
   const { migration, heal } = await struck(chaos, cell, route);
   await sleep(cell.fault.lastsMs);
+  const atHeal = cell.fault.stopsVtpm === true ? await lab.ticks(guest.name) : null;
   await heal();
   const healedAt = Date.now();
   const result = await within(virshMs, 'virsh migrate does not come back', migration);
   let conflict = false;
-  const { holder, running } = await onceSettled(lab, guest, () => (conflict = true));
+  const { holder, running } = await onceSettled(lab, guest, before, (secondRun) => {
+    conflict = true;
+    chaos.givenUp.push(...secondRun);
+  });
   if (result.status === 0 && holder !== to)
     throw new Error(`virsh says that the VM moved, and ${holder} holds it`);
   const vtpmWasLost = cell.fault.losesVtpm === true && holder === route[cell.side];
   const restarted = !running || vtpmWasLost;
   if (restarted) await bootAgain(lab, guest, holder, running);
-  await everythingHolds(lab, guest, holder, vtpmWasLost ? await tpmErrors(lab, guest) : errors);
+  const now = await lab.ticks(guest.name);
+  const unanswered = atHeal === null ? 0 : errorOfStop(atHeal, now);
+  const errors = errorsIn(vtpmWasLost ? now : before) + unanswered;
+  await everythingHolds(lab, guest, holder, errors, chaos.givenUp);
   const settledMs = Date.now() - healedAt;
   await movesOn(chaos, holder);
   return { outcome: holder === to ? 'moved' : 'stayed', restarted, conflict, settledMs };

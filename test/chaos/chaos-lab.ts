@@ -2,6 +2,7 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ProductLab } from '../support/product-lab.ts';
+import type { Tick } from '../../scripts/lab.d/lab.ts';
 import type { Guest } from '../support/product-lab.ts';
 import { HostDisks } from './disks.ts';
 import { HookGates, sessionEnters, TpmGate, tpmGatePort } from './gates.ts';
@@ -22,6 +23,8 @@ interface HostParts {
 export class ChaosLab {
   readonly lab: ProductLab;
   readonly guest: Guest;
+  /** Ticks of runs that were one too many, and were stopped: what a cell says of the guest's ticks is about all that came before too. */
+  readonly givenUp: Tick[] = [];
   readonly #hosts: ReadonlyMap<string, HostParts>;
 
   private constructor(lab: ProductLab, guest: Guest, hosts: ReadonlyMap<string, HostParts>) {

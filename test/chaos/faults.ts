@@ -28,6 +28,8 @@ export interface Fault {
   readonly lastsMs: number;
   /** Whether the guest may lose its vTPM until it is started again. */
   readonly losesVtpm?: true;
+  /** Whether the guest’s vTPM answers nothing for the time, so that a command may run into the time-out of the guest’s driver. */
+  readonly stopsVtpm?: true;
 }
 
 /** systemd restarts both daemons after a second (packaging/tvmmpd.service). */
@@ -76,7 +78,7 @@ function killOf(
   };
 }
 
-function stopOf(victim: Victim, rest: Pick<Fault, 'sides' | 'applies'>): Fault {
+function stopOf(victim: Victim, rest: Pick<Fault, 'sides' | 'applies' | 'stopsVtpm'>): Fault {
   return {
     name: `${victim}-stop`,
     what: `SIGSTOP of ${inWords[victim]}, and SIGCONT ${stopMs / 1000} s later`,
@@ -192,7 +194,7 @@ export const faults: readonly Fault[] = [
   stopOf('agent', { sides: bothSides, applies: always }),
   stopOf('libvirtd', { sides: bothSides, applies: always }),
   stopOf('qemu', { sides: bothSides, applies: guestRuns }),
-  stopOf('swtpm', { sides: bothSides, applies: guestRuns }),
+  stopOf('swtpm', { sides: bothSides, applies: guestRuns, stopsVtpm: true }),
   stopOf('hook-client', { sides: ['destination'], applies: hookWaits }),
   network('to-destination', 'nothing that the source sends arrives, for 8 s', (net) =>
     net.drop('destination'),

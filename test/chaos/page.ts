@@ -22,7 +22,7 @@ function rowName(fault: Fault, side: Side): string {
 }
 
 const legend =
-  'm: the VM moved; s: it stayed; M, S: and its run, or its vTPM, had ended, so that it was started again; C: both hosts said `hand-over-conflict` until an administrator stated the outcome, and then all held; F: something did not hold; .: not run; -: nothing to strike.';
+  'm: the VM moved; s: it stayed; M, S: and its run, or its vTPM, had ended, so that it was started again; C: both hosts said `hand-over-conflict` until an administrator stopped one copy or stated the outcome, and then all held; F: something did not hold; .: not run; -: nothing to strike.';
 
 /** For a terminal. */
 export function tableText(results: Results): string {

@@ -30,6 +30,23 @@ describe('an administrator who keeps a VM at the source that runs twice', () => 
       .filter((host) => stage.record(host, vm).holder === host.name)
       .map((host) => `${host.name} ${stage.record(host, vm).state}`);
 
+  it('finds the conflict named at both hosts, and the destination starts its copy no more once that stopped', async () => {
+    await stage.pass(60_000);
+    for (const host of [stage.alpha, stage.beta])
+      assert.match(host.journal.sessions(vm.uuid)[0]!.problem, /^hand-over-conflict: /);
+    await stage.until(stage.beta.machine.stop(vm.uuid, 'shutdown'));
+    await assert.rejects(stage.until(stage.beta.machine.start(vm.uuid)), /hand-over-conflict/);
+  });
+
+  it('finds the conflict over at both hosts where the copy of the source is stopped', async () => {
+    await stage.pass(60_000);
+    await stage.until(stage.alpha.machine.stop(vm.uuid, 'shutdown'));
+    await stage.pass(20_000);
+    assert.deepEqual(claimants(), ['beta.test running']);
+    for (const host of [stage.alpha, stage.beta])
+      assert.equal(host.journal.sessions(vm.uuid)[0]!.problem, '');
+  });
+
   it('leaves one copy, which the source has', async () => {
     await stage.until(doubles.end(vm, 0));
     assert.deepEqual(claimants(), ['alpha.test running']);

@@ -267,6 +267,7 @@ describe('a hand-over in which one thing is amiss (SPEC 6.8)', () => {
       stage.alpha.depart(vm.uuid, stage.gamma).catch(() => undefined);
       const offered = await liar.offered();
       await offered.channel.send(liar.arrived(offered));
+      await liar.expect(offered.channel, 'refused');
       await stage.pass(10_000);
       assert.equal(
         stage.hasLogged(stage.alpha, /the target says that VM \S+ arrived, and libvirt runs it here/),
