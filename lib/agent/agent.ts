@@ -24,6 +24,7 @@ import { serveControl } from './control-server.ts';
 import { followEvents } from './events.ts';
 import { serveHooks } from './hook-server.ts';
 import { hookHandler } from './hooks.ts';
+import type { Policy } from '../appraisal/policy.ts';
 import { loadIdentity, loadPolicy, loadTlsIdentity } from './identity.ts';
 import { openLedger } from './ledger.ts';
 import { controlMethods } from './methods.ts';
@@ -71,10 +72,12 @@ async function assemble(
   const identity = await loadIdentity(directories.identity, tpm);
   const tls = loadTlsIdentity(directories.identity, identity.root);
   let inForce: PolicyInForce = loadPolicy(directories.identity, identity);
-  /** Whom we speak to follows the policy in force. */
+  /** Whom we speak to follows the policy in force; the same object under the same policy. */
+  let believed = { policy: inForce.policy, identity: withDomains(tls, inForce.policy) };
   const believing = (): TlsIdentity => {
-    const { domains } = inForce.policy;
-    return domains === null ? tls : { ...tls, domains: domains.others };
+    const { policy } = inForce;
+    if (believed.policy !== policy) believed = { policy, identity: withDomains(tls, policy) };
+    return believed.identity;
   };
   const revocations = new Revocations(directories.identity, identity, log);
   const journal = new Journal(join(directories.state, 'journal.sqlite'));
@@ -179,6 +182,10 @@ async function assemble(
   ];
   for (const server of servers) closers.push(() => closeServer(server));
   log.info({ enrolledAs: identity.id.name, policy: inForce.policy.version, version }, 'tvmmpd is ready');
+}
+
+function withDomains(identity: TlsIdentity, { domains }: Policy): TlsIdentity {
+  return domains === null ? identity : { ...identity, domains: domains.others };
 }
 
 /** Stops listening; connections under way get half a second, their sessions are in the journal. */

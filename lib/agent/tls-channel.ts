@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { connect } from 'node:tls';
-import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import { connect, createSecureContext } from 'node:tls';
+import type { SecureContext, SecureContextOptions, TLSSocket } from 'node:tls';
 import type { RootCertificate } from '../certificates/root-certificate.ts';
 import { verifyAgentCertificate } from '../certificates/host-certificate.ts';
 import { certificateToPem } from '../certificates/pem.ts';
@@ -43,6 +43,15 @@ export function tlsOptions(identity: TlsIdentity): SecureContextOptions & { reje
   };
 }
 
+/** Made once for each identity: to read its certificates anew takes longer than a handshake. */
+const contexts = new WeakMap<TlsIdentity, SecureContext>();
+
+function contextOf(identity: TlsIdentity): SecureContext {
+  const context = contexts.get(identity) ?? createSecureContext(tlsOptions(identity));
+  contexts.set(identity, context);
+  return context;
+}
+
 /** Opens a connection to a peer's agent. Errors: `peer-unreachable`, `peer-timeout`, `peer-untrusted`. */
 export async function openChannel(
   address: string,
@@ -50,7 +59,13 @@ export async function openChannel(
   deadlineMs: number,
 ): Promise<TlsChannel> {
   const { host, port } = splitAddress(address);
-  const socket = connect({ ...tlsOptions(identity), host, port, checkServerIdentity: () => undefined });
+  const socket = connect({
+    secureContext: contextOf(identity),
+    rejectUnauthorized: true,
+    host,
+    port,
+    checkServerIdentity: () => undefined,
+  });
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new TvmmpError('peer-timeout', `${address} did not answer within ${deadlineMs / 1000} s`));

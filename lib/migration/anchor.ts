@@ -91,6 +91,13 @@ export class Anchor {
     return this.#round !== null;
   }
 
+  /** Resolves when an increment that the TPM was asked for is done, or was not in so many milliseconds. */
+  async rest(atMostMs: number): Promise<void> {
+    if (this.#round === null) return;
+    const done = this.#round.catch(() => undefined);
+    await Promise.race([done, this.#host.timers.sleep(atMostMs)]);
+  }
+
   end(): void {
     this.#timer?.stop();
   }

@@ -14,6 +14,9 @@ export interface Opener {
   release(hold: number): void;
 }
 
+/** Before the end of its time a use is for nobody who comes: what is done with it takes time too. */
+const lastMs = 1_000;
+
 interface Use {
   /** Null where the TPM did not open it: whoever wants the key asks again, and hears why. */
   readonly hold: Promise<number | null>;
@@ -71,8 +74,11 @@ export class HeldKeys {
         if (this.#uses.get(envelope) === use) this.#end(envelope);
         return null;
       }),
-      timer: this.#timers.after(limits.keysHeldMs, () => {
-        this.#end(envelope);
+      timer: this.#timers.after(limits.keysHeldMs - lastMs, () => {
+        this.#uses.delete(envelope);
+        this.#timers.after(lastMs, () => {
+          this.#release(use);
+        });
       }),
     };
     this.#uses.set(envelope, use);
@@ -83,8 +89,12 @@ export class HeldKeys {
     const use = this.#uses.get(envelope);
     this.#uses.delete(envelope);
     use?.timer.stop();
-    void use?.hold.then((hold) => {
-      if (hold !== null) this.#opener.release(hold);
+    if (use !== undefined) this.#release(use);
+  }
+
+  #release({ hold }: Use): void {
+    void hold.then((number) => {
+      if (number !== null) this.#opener.release(number);
     });
   }
 }

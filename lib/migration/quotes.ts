@@ -31,6 +31,7 @@ const batchMax = 1024;
 export class Quotes {
   readonly #tpm: Tpm;
   readonly #timers: Timers;
+  readonly #turn: () => Promise<void>;
   #waiting: Request[] = [];
   #busy = false;
   /** Quotes made so far. */
@@ -38,9 +39,11 @@ export class Quotes {
   /** How long the last one took, milliseconds: what a command of this TPM takes. */
   lastMs = 0;
 
-  constructor(tpm: Tpm, timers: Timers) {
+  /** `turn` resolves when the TPM has done what else it was asked: who comes until then takes part. */
+  constructor(tpm: Tpm, timers: Timers, turn: () => Promise<void> = () => Promise.resolve()) {
     this.#tpm = tpm;
     this.#timers = timers;
+    this.#turn = turn;
   }
 
   /** Whether the TPM is asked for a quote now. */
@@ -66,7 +69,10 @@ export class Quotes {
       await new Promise<void>((resolve) => {
         this.#timers.soon(resolve);
       });
-      for (let batch = this.#take(); batch.length > 0; batch = this.#take()) await this.#quote(batch);
+      while (this.#waiting.length > 0) {
+        await this.#turn();
+        await this.#quote(this.#take());
+      }
     } finally {
       this.#busy = false;
     }

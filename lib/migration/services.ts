@@ -74,14 +74,14 @@ export interface Services {
 }
 
 export function servicesOf(host: Host): Services {
-  const quotes = new Quotes(host.tpm, host.timers);
+  const anchor = new Anchor(host);
+  const quotes: Quotes = new Quotes(host.tpm, host.timers, () => anchor.rest(quotes.lastMs));
   const chains = new Chains(host, quotes);
   const view = new LedgerView(host.ledger);
   const ledgerNews = new LedgerNews(host, chains, view);
   chains.onGrown = (state) => {
     ledgerNews.noted(state);
   };
-  const anchor = new Anchor(host);
   const logs = new LogAppraisals(host);
   const commitments = new Gathering(host.timers, () => quotes.lastMs, 2);
   const keyTurns = new KeyTurns(host.timers, () => quotes.lastMs);

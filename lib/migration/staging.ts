@@ -40,10 +40,10 @@ export async function stage(
   const { head } = accepted.verified;
   if (head.departure === null) throw new TvmmpError('internal', 'staging before the proof was accepted');
   const record = recordOf(host, incoming, head, offer);
+  if (domain === null && services.keyTurns.matters) services.keys.expect(session, record);
   await requireOwnPlace(host, record);
   await forgetPast(services, uuid);
   await services.custody.requireCurrent(record.name, offeredLineage(accepted));
-  if (domain === null && services.keyTurns.matters) services.keys.expect(session, record);
   await claimDefinition(host, uuid);
   await host.files.mark(uuid);
   host.journal.transaction(() => {

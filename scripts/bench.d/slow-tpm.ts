@@ -14,6 +14,8 @@ import { here, hosts, machine, note, positive, settled, statistics } from './man
 import type { Host } from './many.ts';
 import { commandsOf, toldCommands } from './tpm-log.ts';
 
+const restMs = 3_000;
+
 /** What leave-together.mjs prints of a VM. */
 interface Left {
   readonly vm: string;
@@ -66,6 +68,8 @@ class SlowTpms {
   }
 
   async leave(from: Host, to: Host, vms: readonly string[]) {
+    // Hosts at rest: what an agent does after a hand-over is done.
+    await sleep(restMs);
     for (const host of hosts) truncateSync(this.#tpmLog(host));
     const logged = this.#hooks(to).length;
     const [before, there] = [await statistics(this.#lab, from), await statistics(this.#lab, to)];
