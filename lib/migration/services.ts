@@ -104,7 +104,7 @@ export function servicesOf(host: Host): Services {
     commitments,
     attesting: new Company(host.timers, () => quotes.lastMs, 1 / 4),
     staging: new Company(host.timers, () => quotes.lastMs),
-    opening: new Company(host.timers, () => quotes.lastMs),
+    opening: new Company(host.timers, () => quotes.lastMs, 1 / 16),
     keyTurns,
     starts: new Slots(limits.startsMax),
     vtpmStates: new VtpmStates({

@@ -56,7 +56,7 @@ export async function signDeparting(
       journal: (record) => {
         // The policy that departing follows: the tenant may have changed its mind until now, and can no more from here on.
         requireTenantAgreesTo(services, vm.uuid, trusted);
-        host.journal.changeSession(session, { state: 'offered' }, host.now());
+        host.journal.changeSession(session, { state: 'offered', peer: trusted.label }, host.now());
         return record;
       },
     },

@@ -200,7 +200,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
     if (state.tag === 'refused') this.#conclude();
     const durable = journalled[state.tag];
-    if (durable !== undefined) journal.changeSession(this.session, { state: durable }, now());
+    const peer = this.target === null ? {} : { peer: this.target };
+    if (durable !== undefined) journal.changeSession(this.session, { state: durable, ...peer }, now());
     if (state.tag === 'offered') this.#offeredAt = now();
     if (state.tag === 'declined') this.#release.reject(new Refused(targetRefused));
     if (state.tag === 'aborting') this.#release.reject(new Refused('the migration was given up'));
@@ -267,7 +268,6 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     if (trusted.domain !== null) requireMayGo(chain, peer.policy);
     requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);
     this.target = trusted.name;
-    host.journal.changeSession(this.session, { peer: trusted.label }, host.now());
     return trusted;
   }
 

@@ -14,7 +14,8 @@ import { here, hosts, machine, note, positive, settled, statistics } from './man
 import type { Host } from './many.ts';
 import { commandsOf, toldCommands } from './tpm-log.ts';
 
-const restMs = 3_000;
+/** What an agent does after a hand-over is done by then: it reads the vTPMs that came 10 to 20 s later (SPEC 4.5). */
+const restMs = 30_000;
 
 /** What leave-together.mjs prints of a VM. */
 interface Left {
@@ -68,7 +69,6 @@ class SlowTpms {
   }
 
   async leave(from: Host, to: Host, vms: readonly string[]) {
-    // Hosts at rest: what an agent does after a hand-over is done.
     await sleep(restMs);
     for (const host of hosts) truncateSync(this.#tpmLog(host));
     const logged = this.#hooks(to).length;
