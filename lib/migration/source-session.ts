@@ -81,6 +81,8 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
   onCheckOutcome: () => void = () => undefined;
   /** Attested name of the target, once it is trusted. */
   target: string | null = null;
+  /** Its name in our journal. */
+  #label: string | null = null;
   readonly #services: Services;
   readonly #release = deferred<undefined>();
   readonly #finish = deferred<SourceOutcome>();
@@ -200,7 +202,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     }
     if (state.tag === 'refused') this.#conclude();
     const durable = journalled[state.tag];
-    const peer = this.target === null ? {} : { peer: this.target };
+    const peer = this.#label === null ? {} : { peer: this.#label };
     if (durable !== undefined) journal.changeSession(this.session, { state: durable, ...peer }, now());
     if (state.tag === 'offered') this.#offeredAt = now();
     if (state.tag === 'declined') this.#release.reject(new Refused(targetRefused));
@@ -268,6 +270,7 @@ export class SourceSession extends SessionDriver<SourceState, SourceInput, Sourc
     if (trusted.domain !== null) requireMayGo(chain, peer.policy);
     requireTenantAgreesTo(this.#services, this.vm.uuid, trusted);
     this.target = trusted.name;
+    this.#label = trusted.label;
     return trusted;
   }
 

@@ -38,6 +38,8 @@ describe('a VM between two domains (SPEC 17)', () => {
     await stage.move(vm, stage.alpha, stage.gamma);
     assert.equal(stage.standing(stage.gamma, vm), 'running at gamma.test');
     assert.equal(stage.standing(stage.alpha, vm), 'gone at gamma.test');
+    const peers = stage.alpha.journal.sessions().map(({ peer, state }) => [peer, state]);
+    assert.deepEqual(peers, [['gamma.test@partner', 'departed']]);
     await stage.move(vm, stage.gamma, stage.delta);
     await stage.move(vm, stage.delta, stage.beta);
     await stage.move(vm, stage.beta, stage.alpha);
